@@ -1,0 +1,90 @@
+"""Networks + inputs -> months per member. The one place that knows how sex is encoded.
+
+A hand and its mirror image are the same hand to a network trained on both, but not to the
+last decimal: with `mirror` both go through in one batch and the answers are averaged, so left
+and right hands get the same answer and the estimate is steadier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .preprocessing import ModelInput
+from .types import SEXES, Sex
+
+SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
+    """Sexes as the networks take them, float32 (N,)."""
+    return torch.tensor([SEX_CODE[sex] for sex in sexes])
+
+
+def views(image: Tensor, mirror: bool) -> Tensor:
+    """(1, C, S, S) to itself or, with `mirror`, to (2, C, S, S): the picture and its mirror image."""
+    return torch.cat([image, image.flip(3)]) if mirror else image
+
+
+def tensor(model_input: ModelInput) -> Tensor:
+    """The input's image, float32 (1, C, S, S), channels last."""
+    return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
+
+
+def age_forward(network: nn.Module, sex: Sex, mirror: bool) -> Forward:
+    """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable."""
+
+    def months(image: Tensor) -> Tensor:
+        both = views(image, mirror)
+        answers: Tensor = network(both, encode_sex([sex] * len(both)))
+        return answers.mean(dim=0, keepdim=True)
+
+    return months
+
+
+def predict_months_by_sex(
+    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], mirror: bool
+) -> dict[Sex, dict[str, float]]:
+    """Raw months of every member for each of the sexes, with one backbone pass a member.
+
+    Args:
+        networks: member name to its network, taking (N, C, S, S) and sexes (k*N,), answering (k*N,).
+        inputs: member name to its prepared picture.
+        sexes: for which to answer.
+        mirror: average over the picture and its mirror image.
+
+    Returns:
+        sex to member name to months before any correction.
+    """
+    months: dict[Sex, dict[str, float]] = {sex: {} for sex in sexes}
+    with torch.inference_mode():
+        for name, network in networks.items():
+            image = views(tensor(inputs[name]), mirror)
+            answers = network(image, encode_sex([sex for sex in sexes for _ in range(len(image))]))
+            for sex, answer in zip(sexes, answers.reshape(len(sexes), -1).mean(dim=1).tolist(), strict=True):
+                months[sex][name] = answer
+    return months
+
+
+def predict_months(
+    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], sex: Sex, mirror: bool
+) -> dict[str, float]:
+    """Raw months of every member for one sex; see `predict_months_by_sex`."""
+    return predict_months_by_sex(networks, inputs, (sex,), mirror)[sex]
+
+
+def predict_sex(network: nn.Module, model_input: ModelInput, mirror: bool) -> float:
+    """Probability that the hand is a boy's, 0 to 1, averaged over the views."""
+    with torch.inference_mode():
+        logits: Tensor = network(views(tensor(model_input), mirror))
+        return float(logits.sigmoid().mean())
+
+
+def likelier_sex(probability_male: float) -> Sex:
+    """The sex a probability speaks for."""
+    female, male = SEXES
+    return male if probability_male >= 0.5 else female

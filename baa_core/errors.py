@@ -1,0 +1,56 @@
+"""What can go wrong, in the clinician's words.
+
+    BoneAgeError
+    ├── UnreadableImage        the bytes are no radiograph this software can decode
+    │   └── UnsupportedImage   they decode, but not to one single-frame greyscale-like picture
+    ├── InvalidPatient         sex or age as entered make no sense
+    ├── HandNotFound           no hand in the picture
+    ├── SeveralHands           more than one hand in the picture
+    ├── WeightsMissing         a network's weights file is not there
+    ├── WeightsCorrupt         it is there, but is not the file the manifest names
+    ├── UnknownRecipe          no recipe of that name
+    └── InvalidTable           a CSV lacks what the command needs
+
+Every message answers three questions: what happened, what was expected, how to fix it.
+No message holds a path of the server or anything about the patient.
+"""
+
+
+class BoneAgeError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UnreadableImage(BoneAgeError):
+    """The bytes cannot be decoded: empty, truncated, or not an image."""
+
+
+class UnsupportedImage(UnreadableImage):
+    """Decodable, but not one radiograph: several frames, constant, too small, too large, in colour."""
+
+
+class InvalidPatient(BoneAgeError):
+    """Sex or chronological age outside what is possible."""
+
+
+class HandNotFound(BoneAgeError):
+    """No hand was found, so no number is given."""
+
+
+class SeveralHands(BoneAgeError):
+    """More than one hand was found; which one is meant is not ours to guess."""
+
+
+class WeightsMissing(BoneAgeError):
+    """A weights file named by the manifest is not there."""
+
+
+class WeightsCorrupt(BoneAgeError):
+    """A weights file is there but its sha256 or contents are not what the manifest says."""
+
+
+class UnknownRecipe(BoneAgeError):
+    """No recipe of that name is listed."""
+
+
+class InvalidTable(BoneAgeError):
+    """A CSV file lacks rows or columns that the command needs."""

@@ -1,0 +1,77 @@
+"""Bytes or a path become a `Radiograph`: PNG, JPEG, TIFF, BMP, WebP and DICOM, told apart by content.
+
+    read_radiograph ─┬─► picture (Pillow, OpenCV) ─┬─► grey (one channel, 0 to 1)
+                     └─► dicom (pydicom)          ─┴─► refusals (limits, sentences)
+
+Sizes are checked in the header before anything is decoded. Damaged files are refused, never half shown.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path, PurePosixPath
+
+from ..errors import UnreadableImage
+from ..types import Radiograph
+from .dicom import read_dicom
+from .picture import read_image
+from .refusals import MOST_BYTES, too_large
+
+__all__ = ["read_radiograph"]
+
+
+def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Radiograph:
+    """Read one radiograph from a file or from bytes.
+
+    The format is told by content, never by extension. Colour becomes luminance, transparency becomes black, EXIF
+    orientation is applied, 16 bits are kept. For DICOM the modality and VOI transformations (or window) are applied and
+    MONOCHROME1 is inverted. The values are then stretched so that the picture's darkest is 0 and its brightest 1: files
+    seldom say which part of their range the detector used (12 bits in 16, say), so its own range is the only one
+    that gives the same radiograph, stored in different ways, the same numbers.
+
+    Args:
+        source: a path, or the file's bytes.
+        name: what to call it in messages; a path's last part or "radiograph" if not given.
+
+    Returns:
+        Pixels (H, W), float32 in [0, 1]. Bone is bright if the file states its polarity (`polarity_stated`);
+        otherwise polarity is as found, for the hand network to judge.
+
+    Raises:
+        UnreadableImage: missing, empty, damaged, or not an image.
+        UnsupportedImage: several frames, a side under 100 px, over 50 megapixel, one constant grey, values that
+            are no numbers, or a colour photograph.
+    """
+    data, name = _load(source, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they concern the file; what the reader must know becomes a Caution
+        if data[128:132] == b"DICM":
+            return read_dicom(data, name)
+        return read_image(data, name)
+
+
+def _load(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
+    """The bytes, and a printable name without folders."""
+    given = name or ("radiograph" if isinstance(source, bytes) else os.fspath(source))
+    base = PurePosixPath(str(given).replace("\\", "/")).name
+    shown = "".join(letter for letter in base if letter.isprintable())[:100] or "radiograph"
+    data = source if isinstance(source, bytes) else _file_bytes(Path(source), shown)
+    if not data:
+        raise UnreadableImage(
+            f"{shown} is empty (zero bytes). Copy or export the radiograph again and choose that file."
+        )
+    if len(data) > MOST_BYTES:
+        raise too_large(shown, f"{len(data) / 2**20:.0f} MB")
+    return data, shown
+
+
+def _file_bytes(path: Path, name: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise UnreadableImage(f"There is no file called {name} where it was looked for. Check its name and folder.")
+        if path.stat().st_size > MOST_BYTES:
+            raise too_large(name, f"{path.stat().st_size / 2**20:.0f} MB")
+        return path.read_bytes()
+    except (OSError, ValueError) as fault:  # ValueError: a null character in the path
+        raise UnreadableImage(f"{name} could not be opened. Check that it exists and that you may read it.") from fault

@@ -1,0 +1,133 @@
+"""Radiograph -> HandMask: where the hand is, which way it points, whether bone is bright.
+
+One network answers all of it, and also says when there is no hand; then no number follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from .errors import HandNotFound, SeveralHands
+from .recipe import InputSpec
+from .steps import IDENTITY, Picture
+from .types import BoolArray, FloatArray, HandMask, Radiograph
+
+PRESENCE_THRESHOLD = 0.5
+MASK_THRESHOLD = 0.5
+# A region counts as a hand only if the network is nearly sure somewhere in it (Deeplasia asks for 0.99).
+SURE = 0.9
+SMALLEST_AREA_SHARE = 0.015
+SECOND_HAND_AREA_SHARE = 0.35  # of the largest region's area
+QUARTER_TURN_FROM_DEGREES = 45.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The network's answers about one picture, in the picture's own frame."""
+
+    probability: FloatArray
+    to_radiograph: np.ndarray
+    presence: float
+    tilt_degrees: float
+    inverted: bool
+
+
+def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> HandMask:
+    """Find the one hand of a radiograph.
+
+    A picture that lies on its side, upside down or in wrong polarity is put right and looked
+    at again, so that the mask is the same however the picture came.
+
+    Args:
+        radiograph: pixels (H, W) in [0, 1].
+        network: `models.HandNetwork`.
+        spec: the network's input, from the recipe.
+
+    Returns:
+        the mask on the radiograph's grid.
+
+    Raises:
+        HandNotFound: there is no hand, or too little of one.
+        SeveralHands: there is more than one.
+    """
+    pixels = radiograph.pixels
+    look = _look(pixels, 0, network, spec)
+    inverted = look.inverted and not radiograph.polarity_stated
+    turns = round(look.tilt_degrees / 90.0) % 4 if abs(look.tilt_degrees) > QUARTER_TURN_FROM_DEGREES else 0
+    if inverted or turns:
+        # Turn counter-clockwise by as many quarters as the fingers lie clockwise of up.
+        look = _look(1.0 - pixels if inverted else pixels, turns, network, spec)
+    if look.presence < PRESENCE_THRESHOLD:
+        raise HandNotFound(_not_found(radiograph))
+    height, width = radiograph.shape
+    home = np.asarray(
+        cv2.warpAffine(look.probability, look.to_radiograph, (width, height), flags=cv2.INTER_LINEAR), np.float32
+    )
+    tilt = (look.tilt_degrees + 90.0 * turns + 180.0) % 360.0 - 180.0
+    return HandMask(_one_region(home, radiograph), look.presence, tilt, inverted)
+
+
+def _look(pixels: FloatArray, quarter_turns: int, network: nn.Module, spec: InputSpec) -> _Look:
+    turned = np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+    picture = Picture(turned, np.ones(turned.shape, bool), _turn_back(pixels.shape, quarter_turns))
+    for step in spec.steps:
+        picture = step(picture)
+    image = torch.from_numpy(np.array(spec.normalise(picture).pixels)[None, None])
+    with torch.inference_mode():
+        mask_logits, presence_logit, up, inverted_logit = network(image)
+    right, upward = (float(v) for v in up[0])
+    return _Look(
+        probability=mask_logits[0, 0].sigmoid().numpy(),
+        to_radiograph=picture.to_radiograph,
+        presence=float(presence_logit[0].sigmoid()),
+        tilt_degrees=float(np.degrees(np.arctan2(right, upward))),
+        inverted=bool(inverted_logit[0] > 0),
+    )
+
+
+def _turn_back(shape: tuple[int, ...], quarter_turns: int) -> np.ndarray:
+    """Affine from (column, row) of `np.rot90(pixels, quarter_turns)` to those of `pixels`."""
+    height, width = shape[0], shape[1]
+    return {
+        0: IDENTITY,
+        1: np.array([[0.0, -1.0, width - 1.0], [1.0, 0.0, 0.0]]),
+        2: np.array([[-1.0, 0.0, width - 1.0], [0.0, -1.0, height - 1.0]]),
+        3: np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, height - 1.0]]),
+    }[quarter_turns % 4]
+
+
+def _one_region(probability: FloatArray, radiograph: Radiograph) -> BoolArray:
+    """The largest sure region, its holes filled; bool (H, W)."""
+    count, regions, statistics, _ = cv2.connectedComponentsWithStats((probability > MASK_THRESHOLD).astype(np.uint8))
+    areas = [(int(statistics[i, cv2.CC_STAT_AREA]), i) for i in range(1, count)]
+    sure = sorted((a for a in areas if probability[regions == a[1]].max() > SURE), reverse=True)[:3]
+    if not sure or sure[0][0] < SMALLEST_AREA_SHARE * probability.size:
+        raise HandNotFound(_not_found(radiograph))
+    if len(sure) > 1 and sure[1][0] > SECOND_HAND_AREA_SHARE * sure[0][0]:
+        raise SeveralHands(
+            f"More than one hand was found in {radiograph.name}. One hand and wrist is expected: "
+            "crop the picture to the hand you mean and try again."
+        )
+    region = (regions == sure[0][1]).astype(np.uint8)
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(region)
+    cv2.drawContours(filled, contours, -1, 1, -1)
+    return filled.astype(bool)
+
+
+def _not_found(radiograph: Radiograph) -> str:
+    height, width = radiograph.shape
+    return (
+        f"No hand was found in {radiograph.name} ({height} x {width} px). A radiograph of one whole hand and wrist "
+        "is expected: check that it is the right file, crop away other body parts and try again."
+    )
+
+
+def upright(radiograph: Radiograph, hand: HandMask) -> Radiograph:
+    """The radiograph with its polarity put right, as the hand network saw it."""
+    return replace(radiograph, pixels=1.0 - radiograph.pixels) if hand.inverted else radiograph

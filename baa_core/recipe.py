@@ -1,0 +1,122 @@
+"""A recipe: one published system as data. No code lives here but validation.
+
+A recipe names the networks, how each one's picture is prepared (a tuple of steps from
+`preprocessing`), and how their answers become one number. Which file holds a network's
+weights, its bias correction and its conformal widths are measured, not designed: they stand
+in `weights/manifest.json` beside the weights they belong to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .steps import Step
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's shape.
+
+    Attributes:
+        backbone: a timm model name.
+        task: what comes out: "age" (months), "sex" (logit of male), or "hand" (mask and more).
+        hidden: widths of the fully connected layers after the backbone.
+        sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
+        output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).
+    """
+
+    backbone: str
+    task: Literal["age", "sex", "hand"] = "age"
+    hidden: tuple[int, ...] = (256,)
+    sex_features: int = 32
+    output: Literal["regression", "expectation"] = "expectation"
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a radiograph becomes a network's input: steps in order, the last one normalises.
+
+    `steps` end in a float32 picture (side_px, side_px) in [0, 1]; training augments that
+    picture, then both training and serving apply `normalise`.
+    """
+
+    side_px: int
+    steps: tuple[Step, ...]
+    normalise: Step
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a member is trained. Every field is read by `python -m train`.
+
+    Attributes:
+        init: "scratch", "imagenet", or the name of a member whose weights to start from.
+        images: which pictures, any of "thumbnails" and "sharp".
+        augment: name of an augmentation set in `train.augment`.
+        average_decay: decay of the exponential moving average of the weights, 0 for none.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
+    schedule: Literal["plateau", "cosine"] = "cosine"
+    weight_decay: float = 0.0
+    loss: Literal["mse", "distribution", "bce", "mask"] = "distribution"
+    augment: str = "strong"
+    images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
+    init: str = "scratch"
+    average_decay: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a recipe: its shape, its input, and how it is trained.
+
+    `paper` is the published training where it differs from `training`, the one that made
+    the shipped weights.
+    """
+
+    name: str
+    architecture: Architecture
+    input: InputSpec
+    training: TrainingPlan
+    paper: TrainingPlan | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole system.
+
+    Attributes:
+        members: the age networks whose months are averaged.
+        hand: the network that finds the hand.
+        sex: the network that checks the entered sex.
+        start: networks trained only to start others from; never served.
+        planned: members of the paper that can be trained here but have no shipped weights yet.
+        mirror_average: answer for the picture and its mirror image and average both.
+    """
+
+    name: str
+    title: str
+    citation: str
+    hand: Member
+    members: tuple[Member, ...]
+    sex: Member
+    start: tuple[Member, ...] = ()
+    planned: tuple[Member, ...] = ()
+    mirror_average: bool = True
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        names = [m.name for m in self.networks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"recipe '{self.name}' names a member twice: {names}")
+
+    @property
+    def networks(self) -> tuple[Member, ...]:
+        """Every member that `python -m train` can make."""
+        return (self.hand, self.sex, *self.members, *self.start, *self.planned)

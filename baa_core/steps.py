@@ -1,0 +1,203 @@
+"""Small named steps that prepare a picture, and the geometry that brings results home.
+
+A step is a frozen dataclass called with a `Picture` and returning a new one. Steps that move
+pixels compose their move into `Picture.to_radiograph`, so whatever a network says about a
+pixel can be drawn on the original radiograph, however many steps lie between.
+
+No step is random: training augments after them, serving never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import BoolArray, FloatArray, freeze
+
+Affine = NDArray[np.float64]
+
+IDENTITY: Affine = np.eye(3)[:2]
+
+
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """The 2x3 affine that applies `inner` first and `outer` second."""
+    return (np.vstack([outer, [0, 0, 1]]) @ np.vstack([inner, [0, 0, 1]]))[:2]
+
+
+def invert(affine: Affine) -> Affine:
+    """The 2x3 affine that undoes `affine`."""
+    return np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture on its way to a network.
+
+    Attributes:
+        pixels: float32 (H, W); [0, 1] until a step normalises.
+        mask: bool (H, W), True on the hand.
+        to_radiograph: 2x3 affine from this picture's (column, row) to the radiograph's
+            (column, row), pixel centres at whole numbers (OpenCV's convention).
+        tilt_degrees: how far the fingers point away from up, clockwise positive.
+    """
+
+    pixels: FloatArray
+    mask: BoolArray
+    to_radiograph: Affine
+    tilt_degrees: float = 0.0
+
+    def __post_init__(self) -> None:
+        freeze(self.pixels)
+
+    @property
+    def side_px(self) -> int:
+        """The longer side."""
+        return max(self.pixels.shape)
+
+
+Step = Callable[[Picture], Picture]
+
+
+def moved(picture: Picture, affine: Affine, width: int, height: int, tilt_degrees: float | None = None) -> Picture:
+    """Resample a picture by `affine` (old to new, (column, row)); outside is 0 and not hand."""
+    pixels = cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(picture.mask.astype(np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST)
+    return Picture(
+        pixels=pixels,
+        mask=mask.astype(bool),
+        to_radiograph=compose(picture.to_radiograph, invert(affine)),
+        tilt_degrees=picture.tilt_degrees if tilt_degrees is None else tilt_degrees,
+    )
+
+
+@dataclass(frozen=True)
+class MaskBackground:
+    """Set everything outside the hand to 0, after widening the mask a little.
+
+    The widening (a share of the longer side) keeps the skin line, where a mask is least sure.
+    """
+
+    widen_share: float = 0.01
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame with its background black."""
+        radius = max(1, round(self.widen_share * picture.side_px))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        wide = cv2.dilate(picture.mask.astype(np.uint8), kernel).astype(bool)
+        return replace(picture, pixels=np.where(wide, picture.pixels, np.float32(0.0)), mask=wide)
+
+
+@dataclass(frozen=True)
+class StretchContrast:
+    """Map two percentiles of the hand's grey values to 0 and 1 and clip.
+
+    Deeplasia subtracts the 1st percentile of the masked picture; the upper end is added here
+    because a few bright pixels (rings, plates, markers) otherwise set the scale.
+    """
+
+    low_percent: float = 1.0
+    high_percent: float = 99.5
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame; the hand fills [0, 1], what was 0 stays 0."""
+        inside = picture.pixels[picture.mask] if picture.mask.any() else picture.pixels
+        low, high = np.percentile(inside, (self.low_percent, self.high_percent))
+        pixels = np.clip((picture.pixels - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+        return replace(picture, pixels=pixels.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Upright:
+    """Turn the picture so that the fingers point up, if they are off by more than a tolerance."""
+
+    tolerance_degrees: float = 0.0
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The turned picture in a frame that holds all of it; quarter turns lose nothing."""
+        angle = picture.tilt_degrees
+        if abs(angle) <= self.tolerance_degrees:
+            return picture
+        height, width = picture.pixels.shape
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        cosine, sine = abs(turn[0, 0]), abs(turn[0, 1])
+        new_width = int(np.ceil(height * sine + width * cosine - 1e-6))
+        new_height = int(np.ceil(height * cosine + width * sine - 1e-6))
+        turn[:, 2] += (new_width - width) / 2, (new_height - height) / 2
+        return moved(picture, turn, new_width, new_height, tilt_degrees=0.0)
+
+
+@dataclass(frozen=True)
+class CropToHand:
+    """Cut a square around the hand: side = longer side of its box times `margin_ratio`, zero padded.
+
+    Deeplasia uses 1.15 for pictures from elsewhere (FIELD.md section 1).
+    """
+
+    margin_ratio: float = 1.15
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The square; the whole picture if there is no mask."""
+        rows, columns = np.flatnonzero(picture.mask.any(axis=1)), np.flatnonzero(picture.mask.any(axis=0))
+        if rows.size == 0:
+            return PadSquare()(picture)
+        height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        side = max(1, round(max(height, width) * self.margin_ratio))
+        top = int(np.floor((rows[0] + rows[-1] + 1 - side) / 2))
+        left = int(np.floor((columns[0] + columns[-1] + 1 - side) / 2))
+        return cut(picture, top, left, side)
+
+
+@dataclass(frozen=True)
+class PadSquare:
+    """Pad with zeros to a square, the picture in the middle."""
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The square."""
+        height, width = picture.pixels.shape
+        side = max(height, width)
+        return cut(picture, -((side - height) // 2), -((side - width) // 2), side)
+
+
+def cut(picture: Picture, top: int, left: int, side: int) -> Picture:
+    """The square of `side` pixels whose first pixel is (top, left); outside is 0."""
+    height, width = picture.pixels.shape
+    pixels = np.zeros((side, side), np.float32)
+    mask = np.zeros((side, side), bool)
+    source = (slice(max(0, top), min(height, top + side)), slice(max(0, left), min(width, left + side)))
+    target = tuple(slice(s.start - o, s.stop - o) for s, o in zip(source, (top, left), strict=True))
+    pixels[target], mask[target] = picture.pixels[source], picture.mask[source]
+    shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
+    return replace(picture, pixels=pixels, mask=mask, to_radiograph=compose(picture.to_radiograph, shift))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Bring a square picture to `side_px`: area averaging down, cubic up."""
+
+    side_px: int
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The resized picture. Pixel areas, not centres, map onto each other (OpenCV's resize)."""
+        height, width = picture.pixels.shape
+        scale = self.side_px / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        pixels = np.clip(cv2.resize(picture.pixels, size, interpolation=interpolation), 0.0, 1.0)
+        mask = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        across, down = width / size[0], height / size[1]
+        back = np.array([[across, 0.0, (across - 1) / 2], [0.0, down, (down - 1) / 2]])
+        return replace(picture, pixels=pixels, mask=mask, to_radiograph=compose(picture.to_radiograph, back))
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Subtract the picture's mean and divide by its standard deviation (Deeplasia's z-score)."""
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame with mean 0 and deviation 1."""
+        mean, deviation = float(picture.pixels.mean()), float(picture.pixels.std())
+        return replace(picture, pixels=((picture.pixels - mean) / max(deviation, 1e-5)).astype(np.float32))

@@ -1,0 +1,211 @@
+"""The nouns that travel between the stages.
+
+Pixel coordinates are (row, column) with the first pixel's centre at (0, 0). Ages are months.
+Arrays inside nouns are read-only; validation happens here, once, and the stages trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InvalidPatient
+
+Sex = Literal["female", "male"]
+SEXES: tuple[Sex, Sex] = ("female", "male")
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+DISCLAIMER = "Research and education only. Not a medical device; not for diagnosis or treatment."
+OLDEST_MONTHS = 300.0  # 25 years: beyond every atlas of the hand
+
+
+def freeze(array: NDArray[Any]) -> None:
+    """Make an array read-only, so that a noun cannot change under its holder."""
+    array.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something the reader of a number must know. `code` is stable, `message` is shown."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What the user says about the child. Nothing here is ever stored.
+
+    Raises:
+        InvalidPatient: a sex other than female, male or None; an age outside 0 to 300 months.
+    """
+
+    sex: Sex | None = None
+    chronological_age_months: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sex is not None and self.sex not in SEXES:
+            raise InvalidPatient(
+                f"'{str(self.sex)[:20]}' is not a sex this software knows. Give female, male, or leave it unknown."
+            )
+        age = self.chronological_age_months
+        if age is not None and not 0 <= age <= OLDEST_MONTHS:
+            raise InvalidPatient(
+                f"A chronological age of {age:g} months is not possible here. "
+                f"Give months between 0 and {OLDEST_MONTHS:.0f}, or leave it empty."
+            )
+
+
+def parse_sex(word: str | None) -> Sex | None:
+    """The sex a user typed. "unknown", an empty word or None mean unknown.
+
+    Raises:
+        InvalidPatient: any other word.
+    """
+    key = (word or "unknown").strip().lower()
+    if key in ("unknown", ""):
+        return None
+    if key in ("female", "f"):
+        return "female"
+    if key in ("male", "m"):
+        return "male"
+    raise InvalidPatient(f"'{key[:20]}' is not a sex this software knows. Give female, male or unknown.")
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One picture, bone bright.
+
+    Attributes:
+        pixels: float32 (H, W) in [0, 1].
+        name: what to call it in messages; a file name without its folder.
+        source: "image" or "dicom".
+        spacing_mm: (row, column) distance between pixel centres, if the file says.
+        sex_in_file, age_in_file_months: offered by a DICOM header, never used unasked.
+        polarity_stated: True if the file itself says what bright means (DICOM).
+        cautions: what reading it had to change.
+    """
+
+    pixels: FloatArray
+    name: str = "radiograph"
+    source: Literal["image", "dicom"] = "image"
+    spacing_mm: tuple[float, float] | None = None
+    sex_in_file: Sex | None = None
+    age_in_file_months: float | None = None
+    polarity_stated: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    def __post_init__(self) -> None:
+        freeze(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class HandMask:
+    """Where the hand is, on the radiograph's grid.
+
+    Attributes:
+        pixels: bool (H, W), True on the hand.
+        presence: the network's probability that there is a hand, 0 to 1.
+        tilt_degrees: how far the fingers point away from straight up, clockwise positive, (-180, 180].
+        inverted: the picture's polarity is wrong (bone dark), so it must be inverted before use.
+    """
+
+    pixels: BoolArray
+    presence: float
+    tilt_degrees: float
+    inverted: bool
+
+    def __post_init__(self) -> None:
+        freeze(self.pixels)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A bone age with its honest width.
+
+    Attributes:
+        bone_age_months: ensemble mean after bias correction.
+        interval_months: 90 % conformal interval (low, high).
+        members: name to months, each bias-corrected.
+        sex_used: the sex the estimate was made for.
+    """
+
+    bone_age_months: float
+    interval_months: tuple[float, float]
+    members: Mapping[str, float]
+    sex_used: Sex
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A heatmap on the radiograph's grid.
+
+    Attributes:
+        heat: float32 (H, W) in [0, 1]; 0 is not drawn.
+        inside_hand_share: share of the raw attribution that lies inside the hand mask, 0 to 1.
+        method: how it was made.
+    """
+
+    heat: FloatArray
+    inside_hand_share: float
+    method: str
+
+    def __post_init__(self) -> None:
+        freeze(self.heat)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything one assessment found. `to_dict` is the JSON contract of the command line."""
+
+    file: str
+    recipe: str
+    prediction: Prediction
+    sex_entered: Sex | None
+    sex_predicted: Sex
+    sex_probability_male: float
+    sex_mismatch: bool
+    bone_age_if_female_months: float
+    bone_age_if_male_months: float
+    chronological_age_months: float | None
+    cautions: tuple[Caution, ...]
+    versions: Mapping[str, str]
+    seconds: float
+    radiograph: Radiograph
+    hand: HandMask
+    explanation: Explanation | None = None
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, ready for `json.dumps`; months to 0.01. No pixels, nothing about the patient but the entries."""
+        low, high = self.prediction.interval_months
+        return {
+            "file": self.file,
+            "status": "ok",
+            "bone_age_months": round(self.prediction.bone_age_months, 2),
+            "interval_months": [round(low, 2), round(high, 2)],
+            "sex_entered": self.sex_entered or "unknown",
+            "sex_used": self.prediction.sex_used,
+            "sex_predicted": self.sex_predicted,
+            "sex_probability_male": round(self.sex_probability_male, 4),
+            "sex_mismatch": self.sex_mismatch,
+            "bone_age_if_female_months": round(self.bone_age_if_female_months, 2),
+            "bone_age_if_male_months": round(self.bone_age_if_male_months, 2),
+            "chronological_age_months": self.chronological_age_months,
+            "cautions": [asdict(c) for c in self.cautions],
+            "recipe": self.recipe,
+            "members": {name: round(months, 2) for name, months in self.prediction.members.items()},
+            "versions": dict(self.versions),
+            "seconds": round(self.seconds, 3),
+            "disclaimer": DISCLAIMER,
+        }

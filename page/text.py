@@ -1,0 +1,234 @@
+"""The page's words: every sentence and card a visitor reads, as escaped HTML."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from html import escape
+
+from baa_core import Radiograph, Recipe, Report
+from baa_core.errors import InvalidPatient
+from baa_core.types import DISCLAIMER, Sex
+
+TITLE = "Bone age from a hand radiograph"
+CHILD: Mapping[str, str] = {"female": "a girl", "male": "a boy"}
+NEUTRAL = (
+    "Something went wrong on this side, and no estimate was made. The picture was not kept. "
+    "Please try again; if it happens again, tell us which steps led here."
+)
+NO_PICTURE = "No radiograph has been chosen yet. Choose a file, or one of the drawn examples, and press Assess again."
+BUSY = "Many people are using this page at the moment. Please try again in a minute."
+
+HEADER = f"""
+<header class="baa-header">
+  <h1>{TITLE}</h1>
+  <p class="baa-lead">An estimate with its uncertainty, the hand it looked at, and where on the bones it looked.</p>
+  <p class="baa-disclaimer" role="note"><strong>{DISCLAIMER}</strong></p>
+</header>
+"""
+EMPTY = """
+<section class="baa-card baa-empty" aria-live="polite">
+  <p class="baa-empty-title">The estimate will appear here</p>
+  <ol><li>Choose a radiograph of one hand, or a drawn example.</li>
+  <li>Enter the sex: bone age is read differently for girls and boys.</li>
+  <li>Press Assess.</li></ol>
+</section>
+"""
+PRIVACY = """
+<p class="baa-fine">Your file is read into memory, deleted from disk at once, and forgotten when you leave or after an
+hour. Nothing is sent to anyone else. Names in a DICOM header are never read.</p>
+"""
+
+
+def years_and_months(months: float) -> str:
+    """Months in the words of a growth chart: 122.3 becomes "10 years 2 months"."""
+    years, rest = divmod(round(abs(months)), 12)
+    parts = [f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in ((years, "year"), (rest, "month")) if n]
+    return " ".join(parts) or "0 months"
+
+
+def entered_age_months(years: float | None, months: float | None) -> float | None:
+    """The chronological age typed into two boxes; None if both are empty.
+
+    Raises:
+        InvalidPatient: a negative number, or 12 months or more beside full years.
+    """
+    if years is None and months is None:
+        return None
+    if (years or 0) < 0 or (months or 0) < 0:
+        raise InvalidPatient("A chronological age cannot be negative. Give years and months from 0 up, or leave both empty.")
+    if years and (months or 0) >= 12:
+        raise InvalidPatient(f"{months:g} months beside {years:g} years is unclear. Give 0 to 11 months, or months alone.")
+    return 12 * (years or 0) + (months or 0)
+
+
+def refusal(sentence: str) -> str:
+    """The card shown in place of a result."""
+    return (
+        '<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">Not assessed</p>'
+        f"<p>{escape(sentence)}</p></section>"
+    )
+
+
+def chosen(name: str, drawn: bool = False) -> str:
+    """One line that says which picture is about to be assessed."""
+    tag = ' <span class="baa-tag">drawn, not a patient</span>' if drawn else ""
+    return f'<p class="baa-chosen" role="status">Ready to assess: <strong>{escape(name)}</strong>{tag}</p>'
+
+
+def offer(radiograph: Radiograph) -> str:
+    """What a DICOM header says about the child, offered and never used unasked; "" if it says nothing."""
+    said = []
+    if radiograph.sex_in_file:
+        said.append(radiograph.sex_in_file)
+    if radiograph.age_in_file_months is not None:
+        said.append(years_and_months(radiograph.age_in_file_months) + " old")
+    if not said:
+        return ""
+    return (
+        f'<p class="baa-offer" role="status">The file itself says: <strong>{escape(", ".join(said))}</strong>. '
+        "It has not been filled in; use it only if you know that it is right.</p>"
+    )
+
+
+def sex_sentence(report: Report) -> str:
+    """Whether the picture agrees with the entered sex, worded as a check of the entry; "" where a caution says it."""
+    if report.sex_entered is None or report.sex_mismatch:
+        return ""  # a caution says it
+    male = report.sex_probability_male
+    if report.sex_predicted != report.sex_entered:
+        return f"Sex check: entered as {report.sex_entered}; the picture is not clear enough to question that."
+    return f"Sex check: entered as {report.sex_entered}, and the picture agrees ({100 * max(male, 1 - male):.0f} %)."
+
+
+def comparison(report: Report) -> str:
+    """Bone age against the entered chronological age, as a plain difference; "" without an entry."""
+    age = report.chronological_age_months
+    if age is None:
+        return ""
+    difference = report.prediction.bone_age_months - age
+    low, high = report.prediction.interval_months
+    side = "above" if difference > 0 else "below"
+    gap = f"{years_and_months(difference)} {side}" if round(abs(difference)) else "equal to"
+    inside = "inside" if low <= age <= high else "outside"
+    return (
+        f"The estimate is {gap} the chronological age of {years_and_months(age)}, which lies {inside} the interval. "
+        "This is a plain difference; what is usual at this age is not considered."
+    )
+
+
+def sexes_row(report: Report) -> str:
+    """Both estimates, when it is open which one is meant."""
+    if report.sex_entered is not None and not report.sex_mismatch:
+        return ""
+    pairs = (("If a girl", report.bone_age_if_female_months), ("If a boy", report.bone_age_if_male_months))
+    cells = "".join(
+        f"<div><dt>{label}</dt><dd>{years_and_months(months)} <span>({months:.1f} months)</span></dd></div>"
+        for label, months in pairs
+    )
+    return f'<dl class="baa-sexes">{cells}</dl>'
+
+
+def result(report: Report, drawn: bool) -> str:
+    """The result card: bone age, interval, sex check, cautions, disclaimer."""
+    months = report.prediction.bone_age_months
+    low, high = report.prediction.interval_months
+    notes = [sex_sentence(report), comparison(report)]
+    cautions = "".join(f"<li>{escape(caution.message)}</li>" for caution in report.cautions)
+    tag = '<span class="baa-tag">drawn, not a patient</span>' if drawn else ""
+    return f"""
+<section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Result">
+  <p class="baa-eyebrow">Estimated bone age for {CHILD[report.prediction.sex_used]} {tag}</p>
+  <p class="baa-age">{years_and_months(months)}</p>
+  <p class="baa-months">{months:.1f} months</p>
+  <p class="baa-interval">90 % interval: <strong>{years_and_months(low)}</strong> to
+  <strong>{years_and_months(high)}</strong> <span>({low:.0f} to {high:.0f} months)</span></p>
+  {sexes_row(report)}
+  {"".join(f"<p>{escape(note)}</p>" for note in notes if note)}
+  {f'<div class="baa-cautions"><p>Please note</p><ul>{cautions}</ul></div>' if cautions else ""}
+  <p class="baa-fine">{escape(DISCLAIMER)} {download_link(report)}</p>
+</section>
+"""
+
+
+def download_link(report: Report) -> str:
+    """A link that holds the report as JSON, so that nothing has to be written on the server."""
+    content = base64.b64encode(json.dumps(report.to_dict(), indent=2).encode()).decode()
+    return (
+        '<a class="baa-link" id="baa-json" download="bone-age-report.json" '
+        f'href="data:application/json;base64,{content}">Download as JSON</a>'
+    )
+
+
+def table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
+    """A two-column table."""
+    body = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    return (
+        f'<table class="baa-table"><thead><tr><th scope="col">{head[0]}</th><th scope="col">{head[1]}</th></tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def members(report: Report) -> str:
+    """What each network said, and their mean."""
+    rows = {
+        name: f"{months:.1f} months · {years_and_months(months)}" for name, months in report.prediction.members.items()
+    }
+    if len(rows) > 1:
+        months = report.prediction.bone_age_months
+        rows["Mean"] = f"{months:.1f} months · {years_and_months(months)}"
+    return table(("Network", "Bone age"), rows)
+
+
+STAGES: Mapping[str, tuple[str, str]] = {
+    "reading": ("Reading", "The file is decoded to one grey picture, bone bright."),
+    "finding the hand": ("Finding the hand", "A network outlines the hand and tells which way its fingers point."),
+    "estimating": (
+        "Estimating",
+        "Background removed, turned upright, cut out and evened in contrast; each network then estimates the bone age "
+        "for the given sex, and another checks the sex. Known bias is removed; the interval was wide enough for 9 of "
+        "10 hands that had no part in the training.",
+    ),
+    "explaining": (
+        "Explaining",
+        "The heatmap shows which pixels would move the estimate most if they changed slightly. It shows where the "
+        "networks looked, not what is right or wrong with a bone.",
+    ),
+}
+
+
+def how_made(report: Report, recipe: Recipe) -> str:
+    """The steps with their seconds, the recipe, its source, and exactly which weights answered."""
+    steps = []
+    for stage, (name, explanation) in STAGES.items():
+        seconds = report.stage_seconds.get(stage)
+        spent = f" <span>{seconds:.2f} s</span>" if seconds is not None else ""
+        steps.append(f"<li><strong>{name}</strong>{spent}<br>{explanation}</li>")
+    notes = "".join(f"<li>{escape(note)}</li>" for note in recipe.notes)
+    return f"""
+<div class="baa-how">
+  <ol>{"".join(steps)}</ol>
+  <p><strong>{escape(recipe.title)}</strong>, after {escape(recipe.citation)}. An independent rebuild of the published
+  method with networks trained by this project.</p>
+  {f"<ul>{notes}</ul>" if notes else ""}
+  {table(("Version of", "Is"), report.versions)}
+</div>
+"""
+
+
+def picture(address: str, with_mask: bool, with_heat: bool) -> str:
+    """The radiograph as a figure with what is drawn on it, and its two buttons."""
+    layers = [name for name, wanted in (("the hand's outline", with_mask), ("the heatmap", with_heat)) if wanted]
+    shown = "Radiograph" + (" with " + " and ".join(layers) if layers else "")
+    return f"""
+<figure class="baa-picture">
+  <img src="{address}" alt="{shown}">
+  <figcaption><span>{shown}</span><span class="baa-buttons">
+  <a class="baa-link" role="button" tabindex="0" download="bone-age-picture.png" href="#"
+     onclick="this.href = this.closest('figure').querySelector('img').src">Download</a>
+  <button type="button" class="baa-link" onclick="const f = this.closest('figure');
+     document.fullscreenElement ? document.exitFullscreen() : f.requestFullscreen()">Full screen</button>
+  </span></figcaption>
+</figure>
+"""

@@ -1,0 +1,151 @@
+"""Fixtures for all tests: a tiny seeded recipe, the shipped assessor, and real pictures where there are any.
+
+End-to-end tests run the shipped networks. Unit tests of the machinery run `tiny_recipe`: real
+networks of the same classes, untrained, small enough to build in a blink.
+"""
+
+import csv
+import os
+import tarfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from baa_core.calibration import Calibration, IntervalModel, LinearBias
+from baa_core.models import HandNetwork, build
+from baa_core.pipeline import Assessor, load_assessor
+from baa_core.recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
+from baa_core.steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
+from baa_core.types import HandMask, Radiograph
+from baa_core.weights import Manifest, WeightsEntry, save_network, write_manifest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PLAN = TrainingPlan(epochs=1, batch_size=2, learning_rate=1e-3)
+
+
+def masked(side_px: int) -> InputSpec:
+    """Every step there is that moves pixels, at a size of choice."""
+    steps = (MaskBackground(), StretchContrast(), Upright(), CropToHand(1.15), Resize(side_px))
+    return InputSpec(side_px, steps, Standardise())
+
+
+def ellipse(height: int, width: int, tilt_degrees: float = 0.0) -> tuple[Radiograph, HandMask]:
+    """A grey ellipse on black, which passes for a hand, and its mask."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    y, x = (rows - height * 0.5) / (height * 0.4), (columns - width * 0.5) / (width * 0.3)
+    inside = x**2 + y**2 < 1
+    pixels = np.where(inside, 0.3 + 0.4 * (1 - x**2 - y**2), 0.0).astype(np.float32)
+    return Radiograph(pixels), HandMask(inside, 1.0, tilt_degrees, inverted=False)
+
+
+def tiny_age(name: str, side_px: int, output: str = "expectation") -> Member:
+    """An age network that builds and runs in milliseconds."""
+    return Member(name, Architecture("test_efficientnet", hidden=(16,), sex_features=4, output=output), masked(side_px), PLAN)
+
+
+def call_everything_a_hand(network: HandNetwork) -> None:
+    """Rig an untrained hand network: the whole frame is one upright hand, bone bright."""
+    with torch.no_grad():
+        network.mask.weight.zero_()
+        network.mask.bias.fill_(5.0)
+        network.answers[2].weight.zero_()
+        network.answers[2].bias.copy_(torch.tensor([5.0, 0.0, 1.0, -5.0]))
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """Two age members of unlike size and output, a hand and a sex network."""
+    whole = InputSpec(64, (PadSquare(), Resize(64)), Standardise())
+    hand = Architecture("fastsurfer", task="hand", hidden=(8,), sex_features=0)
+    sex = Architecture("test_efficientnet", task="sex", hidden=(16,), sex_features=0)
+    return Recipe(
+        name="tiny",
+        title="Tiny",
+        citation="none",
+        hand=Member("tiny_hand", hand, whole, PLAN),
+        members=(tiny_age("tiny_64", 64), tiny_age("tiny_96", 96, output="regression")),
+        sex=Member("tiny_sex", sex, masked(64), PLAN),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder for `tiny_recipe`. Read only: copy it before breaking it."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    entries = {}
+    for member in (tiny_recipe.hand, tiny_recipe.sex, *tiny_recipe.members):
+        network = build(member.architecture)
+        if isinstance(network, HandNetwork):
+            call_everything_a_hand(network)
+        sha256 = save_network(network, folder / f"{member.name}.safetensors")
+        entries[member.name] = WeightsEntry(
+            f"{member.name}.safetensors", sha256, "tiny", "nothing: random", 0, "cpu", "public domain"
+        )
+    calibration = Calibration(
+        bias={member.name: LinearBias(0.1, -5.0) for member in tiny_recipe.members},
+        interval=IntervalModel((0.0, 120.0), (10.0, 20.0)),
+        mismatch_probability=0.9,
+        mismatch_youngest_months=24.0,
+        trained_range_months={"female": (1.0, 216.0), "male": (1.0, 228.0)},
+    )
+    write_manifest(Manifest(entries, {"tiny": calibration.to_dict()}), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_assessor(tiny_recipe: Recipe, tiny_weights: Path) -> Assessor:
+    """The whole machinery around untrained networks."""
+    return assessor_of(tiny_recipe, tiny_weights)
+
+
+def assessor_of(recipe: Recipe, folder: Path) -> Assessor:
+    """An assessor for a recipe that is not listed."""
+    from baa_core.weights import read_manifest
+
+    manifest = read_manifest(folder)
+    return Assessor(recipe, manifest, Calibration.from_dict(manifest.calibration[recipe.name]), folder)
+
+
+@pytest.fixture(scope="session")
+def assessor() -> Assessor:
+    """The shipped networks of the `deeplasia` recipe."""
+    return load_assessor("deeplasia")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The shared data, as DATA.md describes it: BAA_DATA, or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("BAA_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "labels.csv").is_file():
+        pytest.skip("needs the real radiographs: set BAA_DATA to the folder that holds labels.csv and the tar files")
+    return folder
+
+
+class Labelled(NamedTuple):
+    """A real radiograph with what is known about it."""
+
+    name: str
+    content: bytes
+    sex: str
+    bone_age_months: float
+
+
+@pytest.fixture(scope="session")
+def sharp_val(data_folder: Path) -> list[Labelled]:
+    """Twelve sharp radiographs of the `val` split, spread over its ids; their bytes are never stored."""
+    with (data_folder / "labels.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "val" and row["hires"] == "1"]
+    chosen = {f"{row['rsna_id']}.jpg": row for row in rows[:: max(1, len(rows) // 12)][:12]}
+    found = []
+    for path in sorted(data_folder.glob("rsna_hires-*.tar")):
+        with tarfile.open(path) as tar:
+            for entry in tar:
+                row, file = chosen.get(Path(entry.name).name), tar.extractfile(entry) if entry.isfile() else None
+                if row and file:
+                    name = Path(entry.name).name
+                    found.append(Labelled(name, file.read(), row["sex"], float(row["bone_age_months"])))
+    return found

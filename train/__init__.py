@@ -1,0 +1,1 @@
+"""Training: makes every file in `weights/` from labelled radiographs, with the preparation that serving uses."""

@@ -1,0 +1,90 @@
+"""`python -m train MEMBER --images DIR... --labels CSV`: train one network of a recipe.
+
+`python -m train --list` says what can be trained. Everything about a run but its budget stands
+in the recipe, so the command is short and the result is reproducible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvision's operators declared
+
+# isort: split
+from baa_core.errors import BoneAgeError
+from baa_core.recipe import Member
+from baa_core.recipes import RECIPES
+
+from .fit import Options, fit
+from .mining import fit_hand
+
+
+def members() -> dict[str, tuple[str, Member]]:
+    """Every trainable member: name to (recipe name, member)."""
+    return {m.name: (r.name, m) for r in RECIPES.values() for m in r.networks}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    line.add_argument("member", nargs="?", help="the network to train; see --list")
+    line.add_argument("--list", action="store_true", help="what can be trained")
+    line.add_argument("--images", nargs="+", type=Path, help="folders with <rsna_id>.png or .jpg, at any depth")
+    line.add_argument("--labels", type=Path, help="CSV with rsna_id, sex, bone_age_months, split")
+    line.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
+    line.add_argument("--devices", type=int, default=1, help="processes or GPUs on this machine")
+    line.add_argument("--minutes", type=float, help="end cleanly inside this time budget")
+    line.add_argument("--epochs", type=int, help="instead of the recipe's")
+    line.add_argument("--init", help="scratch, imagenet, a member's name or a .safetensors file; else the recipe's")
+    line.add_argument("--seed", type=int, default=42)
+    line.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    line.add_argument("--out", type=Path, help="folder of checkpoints and weights (runs/<member>)")
+    line.add_argument("--annotations", type=Path, help="folder with hand_keypoints.csv and joint_boxes.csv (for hand)")
+    line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of decoded pictures")
+    line.add_argument("--workers", type=int, help="loader processes; by default by the number of cores")
+    return line
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 1 wrong usage or a problem that is said in one sentence."""
+    line = parser()
+    args = line.parse_args(arguments)
+    if args.list:
+        for name, (recipe, member) in members().items():
+            plan = member.training
+            print(
+                f"{name:16} {recipe:12} {member.architecture.backbone} @{member.input.side_px} px, "
+                f"{plan.epochs} epochs on {'+'.join(plan.images)}, from {plan.init}"
+            )
+        return 0
+    if args.member not in members():
+        line.print_usage(sys.stderr)
+        print(f"Give one of: {', '.join(members())}", file=sys.stderr)
+        return 1
+    if not args.images or not args.labels:
+        print("Give --images and --labels; train/README.md says where the data comes from.", file=sys.stderr)
+        return 1
+    member = members()[args.member][1]
+    changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}
+    member = replace(member, training=replace(member.training, **changes))
+    cores = os.cpu_count() or 1
+    options = Options(
+        images=tuple(args.images), labels=args.labels, out=args.out or Path("runs") / member.name, cache=args.cache,
+        device=args.device, devices=args.devices, minutes=args.minutes, seed=args.seed, resume=args.resume,
+        annotations=args.annotations,
+        workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
+    )
+    try:
+        print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
+    except BoneAgeError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

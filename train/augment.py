@@ -1,0 +1,83 @@
+"""Augmentation sets, by the name a `TrainingPlan` carries. Training only; serving imports none of this.
+
+Pictures are uint8 (S, S), background 0 where the plan's input masks it.
+"""
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Grey = NDArray[np.uint8]
+
+
+class Degrade(A.ImageOnlyTransform):  # type: ignore[misc]
+    """Bring a sharp picture to a thumbnail's quality: shrink with nearest neighbours, enlarge again.
+
+    Lets one network learn from thumbnails and sharp radiographs alike (the 100 px pictures
+    of DATA.md were made by nearest-neighbour squashing).
+    """
+
+    def __init__(self, sides_px: tuple[int, int] = (90, 200), p: float = 0.3) -> None:
+        super().__init__(p=p)
+        self.sides_px = sides_px
+
+    def get_params(self) -> dict[str, int]:
+        """A random intermediate side."""
+        return {"side_px": int(self.py_random.randint(*self.sides_px))}
+
+    def apply(self, img: Grey, side_px: int, **_: object) -> Grey:
+        """Shrink and enlarge, (S, S) to (S, S)."""
+        shape = img.shape[1::-1]
+        small = cv2.resize(img, (side_px, side_px), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(cv2.resize(small, shape, interpolation=cv2.INTER_CUBIC), dtype=np.uint8).reshape(img.shape)
+
+
+def _geometric(scale: float, translate: float, rotate: float, shear: float) -> list[A.BasicTransform]:
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            scale=(1 - scale, 1 + scale),
+            translate_percent=(-translate, translate),
+            rotate=(-rotate, rotate),
+            shear=(-shear, shear),
+            p=0.9,
+        ),
+    ]
+
+
+def _intensity(gamma_low: int, gamma_high: int) -> list[A.BasicTransform]:
+    return [
+        A.Sharpen(alpha=(0.5, 0.75), lightness=(0.5, 1.0), p=0.2),
+        A.OneOf(
+            [
+                A.RandomGamma(gamma_limit=(gamma_low, gamma_high), p=0.33),
+                A.CLAHE(clip_limit=(1, 3), p=0.67),
+            ],
+            p=0.5,
+        ),
+    ]
+
+
+# "default" and "strong": Deeplasia, supplement 2 (after Cicero and Bilbily 2017).
+# "light": strong's kinds at what pays for an already aligned crop (train/RUNS.md).
+AUGMENTATIONS: dict[str, A.Compose] = {
+    "default": A.Compose(_geometric(0.20, 0.20, 20, 1)),
+    "strong": A.Compose(_geometric(0.30, 0.30, 30, 10) + _intensity(70, 130)),
+    "light": A.Compose(_geometric(0.15, 0.06, 15, 3) + _intensity(70, 140)),
+    "light_degraded": A.Compose([Degrade(p=0.3), *_geometric(0.15, 0.06, 15, 3), *_intensity(70, 140)]),
+}
+
+
+def augment(picture: Grey, name: str) -> Grey:
+    """One random version of a picture.
+
+    Args:
+        picture: uint8 (S, S).
+        name: a key of `AUGMENTATIONS`.
+    """
+    return np.asarray(AUGMENTATIONS[name](image=picture)["image"], dtype=np.uint8)

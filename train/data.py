@@ -1,0 +1,234 @@
+"""Labelled radiographs, the split by patient, and a cache of arranged pictures.
+
+Pictures are read by `baa_core.io`, masked by `baa_core.masking` and arranged by
+`baa_core.preprocessing`: the same functions that serve. What they make is kept once in a
+memory map, so an epoch costs no decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from baa_core.errors import BoneAgeError, InvalidTable
+from baa_core.io import read_radiograph
+from baa_core.preprocessing import arrange
+from baa_core.recipe import InputSpec, Member
+from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture
+from baa_core.types import HandMask, Radiograph
+
+from .augment import augment
+
+Kind = Literal["thumbnails", "sharp"]
+THUMBNAIL_PX = 100
+MEAN_ASPECT = 0.79  # width / height of the 2,481 originals whose size is known (DATA.md)
+COLUMNS = ("rsna_id", "sex", "bone_age_months", "split")
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """The label table, indexed by `rsna_id`.
+
+    Raises:
+        InvalidTable: a column is missing or an id stands twice.
+    """
+    table = pd.read_csv(path)
+    missing = [c for c in COLUMNS if c not in table.columns]
+    if missing:
+        raise InvalidTable(f"The label table lacks the columns {missing}. It needs {list(COLUMNS)}.")
+    if table.rsna_id.duplicated().any():
+        raise InvalidTable("The label table names an rsna_id twice. Each radiograph may stand there once.")
+    return table.set_index("rsna_id")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture file. `aspect` (width / height) is set for squashed thumbnails only."""
+
+    rsna_id: int
+    path: Path
+    kind: Kind
+    aspect: float | None
+
+
+def find_samples(folders: Iterable[Path], labels: pd.DataFrame) -> list[Sample]:
+    """Every labelled picture below the folders, named `<rsna_id>.<ending>`.
+
+    A picture of exactly 100 x 100 px is a squashed thumbnail; anything larger is sharp.
+
+    Raises:
+        InvalidTable: no labelled picture was found.
+    """
+    samples = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*.*")):
+            if path.stem.isdigit() and int(path.stem) in labels.index:
+                samples.append(_sample(path, labels.loc[int(path.stem)]))
+    if not samples:
+        raise InvalidTable("No labelled picture was found. --images must hold files named <rsna_id>.png or .jpg.")
+    return samples
+
+
+def _sample(path: Path, row: pd.Series) -> Sample:
+    if path.suffix != ".png" or path.stat().st_size > 3 * THUMBNAIL_PX**2:
+        return Sample(int(path.stem), path, "sharp", None)
+    width, height = row.get("original_width"), row.get("original_height")
+    known = width == width and height == height and width is not None and height is not None
+    return Sample(int(path.stem), path, "thumbnails", float(width / height) if known else MEAN_ASPECT)
+
+
+def read_sample(sample: Sample) -> Radiograph:
+    """The radiograph of a sample, a thumbnail brought back to its true aspect (256 px high).
+
+    Raises:
+        UnreadableImage: the file is corrupt; the message names it.
+    """
+    radiograph = read_radiograph(sample.path)
+    if sample.aspect is None:
+        return radiograph
+    size = (round(256 * sample.aspect), 256)
+    pixels = np.clip(cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+    return Radiograph(pixels=pixels.astype(np.float32), name=radiograph.name)
+
+
+def needs_hand(spec: InputSpec) -> bool:
+    """Does this input depend on the hand mask?"""
+    return any(isinstance(step, MaskBackground | CropToHand) for step in spec.steps)
+
+
+class HandStore:
+    """Hand masks found once by the shipped hand network and kept as small PNGs.
+
+    Files are `<folder>/<kind>/<rsna_id>.png` with tilt and polarity in `hands.csv`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.table = pd.read_csv(folder / "hands.csv").set_index(["kind", "rsna_id"]).sort_index()
+
+    def hand(self, sample: Sample, radiograph: Radiograph) -> HandMask | None:
+        """The hand of a sample, or None where none was found."""
+        key = (sample.kind, sample.rsna_id)
+        if key not in self.table.index or not self.table.loc[key, "found"]:
+            return None
+        row = self.table.loc[key]
+        small = cv2.imread(str(self.folder / sample.kind / f"{sample.rsna_id}.png"), cv2.IMREAD_GRAYSCALE)
+        height, width = radiograph.shape
+        mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) > 127
+        return HandMask(mask, float(row.presence), float(row.tilt_degrees), bool(row.inverted))
+
+
+def _arranged(task: tuple[Sample, InputSpec, HandStore | None]) -> NDArray[np.uint8] | None:
+    sample, spec, store = task
+    cv2.setNumThreads(1)
+    radiograph = read_sample(sample)
+    if store is None:
+        hand = HandMask(np.ones(radiograph.shape, bool), 1.0, 0.0, False)
+    else:
+        found = store.hand(sample, radiograph)
+        if found is None:
+            return None
+        hand = found
+    return np.asarray(np.round(arrange(radiograph, hand, spec).pixels * 255), dtype=np.uint8)
+
+
+def arranged_pictures(
+    samples: list[Sample], spec: InputSpec, hands: Path | None, cache: Path, workers: int = 2
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """All pictures arranged for one input, from a memory map that is made on first use.
+
+    Returns:
+        uint8 (N, S, S) and bool (N,), False where no hand was found.
+
+    Raises:
+        BoneAgeError: a file is corrupt (its name is in the message), or the disk is full.
+    """
+    store = HandStore(hands) if needs_hand(spec) and hands is not None else None
+    words = [repr(spec), *(f"{s.kind}{s.rsna_id}{s.aspect}" for s in samples)]
+    if store is not None:
+        words.append(store.table.to_csv())
+    key = hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
+    cache.mkdir(parents=True, exist_ok=True)
+    target, flags = cache / f"{key}.npy", cache / f"{key}.found.npy"
+    if not flags.exists():
+        partial = target.with_suffix(".partial.npy")
+        side = spec.side_px
+        found = np.zeros(len(samples), bool)
+        try:
+            pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(samples), side, side))
+            with multiprocessing.get_context("fork").Pool(workers) as pool:
+                tasks = ((s, spec, store) for s in samples)
+                for i, picture in enumerate(
+                    tqdm(pool.imap(_arranged, tasks, chunksize=32), total=len(samples), desc="arranging", mininterval=5)
+                ):
+                    if picture is not None:
+                        pictures[i], found[i] = picture, True
+            pictures.flush()
+            partial.rename(target)
+            np.save(flags, found)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise BoneAgeError(
+                f"The picture cache could not be written ({error.strerror}). It needs "
+                f"{len(samples) * side * side / 2**20:.0f} MiB in --cache; free some space or name another folder."
+            ) from error
+    return np.load(target, mmap_mode="r"), np.load(flags)
+
+
+class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Arranged pictures with sex and age: (1, S, S) normalised image, male (0 or 1), months.
+
+    Args:
+        pictures: one array per kind with the indices to use, so that kinds can be mixed.
+        augmentation: a name in `train.augment`, or None for the pictures as they are.
+    """
+
+    def __init__(
+        self, pictures: NDArray[np.uint8], labels: pd.DataFrame, spec: InputSpec, augmentation: str | None
+    ) -> None:
+        self.pictures = pictures
+        self.male = (labels.sex == "male").to_numpy(np.float32)
+        self.months = labels.bone_age_months.to_numpy(np.float32)
+        self.ids = labels.index.to_numpy()
+        self.spec = spec
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.months)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        picture = np.asarray(self.pictures[index])
+        if self.augmentation is not None:
+            picture = augment(picture, self.augmentation)
+        image = normalised(picture, self.spec)
+        return torch.from_numpy(image), torch.tensor(self.male[index]), torch.tensor(self.months[index])
+
+
+def normalised(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
+    """The recipe's own last step on a cached picture: uint8 (S, S) to float32 (1, S, S)."""
+    pixels = picture.astype(np.float32) / 255
+    return np.array(spec.normalise(Picture(pixels, pixels > 0, IDENTITY)).pixels)[None]
+
+
+def labelled(
+    member: Member, samples: list[Sample], labels: pd.DataFrame, split: str, kinds: tuple[Kind, ...], cache: Path,
+    hands: Path | None, augmented: bool,
+) -> LabelledPictures:
+    """The dataset of one split and some kinds of picture, prepared for one member."""
+    chosen = [s for s in samples if s.kind in kinds and labels.split[s.rsna_id] == split]
+    pictures, found = arranged_pictures(chosen, member.input, hands, cache)
+    keep = np.flatnonzero(found)
+    rows = labels.loc[[chosen[i].rsna_id for i in keep]]
+    subset = pictures if len(keep) == len(chosen) else pictures[keep]
+    return LabelledPictures(subset, rows, member.input, member.training.augment if augmented else None)

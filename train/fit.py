@@ -1,0 +1,157 @@
+"""One training from start weights to a weights file and a line of measured errors."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader, Dataset
+
+from baa_core.recipe import Member
+
+from .data import find_samples, labelled, read_labels
+from .module import TASKS, Task
+from .start import imagenet_start, member_start
+
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user chooses about a run; everything else stands in the recipe."""
+
+    images: tuple[Path, ...]
+    labels: Path
+    out: Path
+    cache: Path
+    device: str = "auto"
+    devices: int = 1
+    minutes: float | None = None
+    seed: int = 42
+    resume: bool = False
+    workers: int = 0
+    annotations: Path | None = None
+
+
+def fit(member: Member, options: Options) -> str:
+    """Train an age or sex network and write `<out>/<member>.safetensors` and `<out>/result.json`.
+
+    Returns:
+        one line for train/RUNS.md.
+
+    Raises:
+        BoneAgeError: data or start weights are missing or unreadable; the message names them.
+    """
+    L.seed_everything(options.seed, workers=True, verbose=False)
+    training, validation = loaders(member, options)
+    task = TASKS[member.architecture.task](member, options.minutes)
+    if not options.resume:
+        start(task, member, options)
+    result = run(task, training, validation, options)
+    return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
+
+
+def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -> str:
+    """One line of train/RUNS.md."""
+    return (
+        f"| {member.name} | {data} | {pictures} | {result['minutes']:.0f} | {result['device']} | "
+        f"{result['metric']} {result['best']:.3f} |"
+    )
+
+
+def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], options: Options) -> dict[str, Any]:
+    """Train until the epochs or the minutes are over, then write the best weights."""
+    began = time.monotonic()
+    if not torch.cuda.is_available():
+        task.network.to(memory_format=torch.channels_last)
+    trainer = make_trainer(task, options)
+    last = options.out / "last.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer.fit(task, training, validation, ckpt_path=str(last) if options.resume and last.exists() else None)
+    return finish(task, trainer, options, (time.monotonic() - began) / 60)
+
+
+def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Training and validation batches of a member."""
+    labels = read_labels(options.labels)
+    samples = find_samples(options.images, labels)
+    hands = options.cache / "hands"
+    kinds = member.training.images
+    training = labelled(member, samples, labels, "train", kinds, options.cache, hands, augmented=True)
+    held_out = ("sharp",) if "sharp" in kinds and any(s.kind == "sharp" for s in samples) else kinds
+    validation = labelled(member, samples, labels, "val", held_out, options.cache, hands, augmented=False)
+    return batches(training, validation, member, options)
+
+
+def batches(training: Dataset[Any], validation: Dataset[Any], member: Member, options: Options
+            ) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Loaders over two data sets."""
+    common: dict[str, Any] = {"num_workers": options.workers, "persistent_workers": options.workers > 0}
+    if torch.cuda.is_available():
+        common["pin_memory"] = True
+    size = member.training.batch_size
+    return (
+        DataLoader(training, size, shuffle=True, drop_last=len(training) > size, **common),  # type: ignore[arg-type]
+        DataLoader(validation, EVALUATION_BATCH, **common),
+    )
+
+
+def start(task: Task, member: Member, options: Options) -> None:
+    """Fill the network with the weights its plan starts from."""
+    init = member.training.init
+    if init == "imagenet":
+        imagenet_start(task.network, member.architecture.backbone)
+    elif init.endswith(".safetensors"):
+        member_start(task.network, Path(init))
+    elif init != "scratch":
+        member_start(task.network, options.out.parent / init / f"{init}.safetensors")
+
+
+def make_trainer(task: Task, options: Options) -> L.Trainer:
+    """Lightning's trainer: checkpoints on the metric, averaged weights, mixed precision, several processes."""
+    gpu = options.device == "gpu" or (options.device == "auto" and torch.cuda.is_available())
+    callbacks: list[L.Callback] = [
+        ModelCheckpoint(
+            options.out, "best", monitor=task.metric, mode="max" if task.higher_is_better else "min",
+            save_last=True, enable_version_counter=False,
+        ),
+        TQDMProgressBar(refresh_rate=20),
+    ]
+    if task.plan.average_decay:
+        callbacks.append(EMAWeightAveraging(decay=task.plan.average_decay))
+    return L.Trainer(
+        accelerator="gpu" if gpu else "cpu", devices=options.devices,
+        strategy="ddp" if options.devices > 1 else "auto", precision="bf16-mixed", max_epochs=task.plan.epochs,
+        callbacks=callbacks, logger=False, gradient_clip_val=5.0, default_root_dir=options.out,
+        enable_model_summary=False, num_sanity_val_steps=0,
+    )
+
+
+def finish(task: Task, trainer: L.Trainer, options: Options, minutes: float) -> dict[str, Any]:
+    """Write the best weights in half precision, and what was measured."""
+    best = trainer.checkpoint_callback
+    path = Path(getattr(best, "best_model_path", "") or options.out / "last.ckpt")
+    state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+    prefix = "network."
+    tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    save_file(half, options.out / f"{task.member.name}.safetensors")
+    score = getattr(best, "best_model_score", None)
+    result = {
+        "member": task.member.name, "metric": task.metric, "best": float(score) if score is not None else float("nan"),
+        "minutes": round(minutes, 1), "epochs": int(trainer.current_epoch), "seed": options.seed,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+    }
+    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return result

@@ -1,0 +1,211 @@
+"""Positive mining of hand masks (Iglovikov 2018, section 2.1): seed, train, predict, keep what passes, again.
+
+    python -m train hand ...        runs all rounds
+    python -m train.mining ...      makes the hand store that the age and sex networks read
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from baa_core.errors import BoneAgeError, HandNotFound, SeveralHands
+from baa_core.masking import find_hand
+from baa_core.models import build
+from baa_core.recipe import Member
+from baa_core.types import HandMask, Radiograph
+
+from .data import Sample, find_samples, read_labels, read_sample
+from .fit import Options, batches, run, run_line
+from .hands import hand_sets
+from .mask_seeds import passes_checks, seed_mask
+from .module import HandTask
+from .start import member_start
+
+FILM_SIDE_PX = 512
+# (side of the pictures in px, share of the time) of each round; the last ones at the side that serves
+ROUNDS = ((256, 0.19), (256, 0.19), (512, 0.25), (512, 0.37))
+PICTURES_PER_EPOCH = 800
+FILMS_LOOKED_AT = (500, 700, 1200)  # in the mining after each round
+
+
+def fit_hand(member: Member, options: Options) -> str:
+    """All rounds of mining: train on what there is, mask every film, keep what passes, again.
+
+    With `--resume`, finished rounds are skipped. The last round's weights are the member's.
+
+    Returns:
+        one line for train/RUNS.md.
+
+    Raises:
+        BoneAgeError: there are no annotations to begin from.
+    """
+    if options.annotations is None:
+        raise BoneAgeError("Hand masks begin from annotated keypoints. Give their folder with --annotations.")
+    labels = read_labels(options.labels)
+    samples = [s for s in find_samples(options.images, labels) if labels.split[s.rsna_id] == "train"]
+    points = read_points(options.annotations)
+    chosen = choose_for_mining([s for s in samples if "fitted" not in s.path.parent.name], points)
+    if not (options.cache / "masks" / "round_0" / "films.csv").exists():
+        print(f"seeded {seed_round(chosen, points, options.cache)} masks")
+    minutes, result = 0.0, {}
+    for number, (side_px, share) in enumerate(ROUNDS):
+        out = options.out / f"round_{number}"
+        if not (options.resume and (out / "hand.safetensors").exists()):
+            budget = None if options.minutes is None else options.minutes * share
+            task = HandTask(member, budget)
+            if number:
+                member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
+            training, validation = hand_sets(
+                member, options.images, options.cache / "masks" / f"round_{number}", side_px, PICTURES_PER_EPOCH,
+                options.seed + number,
+            )
+            result = run(task, *batches(training, validation, member, options), replace(options, minutes=budget, out=out))
+            minutes += result["minutes"]
+        if number + 1 < len(ROUNDS) and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists():
+            network = build(member.architecture)
+            member_start(network, out / "hand.safetensors")
+            order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: FILMS_LOOKED_AT[number]]
+            films = [chosen[i] for i in order]
+            kept, seen = mine_round(number + 1, films, points, network, member, options.cache)
+            print(f"round {number + 1}: kept {kept} of {seen} masks")
+    (options.out / "hand.safetensors").write_bytes((out / "hand.safetensors").read_bytes())
+    result |= {"minutes": minutes}
+    return run_line(member, "mined films, pasted hands", PICTURES_PER_EPOCH, result)
+
+
+def read_points(annotations: Path) -> dict[int, dict[str, tuple[float, float]]]:
+    """Annotated points by id, (x, y) in fractions: keypoints, and centres of expert joint boxes as `box<i>`."""
+    points: dict[int, dict[str, tuple[float, float]]] = {}
+    for row in pd.read_csv(annotations / "hand_keypoints.csv").itertuples():
+        points.setdefault(int(row.rsna_id), {})[str(row.keypoint)] = (float(row.x), float(row.y))
+    for i, row in enumerate(pd.read_csv(annotations / "joint_boxes.csv").itertuples()):
+        if row.rater != "nonexpert":
+            centre = ((row.x_min + row.x_max) / 2, (row.y_min + row.y_max) / 2)
+            points.setdefault(int(row.rsna_id), {})[f"box{i}"] = centre
+    return points
+
+
+def direction(points: dict[str, tuple[float, float]], aspect: float) -> tuple[float, float]:
+    """(right, up) unit vector from wrist to the root of the middle finger; (0, 0) if not annotated."""
+    if "wrist" not in points or "middle_finger1" not in points:
+        return 0.0, 0.0
+    (x0, y0), (x1, y1) = points["wrist"], points["middle_finger1"]
+    right, up = (x1 - x0) * aspect, y0 - y1
+    length = float(np.hypot(right, up))
+    return right / length, up / length
+
+
+def _film_size(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    scale = min(1.0, FILM_SIDE_PX / max(pixels.shape))
+    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    return np.asarray(np.round(small * 255), dtype=np.uint8)
+
+
+def _keep(folder: Path, sample: Sample, pixels: NDArray[np.uint8], mask: NDArray[np.uint8],
+          up: tuple[float, float]) -> dict[str, object]:
+    name = f"{sample.kind}_{sample.rsna_id}"
+    mask = cv2.resize(mask, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR if mask.max() > 1 else cv2.INTER_NEAREST)
+    cv2.imwrite(str(folder / f"{name}.png"), pixels)
+    cv2.imwrite(str(folder / f"{name}_mask.png"), mask if mask.max() > 1 else mask * 255)
+    return {"image": f"{name}.png", "mask": f"{name}_mask.png", "right": up[0], "up": up[1]}
+
+
+def _seed(task: tuple[Sample, dict[str, tuple[float, float]], Path]) -> dict[str, object] | None:
+    sample, points, folder = task
+    cv2.setNumThreads(1)
+    keypoints = {k: v for k, v in points.items() if not k.startswith("box")}
+    if not {"wrist", "middle_finger1", "middle_finger4"} <= set(keypoints):
+        return None
+    pixels = _film_size(read_sample(sample).pixels)
+    mask = seed_mask(pixels, keypoints)
+    if not passes_checks(mask, np.array(list(points.values()))):
+        return None
+    smooth = cv2.GaussianBlur(cv2.resize(mask * 255, pixels.shape[::-1], interpolation=cv2.INTER_CUBIC), (0, 0), 2)
+    return _keep(folder, sample, pixels, np.where(smooth > 127, 255, 0).astype(np.uint8),
+                 direction(points, pixels.shape[1] / pixels.shape[0]))
+
+
+def seed_round(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]], cache: Path) -> int:
+    """Round 0: masks grown from annotated keypoints. Returns how many passed."""
+    folder = cache / "masks" / "round_0"
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [(s, points[s.rsna_id], folder) for s in samples if s.rsna_id in points]
+    with multiprocessing.get_context("fork").Pool() as pool:
+        rows = [r for r in tqdm(pool.imap(_seed, tasks), total=len(tasks), desc="seeding", mininterval=10) if r is not None]
+    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    return len(rows)
+
+
+def mine_round(number: int, samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]],
+               network: torch.nn.Module, member: Member, cache: Path) -> tuple[int, int]:
+    """Mask films with the present network and keep those that pass. Returns (kept, looked at)."""
+    folder = cache / "masks" / f"round_{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, looked_at = [], 0
+    for sample in tqdm(samples, desc=f"mining round {number}", mininterval=5):
+        looked_at += 1
+        radiograph = read_sample(sample)
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                hand = find_hand(radiograph, network, member.input)
+        except (HandNotFound, SeveralHands):
+            continue
+        known = points.get(sample.rsna_id, {})
+        pixels = _film_size(1 - radiograph.pixels if hand.inverted else radiograph.pixels)
+        mask = cv2.resize(hand.pixels.astype(np.uint8) * 255, pixels.shape[::-1], interpolation=cv2.INTER_AREA)
+        solid = (mask > 127).astype(np.uint8)
+        if passes_checks(solid, np.array(list(known.values())).reshape(-1, 2)):
+            rows.append(_keep(folder, sample, pixels, solid * 255, direction(known, pixels.shape[1] / pixels.shape[0])))
+    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    return len(rows), looked_at
+
+
+def choose_for_mining(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]]) -> list[Sample]:
+    """Every sharp film, and the annotated thumbnails of other children."""
+    sharp = [s for s in samples if s.kind == "sharp"]
+    seen = {s.rsna_id for s in sharp}
+    return sharp + [s for s in samples if s.kind == "thumbnails" and s.rsna_id not in seen and s.rsna_id in points]
+
+
+def hand_record(sample: Sample, network: torch.nn.Module, member: Member, folder: Path) -> dict[str, object]:
+    """Find one hand and keep it in the hand store: a row of `hands.csv` and a small PNG."""
+    row: dict[str, object] = {"kind": sample.kind, "rsna_id": sample.rsna_id, "found": False, "presence": 0.0,
+                              "tilt_degrees": 0.0, "inverted": False}
+    try:
+        hand: HandMask = find_hand(read_sample(sample), network, member.input)
+    except BoneAgeError as error:
+        return row | {"reason": type(error).__name__}
+    small = cv2.resize(hand.pixels.astype(np.uint8) * 255, _store_size(hand), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / sample.kind / f"{sample.rsna_id}.png"), small)
+    return row | {"found": True, "presence": hand.presence, "tilt_degrees": hand.tilt_degrees, "inverted": hand.inverted}
+
+
+def _store_size(hand: HandMask) -> tuple[int, int]:
+    height, width = hand.pixels.shape
+    scale = min(1.0, FILM_SIDE_PX / max(height, width))
+    return round(width * scale), round(height * scale)
+
+
+def store_hands(samples: list[Sample], network: torch.nn.Module, member: Member, folder: Path) -> pd.DataFrame:
+    """Find the hand of every sample with the finished network, once, for all later training."""
+    for kind in ("thumbnails", "sharp"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    rows = [hand_record(s, network, member, folder) for s in tqdm(samples, desc="finding hands", mininterval=10)]
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "hands.csv", index=False)
+    return table
+
+
+def as_radiograph(pixels: NDArray[np.uint8], name: str) -> Radiograph:
+    """An 8-bit grey picture as a radiograph with its range stretched to [0, 1]."""
+    low, high = float(pixels.min()), float(pixels.max())
+    return Radiograph(((pixels - low) / max(high - low, 1.0)).astype(np.float32), name=name)

@@ -1,0 +1,222 @@
+"""Lightning modules: one per task, each with its loss and its validation metric in plain units."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from baa_core.models import OLDEST_CLASS_MONTHS, AgeNetwork, build
+from baa_core.recipe import Member
+
+AGE_DEVIATION_MONTHS = 41.18
+SOFT_LABEL_DEVIATION_MONTHS = 7.0  # one reader's standard deviation on RSNA (FIELD.md section 3: 0.58 years)
+WARM_UP_SHARE = 0.05
+FLOOR_SHARE = 0.01  # of the learning rate, where the cosine ends
+
+
+class Progress:
+    """How far a training has come, by steps and by the clock, whichever is further.
+
+    It makes the learning rate end where it should even if `--minutes` cuts the epochs short.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self.minutes = minutes
+        self.spent_seconds = 0.0
+        self._since = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, earlier runs counted in."""
+        return self.spent_seconds + time.monotonic() - self._since
+
+    def start(self, spent_seconds: float) -> None:
+        """Begin to count, with what earlier runs spent."""
+        self.spent_seconds, self._since = spent_seconds, time.monotonic()
+
+    def share(self, step: int, total_steps: int) -> float:
+        """0 at the start, 1 at the end."""
+        by_clock = 0.0 if self.minutes is None else self.seconds / (60 * self.minutes)
+        return min(1.0, max(step / max(1, total_steps), by_clock))
+
+    @property
+    def over(self) -> bool:
+        """Is the time budget spent?"""
+        return self.minutes is not None and self.seconds >= 60 * self.minutes
+
+
+class Task(L.LightningModule):
+    """What the tasks share: optimiser, learning rate, and where the time goes."""
+
+    metric = "val_loss"
+    higher_is_better = False
+
+    def __init__(self, member: Member, minutes: float | None) -> None:
+        super().__init__()
+        self.member = member
+        self.plan = member.training
+        self.network = build(member.architecture).train()
+        self.progress = Progress(minutes)
+
+    def configure_optimizers(self) -> Any:
+        """Adam, AdamW or SGD; biases and norms are not decayed. A plateau schedule if the plan says so."""
+        plan = self.plan
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        makers: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        extra = {"momentum": 0.9} if plan.optimiser == "sgd" else {}
+        optimiser = makers[plan.optimiser](groups, lr=plan.learning_rate, **extra)
+        if plan.schedule == "plateau":
+            mode = "max" if self.higher_is_better else "min"
+            # factor, patience and floor: Deeplasia, supplement 2
+            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, mode, 0.2, 10, min_lr=1e-4)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": self.metric}}
+        return optimiser
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """Set the learning rate by progress (warm-up, then cosine); end the epoch when time is up."""
+        if self.progress.over:
+            self.trainer.should_stop = True
+            return -1
+        if self.plan.schedule == "cosine":
+            share = self.progress.share(self.global_step, int(self.trainer.estimated_stepping_batches))
+            warm = min(1.0, (share + 1e-3) / WARM_UP_SHARE)
+            cosine = FLOOR_SHARE + (1 - FLOOR_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
+            for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
+                group["lr"] = self.plan.learning_rate * warm * cosine
+        return None
+
+    def on_train_start(self) -> None:
+        """Start the clock."""
+        self.progress.start(self.progress.spent_seconds)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the time spent, so that a resumed run keeps its budget."""
+        checkpoint["spent_seconds"] = self.progress.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the time spent before."""
+        self.progress.spent_seconds = float(checkpoint.get("spent_seconds", 0.0))
+
+
+class AgeTask(Task):
+    """Bone age. Validation metric: MAE in months over the picture and its mirror image."""
+
+    metric = "val_mae_months"
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch.
+
+        "mse": squared error of z-scored months (Deeplasia). "distribution": cross-entropy to
+        a Gaussian around the label plus a tenth of the absolute error of the mean.
+        """
+        image, male, months = batch
+        network = cast(AgeNetwork, self.network)
+        raw = network.logits(image, male).float()
+        if self.plan.loss == "mse":
+            z = (months - 127.32) / AGE_DEVIATION_MONTHS
+            loss = nn.functional.mse_loss(raw[:, 0], z)
+        else:
+            classes = torch.arange(OLDEST_CLASS_MONTHS + 1, device=raw.device)
+            target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
+            mean = (raw.softmax(dim=1) * classes).sum(dim=1)
+            loss = nn.functional.cross_entropy(raw, target) + 0.1 * (mean - months).abs().mean()
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Mean absolute error, mirrored and not, averaged."""
+        image, male, months = batch
+        predicted = (self.network(image, male) + self.network(image.flip(-1), male)) / 2
+        error = (predicted.float().clamp(0, 300) - months).abs().mean()
+        self.log(self.metric, error, prog_bar=True, batch_size=len(months), sync_dist=True)
+
+
+class SexTask(Task):
+    """Sex. Validation metric: area under the curve (Deeplasia, supplement 2)."""
+
+    metric = "val_auroc"
+    higher_is_better = True
+
+    def __init__(self, member: Member, minutes: float | None) -> None:
+        super().__init__(member, minutes)
+        from torchmetrics.classification import BinaryAUROC
+
+        self.auroc = BinaryAUROC()
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Binary cross-entropy of the logit of male."""
+        image, male, _ = batch
+        loss = nn.functional.binary_cross_entropy_with_logits(self.network(image).float(), male)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Collect logits of the picture and its mirror image."""
+        image, male, _ = batch
+        logit = (self.network(image) + self.network(image.flip(-1))) / 2
+        self.auroc.update(logit.float(), male.int())
+        self.log(self.metric, self.auroc, prog_bar=True)
+
+
+class HandTask(Task):
+    """Hand mask, presence, direction and polarity. Validation metric: Dice on held-out hands."""
+
+    metric = "val_dice"
+    higher_is_better = True
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """H - log J (Iglovikov 2018, eq. 1) on the mask, plus the small answers.
+
+        Pixels outside the mask brighter than its 80th percentile weigh more (Deeplasia,
+        supplement 1): the data set marks them in `weight`.
+        """
+        image, mask, weight, answers = batch
+        output = self.network(image)
+        present, up, inverted = answers[:, 0], answers[:, 1:3], answers[:, 3]
+        entropy = nn.functional.binary_cross_entropy_with_logits(output.mask_logits[:, 0], mask, weight=weight)
+        probability = output.mask_logits[:, 0].sigmoid()
+        both = (probability * mask).sum(dim=(1, 2))
+        either = probability.sum(dim=(1, 2)) + mask.sum(dim=(1, 2)) - both
+        jaccard = ((both + 1) / (either + 1))[mask.sum(dim=(1, 2)) > 0]
+        loss = entropy - (jaccard.log().mean() if len(jaccard) else 0.0)
+        loss = loss + 0.3 * nn.functional.binary_cross_entropy_with_logits(output.presence_logit, present)
+        known = (up.norm(dim=1) > 0) & (present > 0)
+        if known.any():
+            loss = loss + 0.5 * ((output.up[known] - up[known]) ** 2).sum(dim=1).mean()
+        seen = present > 0
+        if seen.any():
+            loss = loss + 0.2 * nn.functional.binary_cross_entropy_with_logits(
+                output.inverted_logit[seen], inverted[seen]
+            )
+        self.log("loss", loss, prog_bar=True)
+        return cast(Tensor, loss)
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Dice of pictures with a hand; share of right presence, polarity, and tilt error in degrees."""
+        image, mask, _, answers = batch
+        output = self.network(image)
+        seen = answers[:, 0] > 0
+        right = ((output.presence_logit > 0) == seen).float().mean()
+        self.log("val_presence", right, prog_bar=True, batch_size=len(image))
+        if not seen.any():
+            return
+        found = (output.mask_logits[seen, 0] > 0).float()
+        dice = 2 * (found * mask[seen]).sum(dim=(1, 2)) / (found + mask[seen]).sum(dim=(1, 2)).clamp(min=1)
+        self.log(self.metric, dice.mean(), prog_bar=True, batch_size=int(seen.sum()))
+        polarity = ((output.inverted_logit > 0) == (answers[:, 3] > 0))[seen].float().mean()
+        self.log("val_polarity", polarity, prog_bar=True, batch_size=int(seen.sum()))
+        known = seen & (answers[:, 1:3].norm(dim=1) > 0)
+        if known.any():
+            cosine = nn.functional.cosine_similarity(output.up[known], answers[known, 1:3]).clamp(-1, 1)
+            tilt = torch.rad2deg(torch.acos(cosine)).median()
+            self.log("val_tilt_degrees", tilt, prog_bar=True, batch_size=int(known.sum()))
+
+
+TASKS: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
