@@ -32,6 +32,7 @@ class Cases:
         mismatch: the report said "check the entry".
         error_type: of a refusal, else "".
         recipe: that made the result.
+        n_without_label: results left out, because nothing is known of them.
     """
 
     reference_months: Numbers
@@ -47,10 +48,12 @@ class Cases:
     mismatch: NDArray[np.bool_]
     error_type: Words
     recipe: Words
+    n_without_label: int = 0
 
     def where(self, chosen: NDArray[np.bool_]) -> Cases:
         """The cases marked True."""
-        return replace(self, **{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        arrays = [field.name for field in fields(self) if isinstance(getattr(self, field.name), np.ndarray)]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
 def read_cases(results_csv: Path, labels_csv: Path) -> Cases:
@@ -76,7 +79,8 @@ def read_cases(results_csv: Path, labels_csv: Path) -> Cases:
             f"None of the {len(results.rows)} results has a label in {labels_csv.name}. Carry rsna_id through the "
             "batch, name the files by rsna_id, or give the labels a column file."
         )
-    return _to_arrays([result for result, _ in pairs], [label for _, label in pairs])
+    cases = _to_arrays([result for result, _ in pairs], [label for _, label in pairs])
+    return replace(cases, n_without_label=len(results.rows) - len(pairs))
 
 
 def mean_train_age(labels_csv: Path) -> dict[str, float]:

@@ -70,18 +70,16 @@ class Evaluation:
             error_rows.append(_error_row("*mean by sex, picture not looked at*", self.baseline))
         seen = ", ".join(f"{n} {split or 'without a split'}" for split, n in self.about["splits"].items())
         refusals = ", ".join(f"{n} {kind}" for kind, n in self.about["refusals"].items()) or "none"
-        training = self.about["splits"].get("train", 0)
         parts = [
-            "# Evaluation\n",
-            f"Made by `{command}`.\n",
-            f"Recipe: {', '.join(self.about['recipes'])}. Radiographs with a label: {self.about['n']} ({seen}). "
-            f"Refused: {refusals}.\n",
+            f"# Evaluation\n\nMade by `{command}`.\n",
+            f"Recipe: {', '.join(self.about['recipes'])}. Radiographs with a label: {self.about['n']} ({seen}); "
+            f"results left out for want of a label: {self.about['n_without_label']}. Refused: {refusals}.\n",
         ]
-        if training:
+        if training := self.about["splits"].get("train", 0):
             parts.append(f"**{training} of them were trained on: this is no measure of errors on other children.**\n")
         parts += [
             "Months; difference = estimate minus reference; 95 % bootstrap intervals in brackets; "
-            "MAE is also called MAD. Age bands by reference.\n",
+            "MAE is also called MAD; the line gives the estimate for a reference r. Age bands by reference.\n",
             _table(ERROR_HEADER, error_rows),
             _table(SEX_HEADER, [_sex_row(name, group) for name, group in self.groups.items()]),
             "False alarms: share of rightly entered sexes that were told to check the entry.\n",
@@ -99,22 +97,21 @@ def evaluate(cases: Cases, mean_train_months: Mapping[str, float]) -> Evaluation
         mean_train_months: by sex, from `cases.mean_train_age`; empty for no baseline.
     """
     groups = {"all": cases} | {sex: cases.where(cases.label_sex == sex) for sex in SEXES}
-    by_sex = {sex: _by_age(groups[sex], COVERAGE_BANDS_MONTHS) for sex in SEXES}
+    by_both = {
+        f"{sex} {band}": some for sex in SEXES for band, some in _by_age(groups[sex], COVERAGE_BANDS_MONTHS).items()
+    }
     groups |= _by_age(cases, AGE_BANDS_MONTHS)
     return Evaluation(
         about={
             "n": len(cases.refused),
+            "n_without_label": cases.n_without_label,
             "splits": dict(Counter(cases.split.tolist())),
             "recipes": sorted(set(cases.recipe.tolist())),
             "refusals": dict(Counter(cases.error_type[cases.refused].tolist())),
             "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "interval_percent": 95},
         },
         groups={name: measure(group) for name, group in groups.items()},
-        coverage={
-            f"{sex} {band}": measure_interval(_assessed(group))
-            for sex, bands in by_sex.items()
-            for band, group in bands.items()
-        },
+        coverage={name: measure_interval(_assessed(group)) for name, group in by_both.items()},
         baseline=_measure_baseline(_assessed(cases), mean_train_months),
     )
 
@@ -123,7 +120,6 @@ def measure(cases: Cases) -> dict[str, Any]:
     """Every measure of one group; refused cases count in the refusal rate alone."""
     kept = _assessed(cases)
     return {
-        "n": len(kept.reference_months),
         "n_refused": int(cases.refused.sum()),
         "refusal_rate": _mean(cases.refused),
         **measure_errors(kept.predicted_months - kept.reference_months),
@@ -265,9 +261,7 @@ def _error_row(name: str, group: Mapping[str, Any]) -> list[str]:
         _percent(group["share_within_12_months"]),
         _percent(group["share_within_24_months"]),
         _decimal(group.get("r2", math.nan), ".3f"),
-        f"{_decimal(group['slope'], '.3f')} x {_decimal(group['intercept_months'], '+.1f')}"
-        if math.isfinite(group.get("slope", math.nan))
-        else DASH,
+        _line(group.get("slope", math.nan), group.get("intercept_months", math.nan)),
     ]
 
 
@@ -285,6 +279,12 @@ def _sex_row(name: str, group: Mapping[str, Any]) -> list[str]:
 def _interval_cells(group: Mapping[str, Any]) -> list[str]:
     width = _decimal(group["interval_mean_width_months"], ".1f")
     return [str(group["n"]), _percent(group["interval_coverage"]), width]
+
+
+def _line(slope: float, intercept_months: float) -> str:
+    """Estimate = slope * reference + intercept."""
+    sign = "+" if intercept_months >= 0 else "-"
+    return f"{slope:.3f} r {sign} {abs(intercept_months):.1f}" if math.isfinite(slope) else DASH
 
 
 def _decimal(value: float, form: str) -> str:

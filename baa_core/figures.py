@@ -65,7 +65,8 @@ def overlay(
         _blend_heat(picture, heat, float(np.clip(opacity, 0.0, 1.0)))
     if mask is not None:
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, outlines, -1, CONTOUR_RGB, max(1, round(max(grey.shape) / 600)), cv2.LINE_AA)
+        thickness = max(1, round(max(grey.shape) / 600))
+        cv2.drawContours(picture, outlines, -1, CONTOUR_RGB, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
     return picture
 
 
@@ -131,23 +132,28 @@ def interval_figure(report: Report) -> go.Figure:
             hovertemplate=f"{name}: {years_and_months(months)}<extra></extra>",
         )  # fmt: skip
     _lay_out(figure, "", "years", "")
-    figure.update_layout(height=70 + 46 * len(rows), margin={"l": 78, "r": 12, "t": 12, "b": 40}, showlegend=False)
-    figure.update_xaxes(range=[middle - 1.25 * half, middle + 1.25 * half], nticks=8, fixedrange=True)
+    figure.update_layout(height=66 + 46 * len(rows), margin={"l": 112, "r": 12, "t": 8, "b": 44}, showlegend=False)
+    start, end = max(-0.2, middle - 1.25 * half), middle + 1.25 * half
+    figure.update_xaxes(range=[start, end], nticks=8, fixedrange=True, title_font_size=12)
     names = [name for name, *_ in reversed(rows)]
     figure.update_yaxes(
-        categoryorder="array", categoryarray=names, range=[-0.5, len(rows) - 0.3], showgrid=False, fixedrange=True
-    )
+        categoryorder="array", categoryarray=names, tickvals=names, range=[-0.5, len(rows) - 0.3],
+        ticktext=[*names[:-1], "Bone age<br><span style='font-size:11px'>and 90 % interval</span>"],
+        showgrid=False, fixedrange=True, automargin=False,
+    )  # fmt: skip
     return figure
 
 
 def predicted_figure(reference_months: Numbers, predicted_months: Numbers, sex: Sequence[str]) -> go.Figure:
     """Estimate against reference in years, with the line where both agree; one point a radiograph."""
     figure = go.Figure()
-    end = max([1.0, *(np.concatenate([reference_months, predicted_months]) / 12).tolist()]) + 1
+    years = [0.0, *(np.concatenate([reference_months, predicted_months]) / 12).tolist()]
+    start, end = min(years) - 0.5, max(years) + 1
     figure.add_scatter(x=[0, end], y=[0, end], mode="lines", name="equal", line={"color": GREY, "dash": "dash"})
     _add_points(figure, reference_months / 12, predicted_months / 12, sex)
     _lay_out(figure, "Estimated against reference bone age", "reference (years)", "estimate (years)")
-    figure.update_yaxes(scaleanchor="x", constrain="domain")
+    figure.update_xaxes(range=[start, end], constrain="domain")
+    figure.update_yaxes(range=[start, end], scaleanchor="x", constrain="domain")
     return figure
 
 

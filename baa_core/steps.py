@@ -25,7 +25,7 @@ IDENTITY: Affine = np.eye(3)[:2]
 
 def compose(outer: Affine, inner: Affine) -> Affine:
     """The 2x3 affine that applies `inner` first and `outer` second."""
-    return (np.vstack([outer, [0, 0, 1]]) @ np.vstack([inner, [0, 0, 1]]))[:2]
+    return np.asarray((np.vstack([outer, [0, 0, 1]]) @ np.vstack([inner, [0, 0, 1]]))[:2], np.float64)
 
 
 def invert(affine: Affine) -> Affine:
@@ -56,7 +56,7 @@ class Picture:
     @property
     def side_px(self) -> int:
         """The longer side."""
-        return max(self.pixels.shape)
+        return int(max(self.pixels.shape))
 
 
 Step = Callable[[Picture], Picture]
@@ -64,7 +64,7 @@ Step = Callable[[Picture], Picture]
 
 def moved(picture: Picture, affine: Affine, width: int, height: int, tilt_degrees: float | None = None) -> Picture:
     """Resample a picture by `affine` (old to new, (column, row)); outside is 0 and not hand."""
-    pixels = cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR)
+    pixels = np.asarray(cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR), np.float32)
     mask = cv2.warpAffine(picture.mask.astype(np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST)
     return Picture(
         pixels=pixels,
@@ -122,7 +122,7 @@ class Upright:
         if abs(angle) <= self.tolerance_degrees:
             return picture
         height, width = picture.pixels.shape
-        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        turn = np.asarray(cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0), np.float64)
         cosine, sine = abs(turn[0, 0]), abs(turn[0, 1])
         new_width = int(np.ceil(height * sine + width * cosine - 1e-6))
         new_height = int(np.ceil(height * cosine + width * sine - 1e-6))
@@ -186,7 +186,9 @@ class Resize:
         scale = self.side_px / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        pixels = np.clip(cv2.resize(picture.pixels, size, interpolation=interpolation), 0.0, 1.0)
+        pixels = np.asarray(
+            np.clip(cv2.resize(picture.pixels, size, interpolation=interpolation), 0.0, 1.0), np.float32
+        )
         mask = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
         across, down = width / size[0], height / size[1]
         back = np.array([[across, 0.0, (across - 1) / 2], [0.0, down, (down - 1) / 2]])

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from html import escape
 
-from baa_core import Radiograph, Recipe, Report
 from baa_core.errors import InvalidPatient
-from baa_core.types import DISCLAIMER, Sex
+from baa_core.figures import years_and_months
+from baa_core.recipe import Recipe
+from baa_core.types import DISCLAIMER, Radiograph, Report
 
 TITLE = "Bone age from a hand radiograph"
 CHILD: Mapping[str, str] = {"female": "a girl", "male": "a boy"}
@@ -18,7 +19,6 @@ NEUTRAL = (
     "Please try again; if it happens again, tell us which steps led here."
 )
 NO_PICTURE = "No radiograph has been chosen yet. Choose a file, or one of the drawn examples, and press Assess again."
-BUSY = "Many people are using this page at the moment. Please try again in a minute."
 
 HEADER = f"""
 <header class="baa-header">
@@ -35,32 +35,38 @@ EMPTY = """
   <li>Press Assess.</li></ol>
 </section>
 """
+FORMATS = '<p class="baa-fine">One hand and wrist. PNG, JPEG, TIFF, BMP, WebP or DICOM, up to 100 MB.</p>'
+EXAMPLES_LINE = '<p class="baa-fine">Or try a <strong>drawn</strong> hand, not a patient:</p>'
 PRIVACY = """
 <p class="baa-fine">Your file is read into memory, deleted from disk at once, and forgotten when you leave or after an
 hour. Nothing is sent to anyone else. Names in a DICOM header are never read.</p>
 """
 
 
-def years_and_months(months: float) -> str:
-    """Months in the words of a growth chart: 122.3 becomes "10 years 2 months"."""
-    years, rest = divmod(round(abs(months)), 12)
-    parts = [f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in ((years, "year"), (rest, "month")) if n]
-    return " ".join(parts) or "0 months"
-
-
-def entered_age_months(years: float | None, months: float | None) -> float | None:
+def entered_age_months(years: str | float | None, months: str | float | None) -> float | None:
     """The chronological age typed into two boxes; None if both are empty.
 
     Raises:
-        InvalidPatient: a negative number, or 12 months or more beside full years.
+        InvalidPatient: a word, a negative number, or 12 months or more beside full years.
     """
-    if years is None and months is None:
+    typed = [str(box).strip().replace(",", ".") if box is not None else "" for box in (years, months)]
+    if not any(typed):
         return None
-    if (years or 0) < 0 or (months or 0) < 0:
-        raise InvalidPatient("A chronological age cannot be negative. Give years and months from 0 up, or leave both empty.")
-    if years and (months or 0) >= 12:
-        raise InvalidPatient(f"{months:g} months beside {years:g} years is unclear. Give 0 to 11 months, or months alone.")
-    return 12 * (years or 0) + (months or 0)
+    try:
+        full, rest = (float(box or 0) for box in typed)
+    except ValueError:
+        raise InvalidPatient("The age is not a number. Give years and months as digits, or leave both empty.") from None
+    if full < 0 or rest < 0:
+        raise InvalidPatient("An age cannot be negative. Give years and months from 0 up, or leave both empty.")
+    if full and rest >= 12:
+        raise InvalidPatient(f"{rest:g} months beside {full:g} years is unclear. Give 0 to 11 months, or months alone.")
+    return 12 * full + rest
+
+
+def age_boxes(months: float) -> tuple[str, str]:
+    """An age as the two boxes want it: full years, and months to one decimal."""
+    years, rest = divmod(round(months, 1), 12)
+    return f"{years:g}", f"{rest:.1f}".removesuffix(".0")
 
 
 def refusal(sentence: str) -> str:
@@ -110,7 +116,7 @@ def comparison(report: Report) -> str:
     difference = report.prediction.bone_age_months - age
     low, high = report.prediction.interval_months
     side = "above" if difference > 0 else "below"
-    gap = f"{years_and_months(difference)} {side}" if round(abs(difference)) else "equal to"
+    gap = f"{years_and_months(abs(difference))} {side}" if round(abs(difference)) else "equal to"
     inside = "inside" if low <= age <= high else "outside"
     return (
         f"The estimate is {gap} the chronological age of {years_and_months(age)}, which lies {inside} the interval. "

@@ -43,14 +43,16 @@ def ellipse(height: int, width: int, tilt_degrees: float = 0.0) -> tuple[Radiogr
 
 def tiny_age(name: str, side_px: int, output: str = "expectation") -> Member:
     """An age network that builds and runs in milliseconds."""
-    return Member(name, Architecture("test_efficientnet", hidden=(16,), sex_features=4, output=output), masked(side_px), PLAN)
+    return Member(
+        name, Architecture("test_efficientnet", hidden=(16,), sex_features=4, output=output), masked(side_px), PLAN
+    )
 
 
 def call_everything_a_hand(network: HandNetwork) -> None:
     """Rig an untrained hand network: the whole frame is one upright hand, bone bright."""
     with torch.no_grad():
-        network.mask.weight.zero_()
-        network.mask.bias.fill_(5.0)
+        network.mask[0].weight.zero_()
+        network.mask[0].bias.fill_(5.0)
         network.answers[2].weight.zero_()
         network.answers[2].bias.copy_(torch.tensor([5.0, 0.0, 1.0, -5.0]))
 
@@ -58,7 +60,7 @@ def call_everything_a_hand(network: HandNetwork) -> None:
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Two age members of unlike size and output, a hand and a sex network."""
-    whole = InputSpec(64, (PadSquare(), Resize(64)), Standardise())
+    whole = InputSpec(128, (PadSquare(), Resize(128)), Standardise())
     hand = Architecture("fastsurfer", task="hand", hidden=(8,), sex_features=0)
     sex = Architecture("test_efficientnet", task="sex", hidden=(16,), sex_features=0)
     return Recipe(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
-from safetensors.torch import save_file
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from baa_core.models import build
 from baa_core.recipe import Member
+from baa_core.weights import save_network
 
 from .data import find_samples, labelled, read_labels
 from .module import TASKS, Task
@@ -69,7 +71,6 @@ def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -
 
 def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], options: Options) -> dict[str, Any]:
     """Train until the epochs or the minutes are over, then write the best weights."""
-    began = time.monotonic()
     if not torch.cuda.is_available():
         task.network.to(memory_format=torch.channels_last)
     trainer = make_trainer(task, options)
@@ -78,7 +79,7 @@ def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], opti
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(task, training, validation, ckpt_path=str(last) if options.resume and last.exists() else None)
-    return finish(task, trainer, options, (time.monotonic() - began) / 60)
+    return finish(task, trainer, options)
 
 
 def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -128,7 +129,7 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
         TQDMProgressBar(refresh_rate=20),
     ]
     if task.plan.average_decay:
-        callbacks.append(EMAWeightAveraging(decay=task.plan.average_decay))
+        callbacks.append(WeightAveraging(avg_fn=warm_average(task.plan.average_decay)))
     return L.Trainer(
         accelerator="gpu" if gpu else "cpu", devices=options.devices,
         strategy="ddp" if options.devices > 1 else "auto", precision="bf16-mixed", max_epochs=task.plan.epochs,
@@ -137,20 +138,30 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
     )
 
 
-def finish(task: Task, trainer: L.Trainer, options: Options, minutes: float) -> dict[str, Any]:
+def warm_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """An exponential moving average that forgets its first steps: decay min(decay, (1 + n) / (10 + n))."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        kept = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        return kept * averaged + (1.0 - kept) * current
+
+    return average
+
+
+def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     """Write the best weights in half precision, and what was measured."""
     best = trainer.checkpoint_callback
     path = Path(getattr(best, "best_model_path", "") or options.out / "last.ckpt")
     state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
     prefix = "network."
     tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_file(half, options.out / f"{task.member.name}.safetensors")
+    network = build(task.member.architecture)
+    network.load_state_dict({k: v for k, v in tensors.items() if k in network.state_dict()})
+    save_network(network, options.out / f"{task.member.name}.safetensors")
     score = getattr(best, "best_model_score", None)
     result = {
         "member": task.member.name, "metric": task.metric, "best": float(score) if score is not None else float("nan"),
-        "minutes": round(minutes, 1), "epochs": int(trainer.current_epoch), "seed": options.seed,
+        "minutes": round(task.progress.seconds / 60, 1), "epochs": int(trainer.current_epoch), "seed": options.seed,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -164,7 +164,7 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         target = (cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR) > 0.5).astype(np.float32)
         low, high = float(image.min()), float(image.max())
         image = ((image - low) / max(high - low, 1e-3)) ** generator.uniform(0.6, 1.7)
-        image = image + generator.normal(0, generator.uniform(0, 0.03), image.shape)
+        image = image + generator.uniform(0, 0.03) * generator.standard_normal(image.shape, np.float32)
         inverted = generator.random() < 0.25
         if inverted:
             image = 1 - image

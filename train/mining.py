@@ -1,7 +1,6 @@
 """Positive mining of hand masks (Iglovikov 2018, section 2.1): seed, train, predict, keep what passes, again.
 
-    python -m train hand ...        runs all rounds
-    python -m train.mining ...      makes the hand store that the age and sex networks read
+`python -m train hand` runs all rounds; `train.hand_store` then finds the hand of every film.
 """
 
 from __future__ import annotations
@@ -31,10 +30,11 @@ from .module import HandTask
 from .start import member_start
 
 FILM_SIDE_PX = 512
-# (side of the pictures in px, share of the time) of each round; the last ones at the side that serves
-ROUNDS = ((256, 0.19), (256, 0.19), (512, 0.25), (512, 0.37))
+ROUND_SHARES = (0.32, 0.21, 0.21, 0.26)  # of the time
+LEAST_AGREEMENT = 0.95  # intersection over union of the masks of a film and of its mirror image
+LATER_ROUNDS_RATE = 0.4  # of the first round's learning rate
 PICTURES_PER_EPOCH = 800
-FILMS_LOOKED_AT = (500, 700, 1200)  # in the mining after each round
+FILMS_LOOKED_AT = (300, 500, 900)  # in the mining after each round
 
 
 def fit_hand(member: Member, options: Options) -> str:
@@ -57,20 +57,22 @@ def fit_hand(member: Member, options: Options) -> str:
     if not (options.cache / "masks" / "round_0" / "films.csv").exists():
         print(f"seeded {seed_round(chosen, points, options.cache)} masks")
     minutes, result = 0.0, {}
-    for number, (side_px, share) in enumerate(ROUNDS):
+    for number, share in enumerate(ROUND_SHARES):
         out = options.out / f"round_{number}"
         if not (options.resume and (out / "hand.safetensors").exists()):
             budget = None if options.minutes is None else options.minutes * share
-            task = HandTask(member, budget)
+            plan = member.training
+            gentler = replace(plan, learning_rate=plan.learning_rate * (LATER_ROUNDS_RATE if number else 1.0))
+            task = HandTask(replace(member, training=gentler), budget)
             if number:
                 member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
             training, validation = hand_sets(
-                member, options.images, options.cache / "masks" / f"round_{number}", side_px, PICTURES_PER_EPOCH,
-                options.seed + number,
+                member, options.images, options.cache / "masks" / f"round_{number}", member.input.side_px,
+                PICTURES_PER_EPOCH, options.seed + number,
             )
             result = run(task, *batches(training, validation, member, options), replace(options, minutes=budget, out=out))
             minutes += result["minutes"]
-        if number + 1 < len(ROUNDS) and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists():
+        if number + 1 < len(ROUND_SHARES) and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists():
             network = build(member.architecture)
             member_start(network, out / "hand.safetensors")
             order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: FILMS_LOOKED_AT[number]]
@@ -154,10 +156,8 @@ def mine_round(number: int, samples: list[Sample], points: dict[int, dict[str, t
     for sample in tqdm(samples, desc=f"mining round {number}", mininterval=5):
         looked_at += 1
         radiograph = read_sample(sample)
-        try:
-            with torch.autocast("cpu", torch.bfloat16):
-                hand = find_hand(radiograph, network, member.input)
-        except (HandNotFound, SeveralHands):
+        hand = _agreed_hand(radiograph, network, member)
+        if hand is None:
             continue
         known = points.get(sample.rsna_id, {})
         pixels = _film_size(1 - radiograph.pixels if hand.inverted else radiograph.pixels)
@@ -169,43 +169,21 @@ def mine_round(number: int, samples: list[Sample], points: dict[int, dict[str, t
     return len(rows), looked_at
 
 
+def _agreed_hand(radiograph: Radiograph, network: torch.nn.Module, member: Member) -> HandMask | None:
+    """The hand, if the network finds the same one in the picture and in its mirror image."""
+    mirrored = replace(radiograph, pixels=np.ascontiguousarray(radiograph.pixels[:, ::-1]))
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            hand, other = (find_hand(r, network, member.input) for r in (radiograph, mirrored))
+    except (HandNotFound, SeveralHands):
+        return None
+    back = other.pixels[:, ::-1]
+    overlap = (hand.pixels & back).sum() / max(1, (hand.pixels | back).sum())
+    return hand if overlap > LEAST_AGREEMENT and hand.inverted == other.inverted else None
+
+
 def choose_for_mining(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]]) -> list[Sample]:
     """Every sharp film, and the annotated thumbnails of other children."""
     sharp = [s for s in samples if s.kind == "sharp"]
     seen = {s.rsna_id for s in sharp}
     return sharp + [s for s in samples if s.kind == "thumbnails" and s.rsna_id not in seen and s.rsna_id in points]
-
-
-def hand_record(sample: Sample, network: torch.nn.Module, member: Member, folder: Path) -> dict[str, object]:
-    """Find one hand and keep it in the hand store: a row of `hands.csv` and a small PNG."""
-    row: dict[str, object] = {"kind": sample.kind, "rsna_id": sample.rsna_id, "found": False, "presence": 0.0,
-                              "tilt_degrees": 0.0, "inverted": False}
-    try:
-        hand: HandMask = find_hand(read_sample(sample), network, member.input)
-    except BoneAgeError as error:
-        return row | {"reason": type(error).__name__}
-    small = cv2.resize(hand.pixels.astype(np.uint8) * 255, _store_size(hand), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(folder / sample.kind / f"{sample.rsna_id}.png"), small)
-    return row | {"found": True, "presence": hand.presence, "tilt_degrees": hand.tilt_degrees, "inverted": hand.inverted}
-
-
-def _store_size(hand: HandMask) -> tuple[int, int]:
-    height, width = hand.pixels.shape
-    scale = min(1.0, FILM_SIDE_PX / max(height, width))
-    return round(width * scale), round(height * scale)
-
-
-def store_hands(samples: list[Sample], network: torch.nn.Module, member: Member, folder: Path) -> pd.DataFrame:
-    """Find the hand of every sample with the finished network, once, for all later training."""
-    for kind in ("thumbnails", "sharp"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    rows = [hand_record(s, network, member, folder) for s in tqdm(samples, desc="finding hands", mininterval=10)]
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "hands.csv", index=False)
-    return table
-
-
-def as_radiograph(pixels: NDArray[np.uint8], name: str) -> Radiograph:
-    """An 8-bit grey picture as a radiograph with its range stretched to [0, 1]."""
-    low, high = float(pixels.min()), float(pixels.max())
-    return Radiograph(((pixels - low) / max(high - low, 1.0)).astype(np.float32), name=name)

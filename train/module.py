@@ -186,7 +186,7 @@ class HandTask(Task):
         either = probability.sum(dim=(1, 2)) + mask.sum(dim=(1, 2)) - both
         jaccard = ((both + 1) / (either + 1))[mask.sum(dim=(1, 2)) > 0]
         loss = entropy - (jaccard.log().mean() if len(jaccard) else 0.0)
-        loss = loss + 0.3 * nn.functional.binary_cross_entropy_with_logits(output.presence_logit, present)
+        loss = loss + nn.functional.binary_cross_entropy_with_logits(output.presence_logit, present)
         known = (up.norm(dim=1) > 0) & (present > 0)
         if known.any():
             loss = loss + 0.5 * ((output.up[known] - up[known]) ** 2).sum(dim=1).mean()

@@ -56,20 +56,21 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
         _check_dicom(dataset, name)
         photometric = str(dataset.get("PhotometricInterpretation", ""))
         modality = str(dataset.get("Modality") or "")[:16]
-    except FAULTS as fault:
+    except _faults() as fault:
         raise damaged(name, "DICOM") from fault
     stored = _decoded(dataset, data, name)
     if stored.ndim == 2:
         values, cautions = _as_displayed(stored, dataset)
     else:
         values, cautions = to_grey(stored, name)
+    pixels = stretch(values, name)
     if photometric == "MONOCHROME1":
-        values = values.max() - values
+        pixels = 1 - pixels
     if modality not in PLAIN_RADIOGRAPHY:
         text = f"The file says it is of the kind {modality}; a plain radiograph (CR or DX) is expected."
         cautions.append(Caution("not_plain_radiography", text))
     return Radiograph(
-        pixels=stretch(values, name),
+        pixels=pixels,
         name=name,
         source="dicom",
         spacing_mm=_spacing_mm(dataset),
@@ -78,6 +79,13 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
         polarity_stated=photometric in ("MONOCHROME1", "MONOCHROME2"),
         cautions=tuple(cautions),
     )
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """`FAULTS` and pydicom's own, looked up only when something was raised."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*FAULTS, BytesLengthException, InvalidDicomError)
 
 
 def _inflated(data: bytes, name: str) -> bytes:
@@ -119,19 +127,20 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
             stored = (bottom - top, right - left)
         elif frame[:2] == b"\xff\xd8" and (match := JPEG_HEADER.search(frame)):
             stored = struct.unpack(">2H", match[1])
-    elif "PixelData" in dataset:
+    elif "PixelData" in dataset and dataset.PhotometricInterpretation != "YBR_FULL_422":
         row_bytes = columns * int(dataset.SamplesPerPixel) * int(dataset.BitsAllocated) / 8
-        stored = (rows + max(0, int(len(dataset.PixelData) / row_bytes) - rows), columns)
+        stored = (int(len(dataset.PixelData) / row_bytes), columns)  # padding of less than a row is usual
     if stored != (rows, columns):
         raise UnreadableImage(
             f"{name} is a DICOM file whose header says {columns} × {rows} px, but its picture has "
-            f"{stored[1]} × {stored[0]} px. Export it again."
+            f"{stored[1]} × {stored[0]} px; it may be cut short. Export it again."
         )
 
 
 def _decoded(dataset: Dataset, data: bytes, name: str) -> NDArray[Any]:
     """Stored values (H, W), or colours (H, W, 3)."""
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
@@ -141,8 +150,12 @@ def _decoded(dataset: Dataset, data: bytes, name: str) -> NDArray[Any]:
             values = pixel_array(dataset)
         else:
             values = _decoded_apart(data)
-        return apply_color_lut(values, dataset) if dataset.PhotometricInterpretation == "PALETTE COLOR" else values
-    except FAULTS as fault:
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            values = apply_color_lut(values, dataset)
+        if values.ndim != 2 and (values.dtype.kind != "u" or values.ndim != 3):
+            raise ValueError("neither grey nor colours of positive whole numbers")
+        return values
+    except _faults() as fault:
         raise UnreadableImage(
             f"{name} is a DICOM file whose picture ({syntax.name[:60]}) cannot be decoded: "
             "it is damaged, cut short, or compressed in an unusual way. Export it again, uncompressed or as PNG."
@@ -166,7 +179,7 @@ def _decoded_apart(data: bytes) -> NDArray[Any]:
 
 def _as_displayed(stored: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any], list[Caution]]:
     """Stored values after the modality (rescale) and VOI (window or table) transformations of DICOM PS3.4 N.2."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     values = stored
     try:
@@ -176,7 +189,7 @@ def _as_displayed(stored: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any],
         displayed = apply_voi_lut(values, dataset)
         if displayed.min() < displayed.max() or values.min() == values.max():
             return displayed, []
-    except FAULTS:
+    except _faults():
         pass  # a wrong window is no reason to refuse a good picture; the Caution tells
     message = "The display window or rescaling in the file could not be used; the full range of grey was taken."
     return values, [Caution("window_ignored", message)]
@@ -186,7 +199,7 @@ def _offered(dataset: Dataset, keyword: str) -> Any:
     """A header value, or None where it is missing or malformed: an offer is never a reason to refuse."""
     try:
         return dataset.get(keyword)
-    except FAULTS:
+    except _faults():
         return None
 
 

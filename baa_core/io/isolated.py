@@ -1,4 +1,4 @@
-"""Decode one compressed DICOM picture in a process of its own: DICOM on standard input, a NumPy array on standard output.
+"""Decode one compressed DICOM picture in a process of its own: DICOM in, by standard input, a NumPy array out.
 
 The C and C++ decoders for lossless JPEG, JPEG-LS and JPEG 2000 abort, crash or run for minutes on some damaged streams
 (seen by fuzzing gdcm 3.2.6 and OpenJPEG through pydicom 3.0.2). Here that ends this process, not the one serving
@@ -8,6 +8,7 @@ others. Run as a script, so that nothing else of this package is loaded; its arg
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 
@@ -25,9 +26,10 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each further thread would reserve memory and time
     import numpy as np
     from pydicom import dcmread
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     warnings.simplefilter("ignore")
     dataset = dcmread(io.BytesIO(sys.stdin.buffer.read()), specific_tags=list(sys.argv[1:]))

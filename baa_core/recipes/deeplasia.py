@@ -25,14 +25,14 @@ HAND = Member(
     architecture=Architecture("fastsurfer", task="hand", hidden=(32,), sex_features=0),
     input=whole_frame(512),
     training=TrainingPlan(
-        epochs=12, batch_size=16, learning_rate=4e-3, loss="mask", augment="film", images=("thumbnails", "sharp")
+        epochs=40, batch_size=16, learning_rate=4e-3, loss="mask", augment="film", images=("thumbnails", "sharp")
     ),
 )
 
 SEX = Member(
     name="sex",
     architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
-    input=masked_hand(224),
+    input=masked_hand(160),
     training=TrainingPlan(
         epochs=8, batch_size=32, learning_rate=5e-4, loss="bce", augment="light_degraded", images=("thumbnails", "sharp"), init="age_start"
     ),

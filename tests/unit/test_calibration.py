@@ -75,7 +75,7 @@ def test_impossible_widths_are_refused(knots: tuple[float, ...], widths: tuple[f
 
 
 def test_the_mismatch_threshold_keeps_false_alarms_down() -> None:
-    right = np.random.default_rng(0).beta(8, 1, size=200)
+    right = np.random.default_rng(0).beta(4, 1, size=200)
     threshold = choose_mismatch_probability(right, max_false_alarm=0.01)
     assert threshold > 0.5
     assert (1 - right > threshold).sum() == 2

@@ -52,7 +52,9 @@ def test_values_beyond_half_precision_are_not_saved(tmp_path: Path) -> None:
 
 def test_missing_file_says_what_to_get(tiny_recipe: Recipe, folder: Path) -> None:
     (folder / "tiny_64.safetensors").unlink()
-    with pytest.raises(WeightsMissing, match=r"needs weights/tiny_64\.safetensors.*README.*sha256 must be [0-9a-f]{12}…") as wrong:
+    with pytest.raises(
+        WeightsMissing, match=r"needs weights/tiny_64\.safetensors.*README.*sha256 must be [0-9a-f]{12}…"
+    ) as wrong:
         load_network(tiny_recipe.members[0], folder)
     assert str(folder) not in str(wrong.value)
 

@@ -1,0 +1,1 @@
+"""How fast the assessor is on this machine: `python -m benchmarks [--json]`."""

@@ -1,0 +1,24 @@
+"""Draw docs/screenshot.png anew: the real page with a drawn hand. `make screenshot`."""
+
+import tempfile
+from pathlib import Path
+
+from page.examples import EXAMPLES
+from tests.e2e.served_page import REPOSITORY, chromium, open_page, serve
+
+LABEL = list(EXAMPLES)[len(EXAMPLES) // 2]
+
+
+def main() -> None:
+    """Assess one example and save what a visitor sees, with a 1280 pixel wide window."""
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served, chromium() as browser:
+        page = open_page(browser, served.url, height=1160)
+        page.get_by_role("button", name=LABEL).click()
+        page.locator("#baa-picture img").wait_for()
+        page.wait_for_timeout(1500)
+        page.evaluate("window.scrollTo(0, 0)")
+        page.screenshot(path=REPOSITORY / "docs" / "screenshot.png")
+
+
+if __name__ == "__main__":
+    main()

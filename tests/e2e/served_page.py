@@ -1,0 +1,126 @@
+"""The real page in its own process, and a real browser to look at it with."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
+PATIENCE_MS = 90_000  # a busy machine of two cores; a free one answers in one or two seconds
+START_SECONDS = 180
+
+
+def find_chromium() -> str | None:
+    """The installed Chromium, if any."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Served:
+    """A running page: where it answers, the folder it may write temporary files to, what it logged."""
+
+    url: str
+    folder: Path
+    log: Path
+    process: subprocess.Popen = field(repr=False)
+
+    def files_left(self) -> list[str]:
+        """Every file with content below the temporary folder."""
+        return [path.name for path in self.folder.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+@contextmanager
+def serve(folder: Path, **environment: str) -> Iterator[Served]:
+    """Start `app.py` with its temporary files under `folder`, and stop it afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    log = folder / "page.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--no-browser", "--port", str(port)],
+            cwd=REPOSITORY,
+            env={**os.environ, "TMPDIR": str(temporary), **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_it_answers(url, process, log)
+        yield Served(url, temporary, log, process)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> None:
+    """Return when the page answers; raise if it ends first or takes far too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"The page did not start:\n{log.read_text()[-3000:]}")
+
+
+def open_page(browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light") -> Page:
+    """The page in a fresh session, ready to be used."""
+    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(url)
+    page.locator("#baa-assess").wait_for()
+    return page
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    """Choose a file, as a visitor does."""
+    remove = page.get_by_label("Clear", exact=True)
+    if remove.count():
+        remove.first.click()
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    )
+
+
+def assess(page: Page, sex: str) -> str:
+    """Choose a sex, press Assess, and read the card that comes."""
+    page.get_by_role("radio", name=sex, exact=True).check()
+    page.locator("#baa-assess").click()
+    card = page.locator(".baa-result, .baa-refusal")
+    card.wait_for()
+    return card.inner_text()

@@ -1,0 +1,319 @@
+"""The page in a real browser, with the shipped networks and drawn hands. Set BAA_SCREENSHOTS to keep pictures."""
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from playwright.sync_api import Browser, Page, expect
+
+from baa_core.pipeline import Assessor
+from baa_core.types import Patient
+from page.examples import EXAMPLES, draw_example
+from tests.e2e.served_page import Served, assess, chromium, find_chromium, open_page, serve, upload
+from tests.hostile import dicom_bytes, drawn_hand
+
+pytestmark = pytest.mark.browser
+EXAMPLE = next(iter(EXAMPLES))
+IMAGE = "#baa-picture img"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One page for all tests."""
+    with serve(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests; without it they are skipped, or fail where BAA_REQUIRE_BROWSER is 1."""
+    if find_chromium() is None:
+        if os.environ.get("BAA_REQUIRE_BROWSER") == "1":
+            pytest.fail("Chromium is required (BAA_REQUIRE_BROWSER=1) but not installed: run `make chromium`.")
+        pytest.skip("Chromium is not installed: run `make chromium`")
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(served: Served, browser: Browser) -> Iterator[Page]:
+    """The page as a visitor with a desktop finds it; every address asked for must be the page's own."""
+    page = open_page(browser, served.url)
+    asked: list[str] = []
+    page.context.on("request", lambda request: asked.append(request.url))
+    yield page
+    page.context.close()
+    strangers = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
+    assert not strangers, f"the page asked for {strangers}"
+
+
+@pytest.fixture(scope="module")
+def hand() -> bytes:
+    """A drawn hand as PNG."""
+    return draw_example(EXAMPLE)[1]
+
+
+def sexes(label: str) -> tuple[str, str]:
+    """The example's own sex as the page names it, and the other."""
+    own = draw_example(label)[0].sex.capitalize()
+    return own, "Male" if own == "Female" else "Female"
+
+
+def keep(page: Page, name: str) -> None:
+    """Save a screenshot where BAA_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("BAA_SCREENSHOTS"):
+        page.wait_for_timeout(1000)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def offered_json(page: Page) -> dict:
+    """What the JSON link of the card downloads."""
+    with page.expect_download() as started:
+        page.locator("#baa-json").click()
+    assert started.value.suggested_filename == "bone-age-report.json"
+    return json.loads(Path(started.value.path()).read_text())
+
+
+def test_an_upload_is_assessed_like_anywhere_else(page: Page, hand: bytes, assessor: Assessor) -> None:
+    sex, _ = sexes(EXAMPLE)
+    page.get_by_label("Age: years").fill("9")
+    page.get_by_label("Age: months").fill("6")
+    upload(page, "hand.png", hand)
+    card = assess(page, sex)
+    assert "Not a medical device" in card
+    assert "90 % interval" in card
+    assert "chronological age of 9 years 6 months" in card
+    keep(page, "result_1280")
+
+    told, report = offered_json(page), assessor.assess(hand, Patient(sex.lower(), 114), name="hand.png")  # type: ignore[arg-type]
+    assert told["bone_age_months"] == pytest.approx(report.prediction.bone_age_months, abs=0.01)
+    assert told["interval_months"] == pytest.approx(list(report.prediction.interval_months), abs=0.01)
+    assert {**told, "seconds": 0} == {**report.to_dict(), "seconds": 0}
+
+    members = page.locator("table", has_text="Network")
+    for name in report.prediction.members:
+        expect(members).to_contain_text(name)
+    page.get_by_text("How was this made?").click()
+    expect(page.locator(".baa-how")).to_contain_text("Rassmann")
+    expect(page.locator(".baa-how")).to_contain_text(report.versions["weights/hand"])
+
+
+def test_mask_heatmap_and_opacity_change_the_picture_only(page: Page, hand: bytes) -> None:
+    upload(page, "hand.png", hand)
+    card = assess(page, "Female")
+    pictures = [shown(page)]
+
+    def changed() -> None:
+        page.wait_for_function("before => document.querySelector('#baa-picture img').src !== before", arg=pictures[-1])
+        pictures.append(shown(page))
+
+    page.get_by_label("Heatmap", exact=True).uncheck()
+    changed()
+    page.get_by_label("Mask", exact=True).uncheck()
+    changed()
+    plain = decode(pictures[-1])
+    assert np.array_equal(plain[..., 0], plain[..., 1]), "without layers the radiograph is grey"
+    page.get_by_label("Heatmap", exact=True).check()
+    changed()
+    page.locator(".baa-layers input[type=number]").fill("95")
+    page.keyboard.press("Tab")
+    changed()
+    assert len(set(pictures)) == len(pictures)
+    assert page.locator(".baa-result").inner_text() == card
+
+
+def shown(page: Page) -> str:
+    """The address of the picture shown, which holds it."""
+    return page.locator(IMAGE).get_attribute("src") or ""
+
+
+def decode(address: str) -> np.ndarray:
+    """The pixels of a picture held by its address."""
+    return cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_an_unknown_sex_gives_both_estimates_and_a_caution(page: Page, hand: bytes) -> None:
+    upload(page, "hand.png", hand)
+    card = assess(page, "Unknown")
+    assert "No sex was entered" in card
+    assert "If a girl" in card
+    assert "If a boy" in card
+    assert offered_json(page)["sex_entered"] == "unknown"
+
+
+def test_a_bad_file_is_refused_in_one_sentence_and_the_page_lives_on(page: Page, hand: bytes, served: Served) -> None:
+    for name, content in (
+        ("letter.dcm", b"Dear colleague"),
+        ("half.png", hand[: len(hand) // 2]),
+        ("nothing.png", b""),
+    ):
+        upload(page, name, content)
+        card = page.locator(".baa-refusal")
+        card.wait_for()
+        assert str(served.folder) not in card.inner_text()
+        assert "Traceback" not in page.inner_text("body")
+        page.get_by_label("Clear", exact=True).first.click()
+        card.wait_for(state="detached")
+    keep(page, "refused_1280")
+    upload(page, "hand.png", hand)
+    assert "90 % interval" in assess(page, "Female")
+
+
+def test_what_is_no_hand_gets_no_number(page: Page) -> None:
+    upload(page, "chest.png", draw_chest())
+    card = assess(page, "Male")
+    assert "Not assessed" in card
+    assert "hand" in card
+    expect(page.locator(IMAGE)).to_have_count(0)
+
+
+def draw_chest() -> bytes:
+    """Something like a chest film: a bright trunk, two dark lungs, ribs, a heart."""
+    rows, columns = np.mgrid[:640, :640].astype(np.float32) / 640
+    film = 0.75 - 0.4 * np.abs(columns - 0.5)
+    for middle in (0.32, 0.68):
+        lung = ((columns - middle) / 0.15) ** 2 + ((rows - 0.45) / 0.3) ** 2 < 1
+        film = np.where(lung, 0.2 + 0.08 * (np.sin(rows * 75 + 6 * np.abs(columns - 0.5)) > 0.4), film)
+    film = np.where(((columns - 0.55) / 0.13) ** 2 + ((rows - 0.6) / 0.14) ** 2 < 1, 0.7, film)
+    film += np.random.default_rng(5).normal(0, 0.02, film.shape)
+    return cv2.imencode(".png", (np.clip(cv2.GaussianBlur(film, (0, 0), 3), 0, 1) * 255).astype(np.uint8))[1].tobytes()
+
+
+def test_a_second_upload_clears_what_the_first_showed(page: Page, hand: bytes) -> None:
+    upload(page, "first.png", hand)
+    assess(page, "Female")
+    page.locator(IMAGE).wait_for()
+    upload(page, "second.png", hand)
+    expect(page.locator(".baa-chosen")).to_contain_text("second.png")
+    expect(page.locator(".baa-result")).to_have_count(0)
+    expect(page.locator("#baa-details")).not_to_be_visible()
+
+
+def test_entries_that_make_no_sense_are_said_to(page: Page, hand: bytes) -> None:
+    expect(page.locator("#baa-assess")).to_be_disabled()
+    upload(page, "hand.png", hand)
+    page.locator("#baa-assess").click()
+    expect(page.locator(".baa-refusal")).to_contain_text("No sex has been chosen")
+    page.get_by_label("Age: months").fill("-3")
+    page.get_by_role("radio", name="Male", exact=True).check()
+    page.locator("#baa-assess").click()
+    expect(page.locator(".baa-refusal")).to_contain_text("cannot be negative")
+
+
+def test_a_dicom_offers_its_header_and_fills_in_nothing_unasked(page: Page) -> None:
+    pixels = (drawn_hand(480, 360) * 4095).astype(np.uint16)
+    upload(page, "IM0001", dicom_bytes(pixels, PatientSex="M", PatientAge="010Y"))
+    expect(page.locator(".baa-offer")).to_contain_text("male, 10 years old")
+    assert "Secret" not in page.inner_text("body")
+    expect(page.get_by_role("radio", name="Male", exact=True)).not_to_be_checked()
+    expect(page.get_by_label("Age: years")).to_have_value("")
+    page.get_by_role("button", name="Use sex and age from the file").click()
+    expect(page.get_by_role("radio", name="Male", exact=True)).to_be_checked()
+    expect(page.get_by_label("Age: years")).to_have_value("10")
+
+
+def test_an_example_is_drawn_said_to_be_and_assessed(page: Page) -> None:
+    page.get_by_role("button", name=EXAMPLE).click()
+    page.locator(".baa-result").wait_for()
+    expect(page.locator(".baa-result")).to_contain_text("drawn, not a patient")
+    page.locator(IMAGE).wait_for()
+
+
+def test_a_phone_needs_no_sideways_scrolling(served: Served, browser: Browser, hand: bytes) -> None:
+    page = open_page(browser, served.url, width=390, height=844)
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 390
+    upload(page, "a-rather-long-name-of-a-file-" * 4 + ".png", hand)
+    assess(page, "Unknown")
+    page.locator(IMAGE).wait_for()
+    page.locator(".js-plotly-plot").wait_for()
+    page.get_by_text("How was this made?").click()
+    keep(page, "result_390")
+    assert page.evaluate(width) <= 390
+    page.context.close()
+
+
+def test_the_keyboard_suffices(page: Page, hand: bytes) -> None:
+    upload(page, "hand.png", hand)
+    expect(page.locator("#baa-assess")).to_be_enabled()
+    page.get_by_role("radio", name="Female", exact=True).focus()
+    page.keyboard.press("Space")
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id || document.activeElement.parentElement.id") == "baa-assess":
+            break
+    page.keyboard.press("Enter")
+    page.locator(".baa-result").wait_for()
+
+
+def test_no_file_stays_on_the_disk(page: Page, hand: bytes, served: Served) -> None:
+    upload(page, "kept.png", hand)
+    assess(page, "Female")
+    page.locator(IMAGE).wait_for()
+    upload(page, "broken.png", hand[:500])
+    page.locator(".baa-refusal").wait_for()
+    assert served.files_left() == []
+
+
+def test_nothing_is_fetched_for_anyone(served: Served) -> None:
+    def status(path: str, content: dict | None = None) -> int:
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(served.url + path, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert status("/") == 200
+    for path in (
+        "file=http://127.0.0.1:9/",
+        "file=HTTPS://127.0.0.1:9/",
+        "file=%68ttp%3A//127.0.0.1:9/",
+        "proxy=http://a.b",
+    ):
+        assert status(f"/gradio_api/{path}") == 403
+    assert status("/gradio_api/file=/etc/passwd") in (403, 404)
+    foreign = {"path": "http://127.0.0.1:9/a.png", "meta": {"_type": "gradio.FileData"}}
+    assert status("/gradio_api/call/assess", {"data": [foreign, "female", "", ""]}) == 403
+    assert status("/gradio_api/queue/join", {"data": ["x" * 2_000_000]}) == 413
+
+
+def test_the_one_public_endpoint(served: Served, hand: bytes, tmp_path: Path, assessor: Assessor) -> None:
+    file = tmp_path / "hand.png"
+    file.write_bytes(hand)
+    client = Client(served.url, verbose=False, download_files=tmp_path)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/assess"]
+    told = client.predict(handle_file(file), "female", "10", "1", api_name="/assess")
+    expected = assessor.assess(hand, Patient("female"), name="hand.png").prediction.bone_age_months
+    assert told["bone_age_months"] == pytest.approx(expected, abs=0.01)
+    file.write_bytes(b"no picture")
+    with pytest.raises(AppError) as refused:
+        client.predict(handle_file(file), "female", "", "", api_name="/assess")
+    assert "hand.png" in str(refused.value)
+    assert str(served.folder) not in str(refused.value)
+    client.close()
+    assert served.files_left() == []
+
+
+def test_without_weights_the_page_says_so(browser: Browser, hand: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    with serve(tmp_path, BAA_WEIGHTS=str(tmp_path / "weights")) as poor:
+        page = open_page(browser, poor.url)
+        upload(page, "hand.png", hand)
+        card = assess(page, "Female")
+        page.context.close()
+    assert "weights" in card
+    assert str(tmp_path) not in card
+    assert "Traceback" not in poor.log.read_text()
+    assert not list(poor.folder.iterdir()), "the page takes its temporary folder with it"

@@ -1,0 +1,92 @@
+"""The README does what it says: its code runs, its commands succeed, every recipe is in it."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from baa_core.recipes import RECIPES
+from page.examples import EXAMPLES, draw_example
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command in `folder`, with this repository's packages within reach."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the README's commands expect to find: hand.png, images/, table.csv, labels.csv, all drawn."""
+    (tmp_path / "images").mkdir()
+    rows = []
+    for number, label in enumerate(EXAMPLES):
+        example, content = draw_example(label)
+        (tmp_path / "images" / f"drawn{number}.png").write_bytes(content)
+        (tmp_path / "hand.png").write_bytes(content)
+        rows.append({"file": f"drawn{number}.png", "sex": example.sex, "bone_age_months": example.age_months})
+    for name, columns in (("table.csv", ("file", "sex")), ("labels.csv", ("file", "sex", "bone_age_months"))):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+    return tmp_path
+
+
+def test_the_python_lines_run(folder: Path) -> None:
+    (code,) = blocks("python")
+    done = run(folder, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\d+ months \(.*\)\n", done.stdout)
+
+
+def test_the_commands_run(folder: Path) -> None:
+    commands = [
+        line for block in blocks("bash") for line in block.splitlines() if line.startswith("python -m baa_core")
+    ]
+    assert {shlex.split(command)[3] for command in commands} == {"assess", "batch", "evaluate"}
+    for command in commands:
+        done = run(folder, sys.executable, *shlex.split(command)[1:])
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        if "--json" in command:
+            assert json.loads(done.stdout)["status"] == "ok"
+    for name in ("heatmap.png", "mask.png", "results.csv", "evaluation"):
+        assert (folder / name).exists(), f"no {name} was made"
+
+
+def test_the_make_commands_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("bash")), flags=re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_documented(name: str) -> None:
+    assert f"`{name}`" in README
+    assert name in (REPOSITORY / "weights" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_front_matter_fits_what_is_installed() -> None:
+    pins = dict(re.findall(r"^(\w[\w-]*)==(\S+)$", (REPOSITORY / "requirements.txt").read_text(), flags=re.MULTILINE))
+    assert f'sdk_version: "{pins["gradio"]}"' in README
+    assert "app_file: app.py" in README
+    assert (REPOSITORY / "app.py").is_file()
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_lead_somewhere(path: str) -> None:
+    assert (REPOSITORY / path).exists()

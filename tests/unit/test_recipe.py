@@ -1,0 +1,44 @@
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from baa_core.errors import UnknownRecipe
+from baa_core.recipe import Recipe
+from baa_core.recipes import RECIPES, find_recipe
+
+
+def test_recipes_are_listed_under_their_own_names() -> None:
+    assert "deeplasia" in RECIPES
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+
+
+def test_an_unknown_recipe_names_those_there_are() -> None:
+    with pytest.raises(UnknownRecipe, match=r"no recipe 'deeplasma'.*deeplasia"):
+        find_recipe("deeplasma")
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_a_recipe_is_complete(recipe: Recipe) -> None:
+    assert recipe.members
+    assert "doi:" in recipe.citation
+    assert recipe.hand.architecture.task == "hand"
+    assert recipe.sex.architecture.task == "sex"
+    assert {member.architecture.task for member in recipe.members} == {"age"}
+    for member in recipe.networks:
+        assert member.training.init in ("scratch", "imagenet", *(m.name for m in recipe.networks)), member.name
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_inputs_can_be_shared_between_members(recipe: Recipe) -> None:
+    """Equal specifications are equal and hashable, so a picture is prepared once for all that want it."""
+    assert len({member.input for member in recipe.networks}) <= len(recipe.networks)
+
+
+def test_two_members_of_one_name_are_refused(tiny_recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        replace(tiny_recipe, members=(tiny_recipe.members[0],) * 2)
+
+
+def test_recipes_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RECIPES["deeplasia"].name = "other"  # type: ignore[misc]

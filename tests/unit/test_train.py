@@ -1,0 +1,129 @@
+"""Training's own parts: data, augmentation, mining checks, averaging. Pictures are drawn."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from baa_core.errors import BoneAgeError, InvalidTable
+from baa_core.phantom import draw_phantom
+from baa_core.recipes import RECIPES
+from train.augment import AUGMENTATIONS, augment
+from train.data import arranged_pictures, find_samples, needs_hand, normalised, read_labels, read_sample
+from train.fit import warm_average
+from train.hands import Film, HandPictures
+from train.mask_seeds import passes_checks, seed_mask
+
+DEEPLASIA = RECIPES["deeplasia"]
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A folder with two thumbnails and one sharp picture, and their labels."""
+    rows = []
+    for rsna_id, side in ((11, (100, 100)), (12, (100, 100)), (13, (300, 400))):
+        phantom = draw_phantom(100, "female", seed=rsna_id, height_px=400)
+        pixels = cv2.resize(np.uint8(phantom.radiograph.pixels * 255), side)
+        ending = ".png" if side[0] == 100 else ".jpg"
+        cv2.imwrite(str(tmp_path / f"{rsna_id}{ending}"), pixels)
+        rows.append({"rsna_id": rsna_id, "sex": "female", "bone_age_months": 100, "split": "train",
+                     "original_width": 1500 if rsna_id == 11 else None,
+                     "original_height": 2000 if rsna_id == 11 else None})
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    return tmp_path
+
+
+def test_samples_know_thumbnails_and_bring_back_their_aspect(drawn):
+    samples = find_samples([drawn], read_labels(drawn / "labels.csv"))
+    by_id = {s.rsna_id: s for s in samples}
+    assert [by_id[i].kind for i in (11, 12, 13)] == ["thumbnails", "thumbnails", "sharp"]
+    assert read_sample(by_id[11]).shape == (256, 192)
+    assert by_id[12].aspect == pytest.approx(0.79)
+    assert read_sample(by_id[13]).shape == (400, 300)
+
+
+def test_label_table_is_checked(tmp_path):
+    (tmp_path / "a.csv").write_text("rsna_id,sex\n1,female\n")
+    with pytest.raises(InvalidTable, match="lacks the columns"):
+        read_labels(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("rsna_id,sex,bone_age_months,split\n1,female,3,train\n1,female,3,train\n")
+    with pytest.raises(InvalidTable, match="twice"):
+        read_labels(tmp_path / "b.csv")
+
+
+def test_a_corrupt_picture_is_named(drawn):
+    (drawn / "13.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a jpeg")
+    samples = find_samples([drawn], read_labels(drawn / "labels.csv"))
+    with pytest.raises(BoneAgeError, match=r"13\.jpg"):
+        arranged_pictures(samples, DEEPLASIA.start[0].input, None, drawn / "cache", workers=1)
+
+
+def test_arranged_pictures_are_cached_and_square(drawn):
+    samples = find_samples([drawn], read_labels(drawn / "labels.csv"))
+    spec = DEEPLASIA.start[0].input
+    assert not needs_hand(spec) and needs_hand(DEEPLASIA.members[0].input)
+    pictures, found = arranged_pictures(samples, spec, None, drawn / "cache", workers=1)
+    assert pictures.shape == (3, spec.side_px, spec.side_px) and found.all()
+    again, _ = arranged_pictures(samples, spec, None, drawn / "cache", workers=1)
+    np.testing.assert_array_equal(pictures, again)
+    assert normalised(pictures[0], spec).mean() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+def test_augmentation_keeps_shape_and_type_and_changes_pixels(name):
+    picture = np.uint8(draw_phantom(120, "male", height_px=200).radiograph.pixels * 255)[:128, :128]
+    made = [augment(picture, name) for _ in range(4)]
+    assert all(m.shape == picture.shape and m.dtype == np.uint8 for m in made)
+    assert any((m != picture).any() for m in made)
+
+
+def test_every_training_plan_names_an_existing_augmentation():
+    for recipe in RECIPES.values():
+        for member in recipe.networks:
+            if member.architecture.task != "hand":
+                assert member.training.augment in AUGMENTATIONS
+
+
+def test_a_seed_mask_grows_from_keypoints_to_the_drawn_hand():
+    phantom = draw_phantom(130, "female", seed=3, height_px=500)
+    height, width = phantom.radiograph.shape
+    points = {k: (c / width, r / height) for k, (r, c) in phantom.landmarks.items()}
+    mask = seed_mask(np.uint8(phantom.radiograph.pixels * 255), points)
+    truth = cv2.resize(np.uint8(phantom.mask), mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+    assert dice > 0.85
+    assert passes_checks(mask, np.array(list(points.values())))
+
+
+def test_checks_refuse_what_is_no_hand_mask():
+    noise = (np.random.default_rng(0).random((200, 200)) > 0.5).astype(np.uint8)
+    assert not passes_checks(noise, np.empty((0, 2)))
+    assert not passes_checks(np.zeros((200, 200), np.uint8), np.empty((0, 2)))
+    disc = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 60, 1, -1)
+    assert passes_checks(disc, np.array([[0.5, 0.5]]))
+    assert not passes_checks(disc, np.array([[0.02, 0.02]]))
+
+
+def test_hand_pictures_carry_exact_masks_and_directions():
+    phantom = draw_phantom(100, "male", height_px=300)
+    film = Film(np.uint8(phantom.radiograph.pixels * 255), np.uint8(phantom.mask), up=(0.0, 1.0))
+    pictures = HandPictures([film, film], [], [], DEEPLASIA.hand, side_px=128, length=40, seed=1, steady=True)
+    seen = {"hand": 0, "none": 0}
+    for i in range(40):
+        image, mask, weight, answers = pictures[i]
+        assert image.shape == (1, 128, 128) and mask.shape == weight.shape == (128, 128)
+        assert bool(mask.any()) == bool(answers[0])
+        seen["hand" if answers[0] else "none"] += 1
+        if answers[1:3].any():
+            assert float(answers[1:3].norm()) == pytest.approx(1, abs=1e-5)
+    assert seen["hand"] > 20 and seen["none"] > 0
+    assert torch.equal(pictures[5][0], pictures[5][0])
+
+
+def test_the_moving_average_forgets_where_it_began():
+    average = warm_average(0.99)
+    value = torch.tensor(100.0)
+    for step in range(1, 60):
+        value = average(value, torch.tensor(1.0), step)
+    assert float(value) == pytest.approx(1.0, abs=0.05)

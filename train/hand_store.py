@@ -1,0 +1,109 @@
+"""`python -m train.hand_store`: find the hand of every film once, for all later training.
+
+Thumbnails are 256 px high, so they are looked at with half the side that serves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
+
+# isort: split
+from baa_core.errors import BoneAgeError
+from baa_core.masking import find_hand
+from baa_core.models import build
+from baa_core.recipe import Member
+from baa_core.recipes import find_recipe
+from baa_core.steps import PadSquare, Resize
+from baa_core.types import HandMask
+
+from .data import Sample, find_samples, read_labels, read_sample
+from .start import member_start
+
+STORED_SIDE_PX = 512
+THUMBNAIL_SIDE_PX = 256
+
+_state: dict[str, torch.nn.Module] = {}
+
+
+def _prepare_worker(member: Member, weights: Path) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    network = build(member.architecture)
+    member_start(network, weights)
+    _state["network"] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _record(task: tuple[Sample, Member, Path]) -> dict[str, object]:
+    sample, member, folder = task
+    row: dict[str, object] = {
+        "kind": sample.kind, "rsna_id": sample.rsna_id, "found": False, "presence": 0.0, "tilt_degrees": 0.0,
+        "inverted": False, "reason": "",
+    }
+    spec = member.input
+    if sample.kind == "thumbnails":
+        spec = replace(spec, side_px=THUMBNAIL_SIDE_PX, steps=(PadSquare(), Resize(THUMBNAIL_SIDE_PX)))
+    try:
+        hand = find_hand(read_sample(sample), _state["network"], spec)
+    except BoneAgeError as error:
+        return row | {"reason": type(error).__name__}
+    small = cv2.resize(hand.pixels.astype(np.uint8) * 255, _stored_size(hand), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(folder / sample.kind / f"{sample.rsna_id}.png"), small)
+    found = {"presence": hand.presence, "tilt_degrees": hand.tilt_degrees, "inverted": hand.inverted}
+    return row | {"found": True} | found
+
+
+def _stored_size(hand: HandMask) -> tuple[int, int]:
+    height, width = hand.pixels.shape
+    scale = min(1.0, STORED_SIDE_PX / max(height, width))
+    return round(width * scale), round(height * scale)
+
+
+def store_hands(samples: list[Sample], member: Member, weights: Path, folder: Path, workers: int) -> pd.DataFrame:
+    """Keep every hand as a small PNG and a row of `hands.csv`, which is returned."""
+    for kind in ("thumbnails", "sharp"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=_prepare_worker, initargs=(member, weights)) as pool:
+        tasks = ((s, member, folder) for s in samples)
+        rows = list(tqdm(pool.imap(_record, tasks, chunksize=16), total=len(samples), desc="finding hands", mininterval=10))
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "hands.csv", index=False)
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 1 a problem said in one sentence."""
+    line = argparse.ArgumentParser(prog="python -m train.hand_store", description=__doc__)
+    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--images", nargs="+", type=Path, required=True)
+    line.add_argument("--labels", type=Path, required=True)
+    line.add_argument("--weights", type=Path, help="the trained hand network (runs/hand/hand.safetensors)")
+    line.add_argument("--cache", type=Path, default=Path("cache"))
+    line.add_argument("--workers", type=int, default=2)
+    args = line.parse_args(arguments)
+    try:
+        member = find_recipe(args.recipe).hand
+        samples = find_samples(args.images, read_labels(args.labels))
+        weights = args.weights or Path("runs") / member.name / f"{member.name}.safetensors"
+        table = store_hands(samples, member, weights, args.cache / "hands", args.workers)
+        print(table.groupby("kind").found.agg(["size", "sum"]))
+    except BoneAgeError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
