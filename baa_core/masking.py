@@ -117,7 +117,7 @@ def _one_region(probability: FloatArray, radiograph: Radiograph) -> BoolArray:
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(region)
     cv2.drawContours(filled, contours, -1, 1, -1)
-    return filled.astype(bool)
+    return np.asarray(filled, dtype=np.bool_)
 
 
 def _not_found(radiograph: Radiograph) -> str:

@@ -187,7 +187,7 @@ class Report:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values only, ready for `json.dumps`; months to 0.01. No pixels, nothing about the patient but the entries."""
+        """Plain values, ready for `json.dumps`; months to 0.01. Nothing about the patient but what was entered."""
         low, high = self.prediction.interval_months
         return {
             "file": self.file,

@@ -73,8 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
     member = replace(member, training=replace(member.training, **changes))
     cores = os.cpu_count() or 1
     options = Options(
-        images=tuple(args.images), labels=args.labels, out=args.out or Path("runs") / member.name, cache=args.cache,
-        device=args.device, devices=args.devices, minutes=args.minutes, seed=args.seed, resume=args.resume,
+        images=tuple(args.images),
+        labels=args.labels,
+        out=args.out or Path("runs") / member.name,
+        cache=args.cache,
+        device=args.device,
+        devices=args.devices,
+        minutes=args.minutes,
+        seed=args.seed,
+        resume=args.resume,
         annotations=args.annotations,
         workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
     )

@@ -72,9 +72,13 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
         replace_file(folder / source.name, content)
         result: dict[str, Any] = json.loads((source.parent / "result.json").read_text())
         entries[member.name] = WeightsEntry(
-            file=source.name, sha256=hashlib.sha256(content).hexdigest(), recipe=recipe.name,
+            file=source.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            recipe=recipe.name,
             trained_on=f"train split of RSNA 2017 as in labels.csv, {' and '.join(member.training.images)}",
-            minutes=float(result["minutes"]), device=str(result["device"]), licence=LICENCE,
+            minutes=float(result["minutes"]),
+            device=str(result["device"]),
+            licence=LICENCE,
             measured={f"{result['metric']}": round(float(result["best"]), 3)},
         )
     return Manifest(entries, old.calibration)
@@ -98,10 +102,17 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         networks = {m.name: assessor.network(m) for m in recipe.members}
         months = predict_months(networks, made, label.sex, recipe.mirror_average)
         male = predict_sex(assessor.network(recipe.sex), made[recipe.sex.name], recipe.mirror_average)
-        rows.append({
-            "rsna_id": sample.rsna_id, "kind": sample.kind, "split": label.split, "sex": label.sex,
-            "true_months": float(label.bone_age_months), "probability_male": male, **months,
-        })
+        rows.append(
+            {
+                "rsna_id": sample.rsna_id,
+                "kind": sample.kind,
+                "split": label.split,
+                "sex": label.sex,
+                "true_months": float(label.bone_age_months),
+                "probability_male": male,
+                **months,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -144,20 +155,28 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = find_recipe(args.recipe)
         manifest = collect(recipe, args.runs, args.weights)
-        blank = Calibration({m.name: LinearBias() for m in recipe.members}, IntervalModel((0.0,), (1.0,)), 1.0, 0.0,
-                            TRAINED_RANGE_MONTHS)  # type: ignore[arg-type]
+        blank = Calibration(
+            {m.name: LinearBias() for m in recipe.members},
+            IntervalModel((0.0,), (1.0,)),
+            1.0,
+            0.0,
+            TRAINED_RANGE_MONTHS,
+        )  # type: ignore[arg-type]
         labels = read_labels(args.labels)
         samples = find_samples(args.images, labels)
         sharp = {s.rsna_id for s in samples if s.kind == "sharp"}
         used = [
-            s for s in samples
+            s
+            for s in samples
             if (s.kind == "sharp" and labels.split[s.rsna_id] != "test")
             or (s.kind == "thumbnails" and labels.split[s.rsna_id] == "val" and s.rsna_id not in sharp)
         ]
         table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
         table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
         calibration = fit_calibration(recipe, table)
-        write_manifest(Manifest(manifest.weights, {**manifest.calibration, recipe.name: calibration.to_dict()}), args.weights)
+        write_manifest(
+            Manifest(manifest.weights, {**manifest.calibration, recipe.name: calibration.to_dict()}), args.weights
+        )
         print(json.dumps(calibration.to_dict(), indent=1))
     except BoneAgeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -74,7 +74,7 @@ def find_samples(folders: Iterable[Path], labels: pd.DataFrame) -> list[Sample]:
     for folder in folders:
         for path in sorted(folder.rglob("*.*")):
             if path.stem.isdigit() and int(path.stem) in labels.index:
-                samples.append(_sample(path, labels.loc[int(path.stem)]))
+                samples += [_sample(path, labels.loc[int(path.stem)])]
     if not samples:
         raise InvalidTable("No labelled picture was found. --images must hold files named <rsna_id>.png or .jpg.")
     return samples
@@ -111,9 +111,17 @@ class HandStore:
     """Hand masks found once by the shipped hand network and kept as small PNGs.
 
     Files are `<folder>/<kind>/<rsna_id>.png` with tilt and polarity in `hands.csv`.
+
+    Raises:
+        BoneAgeError: it has not been made yet.
     """
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / "hands.csv").exists():
+            raise BoneAgeError(
+                "This network learns from masked hands, and there are none yet in the cache. "
+                "Run 'python -m train.hand_store' with the same --images, --labels and --cache first."
+            )
         self.folder = folder
         self.table = pd.read_csv(folder / "hands.csv").set_index(["kind", "rsna_id"]).sort_index()
 
@@ -222,8 +230,14 @@ def normalised(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float3
 
 
 def labelled(
-    member: Member, samples: list[Sample], labels: pd.DataFrame, split: str, kinds: tuple[Kind, ...], cache: Path,
-    hands: Path | None, augmented: bool,
+    member: Member,
+    samples: list[Sample],
+    labels: pd.DataFrame,
+    split: str,
+    kinds: tuple[Kind, ...],
+    cache: Path,
+    hands: Path | None,
+    augmented: bool,
 ) -> LabelledPictures:
     """The dataset of one split and some kinds of picture, prepared for one member."""
     chosen = [s for s in samples if s.kind in kinds and labels.split[s.rsna_id] == split]

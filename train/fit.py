@@ -94,8 +94,9 @@ def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoad
     return batches(training, validation, member, options)
 
 
-def batches(training: Dataset[Any], validation: Dataset[Any], member: Member, options: Options
-            ) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def batches(
+    training: Dataset[Any], validation: Dataset[Any], member: Member, options: Options
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Loaders over two data sets."""
     common: dict[str, Any] = {"num_workers": options.workers, "persistent_workers": options.workers > 0}
     if torch.cuda.is_available():
@@ -123,18 +124,29 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
     gpu = options.device == "gpu" or (options.device == "auto" and torch.cuda.is_available())
     callbacks: list[L.Callback] = [
         ModelCheckpoint(
-            options.out, "best", monitor=task.metric, mode="max" if task.higher_is_better else "min",
-            save_last=True, enable_version_counter=False,
+            options.out,
+            "best",
+            monitor=task.metric,
+            mode="max" if task.higher_is_better else "min",
+            save_last=True,
+            enable_version_counter=False,
         ),
         TQDMProgressBar(refresh_rate=20),
     ]
     if task.plan.average_decay:
         callbacks.append(WeightAveraging(avg_fn=warm_average(task.plan.average_decay)))
     return L.Trainer(
-        accelerator="gpu" if gpu else "cpu", devices=options.devices,
-        strategy="ddp" if options.devices > 1 else "auto", precision="bf16-mixed", max_epochs=task.plan.epochs,
-        callbacks=callbacks, logger=False, gradient_clip_val=5.0, default_root_dir=options.out,
-        enable_model_summary=False, num_sanity_val_steps=0,
+        accelerator="gpu" if gpu else "cpu",
+        devices=options.devices,
+        strategy="ddp" if options.devices > 1 else "auto",
+        precision="bf16-mixed",
+        max_epochs=task.plan.epochs,
+        callbacks=callbacks,
+        logger=False,
+        gradient_clip_val=5.0,
+        default_root_dir=options.out,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
     )
 
 
@@ -160,9 +172,15 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     save_network(network, options.out / f"{task.member.name}.safetensors")
     score = getattr(best, "best_model_score", None)
     result = {
-        "member": task.member.name, "metric": task.metric, "best": float(score) if score is not None else float("nan"),
-        "minutes": round(task.progress.seconds / 60, 1), "epochs": int(trainer.current_epoch), "seed": options.seed,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "member": task.member.name,
+        "metric": task.metric,
+        "best": float(score) if score is not None else float("nan"),
+        "minutes": round(task.progress.seconds / 60, 1),
+        "epochs": int(trainer.current_epoch),
+        "seed": options.seed,
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result

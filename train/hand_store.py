@@ -48,8 +48,13 @@ def _prepare_worker(member: Member, weights: Path) -> None:
 def _record(task: tuple[Sample, Member, Path]) -> dict[str, object]:
     sample, member, folder = task
     row: dict[str, object] = {
-        "kind": sample.kind, "rsna_id": sample.rsna_id, "found": False, "presence": 0.0, "tilt_degrees": 0.0,
-        "inverted": False, "reason": "",
+        "kind": sample.kind,
+        "rsna_id": sample.rsna_id,
+        "found": False,
+        "presence": 0.0,
+        "tilt_degrees": 0.0,
+        "inverted": False,
+        "reason": "",
     }
     spec = member.input
     if sample.kind == "thumbnails":
@@ -77,7 +82,9 @@ def store_hands(samples: list[Sample], member: Member, weights: Path, folder: Pa
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_prepare_worker, initargs=(member, weights)) as pool:
         tasks = ((s, member, folder) for s in samples)
-        rows = list(tqdm(pool.imap(_record, tasks, chunksize=16), total=len(samples), desc="finding hands", mininterval=10))
+        rows = list(
+            tqdm(pool.imap(_record, tasks, chunksize=16), total=len(samples), desc="finding hands", mininterval=10)
+        )
     table = pd.DataFrame(rows)
     table.to_csv(folder / "hands.csv", index=False)
     return table

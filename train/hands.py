@@ -66,8 +66,15 @@ def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.
             plate[:] = plate * generator.uniform(0.2, 1.0) + generator.uniform(0, 0.4)
         letter = str(generator.choice(list("LRABDEGJKMNPRSTVO0123")))
         size = high / 40
-        cv2.putText(picture, letter, (left + wide // 5, top + int(high * 0.8)), int(generator.integers(0, 5)), size,
-                    float(generator.uniform(0.7, 1.0)), max(1, round(size * 3)))
+        cv2.putText(
+            picture,
+            letter,
+            (left + wide // 5, top + int(high * 0.8)),
+            int(generator.integers(0, 5)),
+            size,
+            float(generator.uniform(0.7, 1.0)),
+            max(1, round(size * 3)),
+        )
     if generator.random() < 0.25:
         side, thick = generator.integers(0, 4), int(generator.uniform(0.005, 0.06) * width) + 1
         edge = [np.s_[:thick], np.s_[-thick:], np.s_[:, :thick], np.s_[:, -thick:]][side]
@@ -86,7 +93,7 @@ def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.
 
 def pasted(film: Film, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
     """A cut-out hand on a drawn film; the forearm leaves through the bottom of the field."""
-    height, width = film.pixels.shape
+    _height, _width = film.pixels.shape
     scale = generator.uniform(0.6, 1.0)
     hand = film.pixels.astype(np.float32) / 255
     known_mask = film.mask if film.mask is not None else (film.pixels > 0).astype(np.uint8)
@@ -117,8 +124,17 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
     (right, up), inverted.
     """
 
-    def __init__(self, films: list[Film], cut_outs: list[Film], others: list[Film], member: Member, side_px: int,
-                 length: int, seed: int, steady: bool = False) -> None:
+    def __init__(
+        self,
+        films: list[Film],
+        cut_outs: list[Film],
+        others: list[Film],
+        member: Member,
+        side_px: int,
+        length: int,
+        seed: int,
+        steady: bool = False,
+    ) -> None:
         self.films, self.cut_outs, self.others = films, cut_outs, others
         self.normalise = member.input.normalise
         self.side_px, self.length, self.seed, self.steady = side_px, length, seed, steady
@@ -132,7 +148,9 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
             generator = np.random.default_rng((self.seed, index))
         else:
             worker = torch.utils.data.get_worker_info()
-            generator = self.generator if worker is None else np.random.default_rng(int(torch.initial_seed()) % 2**32 + index)
+            generator = (
+                self.generator if worker is None else np.random.default_rng(int(torch.initial_seed()) % 2**32 + index)
+            )
         draw = generator.random()
         if draw < 0.18:
             picture, mask, up, present = *_without_hand(self.others, generator), (0.0, 0.0), 0.0
@@ -151,8 +169,14 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         picture = add_markers(picture, generator, mask) if generator.random() < 0.5 else picture
         return self._item(picture, known_mask, up, present, generator)
 
-    def _item(self, picture: Grey, mask: NDArray[np.uint8], up: tuple[float, float], present: float,
-              generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _item(
+        self,
+        picture: Grey,
+        mask: NDArray[np.uint8],
+        up: tuple[float, float],
+        present: float,
+        generator: np.random.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         affine, up = _random_view(picture.shape, up, self.side_px, generator)
         fill = float(generator.choice([0.0, float(np.median(picture)), generator.uniform(0, 1)], p=[0.7, 0.2, 0.1]))
         size = (self.side_px, self.side_px)
@@ -161,7 +185,9 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
             blur = 0.45 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
             picture = cv2.GaussianBlur(picture, (0, 0), blur)
         image = cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR, borderValue=fill)
-        target = (cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR) > 0.5).astype(np.float32)
+        target = (cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR) > 0.5).astype(
+            np.float32
+        )
         low, high = float(image.min()), float(image.max())
         image = ((image - low) / max(high - low, 1e-3)) ** generator.uniform(0.6, 1.7)
         image = image + generator.uniform(0, 0.03) * generator.standard_normal(image.shape, np.float32)
@@ -178,8 +204,9 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         return torch.from_numpy(ready[None]), torch.from_numpy(target), torch.from_numpy(weight), answers
 
 
-def _random_view(shape: tuple[int, ...], up: tuple[float, float], side_px: int, generator: np.random.Generator
-                 ) -> tuple[NDArray[np.float64], tuple[float, float]]:
+def _random_view(
+    shape: tuple[int, ...], up: tuple[float, float], side_px: int, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """A random turn, zoom, shift and mirroring into a square of `side_px`, and what becomes of `up`."""
     height, width = shape[0], shape[1]
     turn = generator.uniform(-25, 25) if generator.random() < 0.6 else generator.uniform(-180, 180)
@@ -219,7 +246,9 @@ def _without_hand(others: list[Film], generator: np.random.Generator) -> tuple[G
                 cv2.rectangle(picture, tuple(map(int, corner[:2])), tuple(map(int, corner[2:])), shade, -1)
             else:
                 axes = (int(corner[2] // 3) + 2, int(corner[3] // 3) + 2)
-                cv2.ellipse(picture, tuple(map(int, corner[:2])), axes, float(generator.uniform(0, 180)), 0, 360, shade, -1)
+                cv2.ellipse(
+                    picture, tuple(map(int, corner[:2])), axes, float(generator.uniform(0, 180)), 0, 360, shade, -1
+                )
     return np.clip(picture, 0, 1), None
 
 
@@ -262,8 +291,9 @@ def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Film]:
     return films
 
 
-def hand_sets(member: Member, images: tuple[Path, ...], mined: Path, side_px: int, length: int, seed: int
-              ) -> tuple[HandPictures, HandPictures]:
+def hand_sets(
+    member: Member, images: tuple[Path, ...], mined: Path, side_px: int, length: int, seed: int
+) -> tuple[HandPictures, HandPictures]:
     """Training and validation pictures for the hand network.
 
     Args:

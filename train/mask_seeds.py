@@ -5,6 +5,8 @@ along the fingers); GrabCut (Rother et al., 2004) grows it to the outline of the
 contrast-equalised picture. What fails the automatic checks is dropped, not repaired.
 """
 
+import itertools
+
 import cv2
 import numpy as np
 
@@ -18,8 +20,8 @@ MAX_ROUGHNESS = 9.0  # perimeter / sqrt(area); 24 hands looked at lie between 5.
 def skeleton_lines(keypoints: dict[str, tuple[float, float]]) -> list[tuple[str, str]]:
     """Pairs of keypoint names to be joined: wrist to each finger's root, then along the finger."""
     chains = [["wrist", *(f"{finger}{i}" for i in range(1, 5))] for finger in FINGERS]
-    lines = [(a, b) for chain in chains for a, b in zip(chain, chain[1:], strict=False)]
-    lines += [(f"{a}1", f"{b}1") for a, b in zip(FINGERS, FINGERS[1:], strict=False)]
+    lines = [(a, b) for chain in chains for a, b in itertools.pairwise(chain)]
+    lines += [(f"{a}1", f"{b}1") for a, b in itertools.pairwise(FINGERS)]
     return [(a, b) for a, b in lines if a in keypoints and b in keypoints]
 
 

@@ -67,12 +67,21 @@ def fit_hand(member: Member, options: Options) -> str:
             if number:
                 member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
             training, validation = hand_sets(
-                member, options.images, options.cache / "masks" / f"round_{number}", member.input.side_px,
-                PICTURES_PER_EPOCH, options.seed + number,
+                member,
+                options.images,
+                options.cache / "masks" / f"round_{number}",
+                member.input.side_px,
+                PICTURES_PER_EPOCH,
+                options.seed + number,
             )
-            result = run(task, *batches(training, validation, member, options), replace(options, minutes=budget, out=out))
+            result = run(
+                task, *batches(training, validation, member, options), replace(options, minutes=budget, out=out)
+            )
             minutes += result["minutes"]
-        if number + 1 < len(ROUND_SHARES) and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists():
+        if (
+            number + 1 < len(ROUND_SHARES)
+            and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists()
+        ):
             network = build(member.architecture)
             member_start(network, out / "hand.safetensors")
             order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: FILMS_LOOKED_AT[number]]
@@ -112,8 +121,9 @@ def _film_size(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.round(small * 255), dtype=np.uint8)
 
 
-def _keep(folder: Path, sample: Sample, pixels: NDArray[np.uint8], mask: NDArray[np.uint8],
-          up: tuple[float, float]) -> dict[str, object]:
+def _keep(
+    folder: Path, sample: Sample, pixels: NDArray[np.uint8], mask: NDArray[np.uint8], up: tuple[float, float]
+) -> dict[str, object]:
     name = f"{sample.kind}_{sample.rsna_id}"
     mask = cv2.resize(mask, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR if mask.max() > 1 else cv2.INTER_NEAREST)
     cv2.imwrite(str(folder / f"{name}.png"), pixels)
@@ -132,8 +142,13 @@ def _seed(task: tuple[Sample, dict[str, tuple[float, float]], Path]) -> dict[str
     if not passes_checks(mask, np.array(list(points.values()))):
         return None
     smooth = cv2.GaussianBlur(cv2.resize(mask * 255, pixels.shape[::-1], interpolation=cv2.INTER_CUBIC), (0, 0), 2)
-    return _keep(folder, sample, pixels, np.where(smooth > 127, 255, 0).astype(np.uint8),
-                 direction(points, pixels.shape[1] / pixels.shape[0]))
+    return _keep(
+        folder,
+        sample,
+        pixels,
+        np.where(smooth > 127, 255, 0).astype(np.uint8),
+        direction(points, pixels.shape[1] / pixels.shape[0]),
+    )
 
 
 def seed_round(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]], cache: Path) -> int:
@@ -142,13 +157,21 @@ def seed_round(samples: list[Sample], points: dict[int, dict[str, tuple[float, f
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(s, points[s.rsna_id], folder) for s in samples if s.rsna_id in points]
     with multiprocessing.get_context("fork").Pool() as pool:
-        rows = [r for r in tqdm(pool.imap(_seed, tasks), total=len(tasks), desc="seeding", mininterval=10) if r is not None]
+        rows = [
+            r for r in tqdm(pool.imap(_seed, tasks), total=len(tasks), desc="seeding", mininterval=10) if r is not None
+        ]
     pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
     return len(rows)
 
 
-def mine_round(number: int, samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]],
-               network: torch.nn.Module, member: Member, cache: Path) -> tuple[int, int]:
+def mine_round(
+    number: int,
+    samples: list[Sample],
+    points: dict[int, dict[str, tuple[float, float]]],
+    network: torch.nn.Module,
+    member: Member,
+    cache: Path,
+) -> tuple[int, int]:
     """Mask films with the present network and keep those that pass. Returns (kept, looked at)."""
     folder = cache / "masks" / f"round_{number}"
     folder.mkdir(parents=True, exist_ok=True)

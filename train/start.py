@@ -71,7 +71,9 @@ def member_start(network: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     if not path.exists():
-        raise WeightsMissing(f"The start weights {path.name} are not there. Train that member first (--list shows how).")
+        raise WeightsMissing(
+            f"The start weights {path.name} are not there. Train that member first (--list shows how)."
+        )
     source, target = load_file(path), network.state_dict()
     fitting = {k: v.to(target[k].dtype) for k, v in source.items() if k in target and v.shape == target[k].shape}
     if not fitting:

@@ -148,8 +148,8 @@ def _check(age: float, sex: Sex, height_px: int, region: str | None, region_age:
 
 def _name(age: float, sex: Sex) -> str:
     years, months = divmod(round(age), 12)
-    rest = f" {months} months" if months else ""
-    return f"drawn hand, {'girl' if sex == 'female' else 'boy'} {years} years{rest}"
+    parts = [f"{count} {unit}{'s' * (count != 1)}" for count, unit in ((years, "year"), (months, "month")) if count]
+    return f"drawn hand, {'girl' if sex == 'female' else 'boy'} {' '.join(parts) or 'newborn'}"
 
 
 def _fit(random: np.random.Generator, joints: Mapping[str, Points], height_px: int) -> Frame:

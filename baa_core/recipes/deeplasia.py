@@ -34,7 +34,13 @@ SEX = Member(
     architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
     input=masked_hand(160),
     training=TrainingPlan(
-        epochs=8, batch_size=32, learning_rate=5e-4, loss="bce", augment="light_degraded", images=("thumbnails", "sharp"), init="age_start"
+        epochs=8,
+        batch_size=32,
+        learning_rate=5e-4,
+        loss="bce",
+        augment="light_degraded",
+        images=("thumbnails", "sharp"),
+        init="age_start",
     ),
 )
 
@@ -60,7 +66,12 @@ AGE = Member(
     architecture=Architecture("tf_efficientnet_lite0"),
     input=masked_hand(320),
     training=TrainingPlan(
-        epochs=30, batch_size=16, learning_rate=5e-4, weight_decay=1e-2, init="age_start", average_decay=0.99,
+        epochs=30,
+        batch_size=16,
+        learning_rate=5e-4,
+        weight_decay=1e-2,
+        init="age_start",
+        average_decay=0.99,
         augment="light_degraded",
     ),
     paper=PAPER,
