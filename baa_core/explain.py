@@ -9,7 +9,11 @@ the radiograph's grid and averaged over the members.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +29,26 @@ DRAWN_FROM = 0.075
 METHOD = "saliency: absolute gradient of the bone age, smoothed, averaged over the networks (Deeplasia, supplement 4)"
 
 
+@lru_cache(maxsize=1)
+def _captum_saliency() -> Any:
+    """Captum's class, imported when the first heatmap is made: it costs 1.5 seconds.
+
+    The import pulls in matplotlib, which would leave a font cache in the user's home; nothing
+    may be written there, so it is sent to a folder that goes again.
+    """
+    given = os.environ.get("MPLCONFIGDIR")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            from captum.attr import Saliency
+        finally:
+            if given is None:
+                del os.environ["MPLCONFIGDIR"]
+            else:
+                os.environ["MPLCONFIGDIR"] = given
+    return Saliency
+
+
 def absolute_gradient(months: Callable[[Tensor], Tensor], model_input: ModelInput) -> FloatArray:
     """Captum's saliency of one network, in months per unit of the standardised grey value.
 
@@ -36,11 +60,10 @@ def absolute_gradient(months: Callable[[Tensor], Tensor], model_input: ModelInpu
     Returns:
         float32 (S, S), summed over channels.
     """
-    from captum.attr import Saliency  # here: 1.5 seconds that only the first heatmap should pay
-
+    method = _captum_saliency()
     image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.enable_grad():
-        gradient = Saliency(months).attribute(image, abs=True)
+        gradient = method(months).attribute(image, abs=True)
     return np.ascontiguousarray(gradient.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
 
 

@@ -149,7 +149,7 @@ def start_seconds() -> float:
     finally:
         page.terminate()
         try:
-            page.wait(timeout=20)
+            page.wait(timeout=5)
         except subprocess.TimeoutExpired:
             page.kill()
             page.wait()

@@ -7,7 +7,6 @@ other body parts and noise, which hold no hand; and two films side by side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,101 +19,9 @@ from torch.utils.data import Dataset
 from baa_core.recipe import Member
 from baa_core.steps import IDENTITY, Picture
 
-Grey = NDArray[np.float32]
+from .films import Film, Grey, add_markers, drawn_film, pasted
+
 HELD_OUT_EVERY = 6  # every sixth fitted hand and other body part is for validation
-
-
-@dataclass(frozen=True, eq=False)
-class Film:
-    """A picture with its mask.
-
-    Attributes:
-        pixels: uint8 (H, W).
-        mask: uint8 (H, W) in {0, 1}; None: there is no hand.
-        up: (right, up) unit direction of the fingers, or (0, 0) where unknown.
-        cut_out: the background is exactly 0, so it must be pasted on a film.
-    """
-
-    pixels: NDArray[np.uint8]
-    mask: NDArray[np.uint8] | None
-    up: tuple[float, float] = (0.0, 0.0)
-    cut_out: bool = False
-
-
-def drawn_film(generator: np.random.Generator, height: int, width: int) -> Grey:
-    """An empty film: grey level, gradient, noise, and perhaps a collimated field. float32 in [0, 1]."""
-    level = generator.uniform(0.0, 0.45) ** 1.5
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    slope = generator.normal(0, 0.08, 2)
-    film = level + slope[0] * (rows / height - 0.5) + slope[1] * (columns / width - 0.5)
-    film += generator.normal(0, generator.uniform(0.002, 0.03), (height, width))
-    return np.clip(film, 0, 1).astype(np.float32)
-
-
-def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.uint8] | None) -> Grey:
-    """Draw letters on plates, boxes, bright borders and gradient stripes beside the hand."""
-    picture = picture.copy()
-    height, width = picture.shape
-    for _ in range(generator.integers(0, 3)):
-        high = int(generator.uniform(0.05, 0.16) * height)
-        wide = int(high * generator.uniform(0.5, 1.2))
-        top, left = int(generator.integers(0, max(1, height - high))), int(generator.integers(0, max(1, width - wide)))
-        if mask is not None and mask[top : top + high, left : left + wide].any():
-            continue
-        plate = picture[top : top + high, left : left + wide]
-        if generator.random() < 0.7:
-            plate[:] = plate * generator.uniform(0.2, 1.0) + generator.uniform(0, 0.4)
-        letter = str(generator.choice(list("LRABDEGJKMNPRSTVO0123")))
-        size = high / 40
-        cv2.putText(
-            picture,
-            letter,
-            (left + wide // 5, top + int(high * 0.8)),
-            int(generator.integers(0, 5)),
-            size,
-            float(generator.uniform(0.7, 1.0)),
-            max(1, round(size * 3)),
-        )
-    if generator.random() < 0.25:
-        side, thick = generator.integers(0, 4), int(generator.uniform(0.005, 0.06) * width) + 1
-        edge = [np.s_[:thick], np.s_[-thick:], np.s_[:, :thick], np.s_[:, -thick:]][side]
-        keep = picture[edge].copy()
-        picture[edge] = generator.uniform(0.6, 1.0)
-        if mask is not None:
-            picture[edge] = np.where(mask[edge] > 0, keep, picture[edge])
-    if generator.random() < 0.2:
-        stripe = np.linspace(generator.uniform(0, 0.4), generator.uniform(0, 0.4), width, dtype=np.float32)
-        if generator.random() < 0.5:
-            picture += stripe[None, :]
-        else:
-            picture += cv2.resize(stripe[None, :], (height, 1)).T
-    return np.clip(picture, 0, 1)
-
-
-def pasted(film: Film, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
-    """A cut-out hand on a drawn film; the forearm leaves through the bottom of the field."""
-    _height, _width = film.pixels.shape
-    scale = generator.uniform(0.6, 1.0)
-    hand = film.pixels.astype(np.float32) / 255
-    known_mask = film.mask if film.mask is not None else (film.pixels > 0).astype(np.uint8)
-    small = cv2.resize(hand, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    small_mask = cv2.resize(known_mask, small.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    tall = int(generator.uniform(1.02, 1.35) * small.shape[0])
-    broad = int(generator.uniform(1.05, 1.7) * small.shape[1])
-    picture, mask = drawn_film(generator, tall, broad), np.zeros((tall, broad), np.uint8)
-    left = int(generator.integers(0, broad - small.shape[1] + 1))
-    region = np.s_[tall - small.shape[0] :, left : left + small.shape[1]]
-    softness = cv2.GaussianBlur(small_mask.astype(np.float32), (0, 0), generator.uniform(0.4, 1.2))
-    strength = generator.uniform(0.25, 1.0) * (1 - float(picture.mean()))
-    lift = generator.uniform(0.0, 0.25)
-    picture[region] += softness * strength * (small * (1 - lift) + lift * small_mask)
-    mask[region] = small_mask
-    if generator.random() < 0.35:  # a collimated field on a darker or brighter surround
-        border = int(generator.uniform(0.02, 0.3) * tall)
-        surround = float(generator.choice([0.0, generator.uniform(0, 0.3), generator.uniform(0.5, 1)]))
-        picture = cv2.copyMakeBorder(picture, border, border, border, border, cv2.BORDER_CONSTANT, value=surround)
-        mask = cv2.copyMakeBorder(mask, border, border, border, border, cv2.BORDER_CONSTANT, value=0)
-    return np.clip(picture, 0, 1).astype(np.float32), mask
 
 
 class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]):
@@ -178,30 +85,36 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         generator: np.random.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         affine, up = _random_view(picture.shape, up, self.side_px, generator)
-        fill = float(generator.choice([0.0, float(np.median(picture)), generator.uniform(0, 1)], p=[0.7, 0.2, 0.1]))
         size = (self.side_px, self.side_px)
-        interpolation = cv2.INTER_AREA if abs(np.linalg.det(affine[:, :2])) < 0.6 else cv2.INTER_LINEAR
-        if interpolation == cv2.INTER_AREA:
-            blur = 0.45 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
-            picture = cv2.GaussianBlur(picture, (0, 0), blur)
-        image = cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR, borderValue=fill)
-        target = (cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR) > 0.5).astype(
-            np.float32
-        )
-        low, high = float(image.min()), float(image.max())
-        image = ((image - low) / max(high - low, 1e-3)) ** generator.uniform(0.6, 1.7)
-        image = image + generator.uniform(0, 0.03) * generator.standard_normal(image.shape, np.float32)
-        inverted = generator.random() < 0.25
-        if inverted:
-            image = 1 - image
-        image = np.clip(image, 0, 1).astype(np.float32)
-        shown = 1 - image if inverted else image
+        zoom = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+        if zoom < 0.77:  # keep detail from aliasing, as area averaging does when serving
+            picture = cv2.GaussianBlur(picture, (0, 0), 0.45 / zoom)
+        image = _exposed(cv2.warpAffine(picture, affine, size, flags=cv2.INTER_LINEAR), generator)
+        target = cv2.warpAffine(mask.astype(np.float32), affine, size, flags=cv2.INTER_LINEAR) > 0.5
         weight = np.ones_like(image)
         if target.any():
-            weight[(target == 0) & (shown > np.percentile(shown[target > 0], 80))] = 3.0
-        ready = np.array(self.normalise(Picture(image, target > 0, IDENTITY)).pixels)
+            weight[~target & (image > np.percentile(image[target], 80))] = 3.0
+        inverted = generator.random() < 0.25
+        inside = cv2.warpAffine(np.ones(picture.shape, np.uint8), affine, size, flags=cv2.INTER_NEAREST) > 0
+        # Padding is black whatever the polarity, as in `steps.PadSquare`; else it would give the polarity away.
+        padding = np.float32(generator.choice([0.0, generator.uniform(0, 1)], p=[0.8, 0.2]))
+        image = np.where(inside, 1 - image if inverted else image, padding).astype(np.float32)
+        ready = np.array(self.normalise(Picture(image, target, IDENTITY)).pixels)
         answers = torch.tensor([present, up[0], up[1], float(inverted)])
-        return torch.from_numpy(ready[None]), torch.from_numpy(target), torch.from_numpy(weight), answers
+        return (
+            torch.from_numpy(ready[None]),
+            torch.from_numpy(target.astype(np.float32)),
+            torch.from_numpy(weight),
+            answers,
+        )
+
+
+def _exposed(image: Grey, generator: np.random.Generator) -> Grey:
+    """Another exposure of the same film: full range, random gamma, random noise; float32 in [0, 1]."""
+    low, high = float(image.min()), float(image.max())
+    image = ((image - low) / max(high - low, 1e-3)) ** generator.uniform(0.6, 1.7)
+    image = image + generator.uniform(0, 0.03) * generator.standard_normal(image.shape, np.float32)
+    return np.clip(image, 0, 1).astype(np.float32)
 
 
 def _random_view(
@@ -302,9 +215,8 @@ def hand_sets(
         side_px: of the square pictures.
         length: training pictures an epoch.
     """
-    folders = [f for root in images for f in (root, *root.glob("*")) if f.is_dir()]
-    fitted = [f for f in folders if f.name == "rsna_fitted"]
-    others = [f for f in folders if f.name == "not_hands_64px"]
+    fitted = [f for f in images if f.name == "rsna_fitted"]
+    others = [f for f in images if f.name == "not_hands_64px"]
     films = load_films(mined)
     held_out = films[::20]
     parts = [

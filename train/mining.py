@@ -30,11 +30,13 @@ from .module import HandTask
 from .start import member_start
 
 FILM_SIDE_PX = 512
-ROUND_SHARES = (0.32, 0.21, 0.21, 0.26)  # of the time
+ROUND_SHARES = (0.27, 0.18, 0.18, 0.22, 0.15)  # of the time
+Points = dict[str, tuple[float, float]]  # annotated points by name, (x, y) in fractions of the frame
+
 LEAST_AGREEMENT = 0.95  # intersection over union of the masks of a film and of its mirror image
 LATER_ROUNDS_RATE = 0.4  # of the first round's learning rate
 PICTURES_PER_EPOCH = 800
-FILMS_LOOKED_AT = (300, 500, 900)  # in the mining after each round
+FILMS_LOOKED_AT = (300, 500, 900, 900)  # in the mining after each round
 
 
 def fit_hand(member: Member, options: Options) -> str:
@@ -93,9 +95,9 @@ def fit_hand(member: Member, options: Options) -> str:
     return run_line(member, "mined films, pasted hands", PICTURES_PER_EPOCH, result)
 
 
-def read_points(annotations: Path) -> dict[int, dict[str, tuple[float, float]]]:
+def read_points(annotations: Path) -> dict[int, Points]:
     """Annotated points by id, (x, y) in fractions: keypoints, and centres of expert joint boxes as `box<i>`."""
-    points: dict[int, dict[str, tuple[float, float]]] = {}
+    points: dict[int, Points] = {}
     for row in pd.read_csv(annotations / "hand_keypoints.csv").itertuples():
         points.setdefault(int(row.rsna_id), {})[str(row.keypoint)] = (float(row.x), float(row.y))
     for i, row in enumerate(pd.read_csv(annotations / "joint_boxes.csv").itertuples()):
@@ -105,7 +107,7 @@ def read_points(annotations: Path) -> dict[int, dict[str, tuple[float, float]]]:
     return points
 
 
-def direction(points: dict[str, tuple[float, float]], aspect: float) -> tuple[float, float]:
+def direction(points: Points, aspect: float) -> tuple[float, float]:
     """(right, up) unit vector from wrist to the root of the middle finger; (0, 0) if not annotated."""
     if "wrist" not in points or "middle_finger1" not in points:
         return 0.0, 0.0
@@ -131,7 +133,7 @@ def _keep(
     return {"image": f"{name}.png", "mask": f"{name}_mask.png", "right": up[0], "up": up[1]}
 
 
-def _seed(task: tuple[Sample, dict[str, tuple[float, float]], Path]) -> dict[str, object] | None:
+def _seed(task: tuple[Sample, Points, Path]) -> dict[str, object] | None:
     sample, points, folder = task
     cv2.setNumThreads(1)
     keypoints = {k: v for k, v in points.items() if not k.startswith("box")}
@@ -151,7 +153,7 @@ def _seed(task: tuple[Sample, dict[str, tuple[float, float]], Path]) -> dict[str
     )
 
 
-def seed_round(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]], cache: Path) -> int:
+def seed_round(samples: list[Sample], points: dict[int, Points], cache: Path) -> int:
     """Round 0: masks grown from annotated keypoints. Returns how many passed."""
     folder = cache / "masks" / "round_0"
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +169,7 @@ def seed_round(samples: list[Sample], points: dict[int, dict[str, tuple[float, f
 def mine_round(
     number: int,
     samples: list[Sample],
-    points: dict[int, dict[str, tuple[float, float]]],
+    points: dict[int, Points],
     network: torch.nn.Module,
     member: Member,
     cache: Path,
@@ -205,7 +207,7 @@ def _agreed_hand(radiograph: Radiograph, network: torch.nn.Module, member: Membe
     return hand if overlap > LEAST_AGREEMENT and hand.inverted == other.inverted else None
 
 
-def choose_for_mining(samples: list[Sample], points: dict[int, dict[str, tuple[float, float]]]) -> list[Sample]:
+def choose_for_mining(samples: list[Sample], points: dict[int, Points]) -> list[Sample]:
     """Every sharp film, and the annotated thumbnails of other children."""
     sharp = [s for s in samples if s.kind == "sharp"]
     seen = {s.rsna_id for s in sharp}

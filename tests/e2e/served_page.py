@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -28,6 +28,7 @@ QUIET = [
 ]
 PATIENCE_MS = 90_000  # a busy machine of two cores; a free one answers in one or two seconds
 START_SECONDS = 180
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def find_chromium() -> str | None:

@@ -11,8 +11,9 @@ from baa_core.phantom import draw_phantom
 from baa_core.recipes import RECIPES
 from train.augment import AUGMENTATIONS, augment
 from train.data import arranged_pictures, find_samples, needs_hand, normalised, read_labels, read_sample
+from train.films import Film
 from train.fit import warm_average
-from train.hands import Film, HandPictures
+from train.hands import HandPictures
 from train.mask_seeds import passes_checks, seed_mask
 
 DEEPLASIA = RECIPES["deeplasia"]

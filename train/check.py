@@ -1,0 +1,181 @@
+"""`python -m train.check`: measure the shipped hand network and the steadiness of the estimate.
+
+Prints one JSON object: annotated points inside the mask on `val` and `test`, Dice on held-out
+cut-out hands pasted onto drawn films, other body parts refused, and how far the months of
+`val` films move when the film comes mirrored, turned or with its greys reversed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
+
+# isort: split
+from baa_core.errors import BoneAgeError, HandNotFound, SeveralHands
+from baa_core.masking import find_hand
+from baa_core.pipeline import Assessor, load_assessor
+from baa_core.types import Patient, Radiograph
+
+from .data import Sample, find_samples, read_labels, read_sample
+from .films import pasted
+from .hands import HELD_OUT_EVERY, load_plain
+from .mining import Points, read_points
+
+WIDENED_SHARE = 0.01  # of the frame's diagonal
+PASTED = 60
+STEADINESS_FILMS = 30
+
+
+def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, Points]) -> dict[str, Any]:
+    """Share of annotated points inside the mask, widened by 1 % of the diagonal, by kind of film."""
+    found: dict[str, list[float]] = {}
+    refused = 0
+    for sample in samples:
+        known = np.array(list(points.get(sample.rsna_id, {}).values()))
+        if known.size == 0:
+            continue
+        radiograph = read_sample(sample)
+        height, width = radiograph.shape
+        try:
+            hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+        except (HandNotFound, SeveralHands):
+            refused += 1
+            continue
+        radius = round(WIDENED_SHARE * float(np.hypot(height, width)))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        wide = cv2.dilate(hand.pixels.astype(np.uint8), kernel)
+        rows = np.clip((known[:, 1] * height).astype(int), 0, height - 1)
+        columns = np.clip((known[:, 0] * width).astype(int), 0, width - 1)
+        found.setdefault(sample.kind, []).extend(wide[rows, columns].tolist())
+    everything = [v for values in found.values() for v in values]
+    return {
+        "share_inside": round(float(np.mean(everything)), 4),
+        "by_kind": {kind: {"share": round(float(np.mean(v)), 4), "points": len(v)} for kind, v in found.items()},
+        "films_refused": refused,
+    }
+
+
+def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> dict[str, Any]:
+    """Dice of held-out cut-out hands on drawn films."""
+    films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
+    generator = np.random.default_rng(seed)
+    scores: list[float] = []
+    refused = 0
+    for i in range(PASTED if films else 0):
+        picture, mask = pasted(films[i % len(films)], generator)
+        try:
+            hand = find_hand(Radiograph(picture), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+        except (HandNotFound, SeveralHands):
+            refused += 1
+            continue
+        truth = mask.astype(bool)
+        scores.append(2 * float((hand.pixels & truth).sum()) / float(hand.pixels.sum() + truth.sum()))
+    return {
+        "hands": len(films),
+        "pictures": len(scores) + refused,
+        "refused": refused,
+        "dice_mean": round(float(np.mean(scores)), 4),
+        "dice_lowest": round(float(np.min(scores)), 4),
+    }
+
+
+def others_refused(assessor: Assessor, folders: list[Path]) -> dict[str, Any]:
+    """Share of other body parts, enlarged to 512 px, in which no hand was found: held-out ones and all."""
+    refused: list[bool] = []
+    for folder in folders:
+        for path in sorted(folder.glob("*.*")):
+            grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            refused.append(not _hand_in(assessor, cv2.resize(grey, (512, 512), interpolation=cv2.INTER_CUBIC)))
+    held_out = refused[::HELD_OUT_EVERY]
+    return {
+        "share_refused_held_out": round(float(np.mean(held_out)), 4),
+        "held_out": len(held_out),
+        "share_refused_all": round(float(np.mean(refused)), 4),
+        "all": len(refused),
+    }
+
+
+def _hand_in(assessor: Assessor, grey: NDArray[np.uint8]) -> bool:
+    low, high = float(grey.min()), float(grey.max())
+    pixels = ((grey - low) / max(high - low, 1.0)).astype(np.float32)
+    try:
+        find_hand(Radiograph(pixels), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+    except (HandNotFound, SeveralHands):
+        return False
+    return True
+
+
+def steadiness(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> dict[str, Any]:
+    """Mean and largest change of the estimate in months, by what was done to the film."""
+    changes: dict[str, list[float]] = {}
+    refused: dict[str, int] = {}
+    for sample in samples[:STEADINESS_FILMS]:
+        grey = np.uint8(np.round(read_sample(sample).pixels * 255))
+        versions = {
+            "mirrored": grey[:, ::-1],
+            "turned_90": np.rot90(grey),
+            "turned_180": np.rot90(grey, 2),
+            "turned_270": np.rot90(grey, 3),
+            "inverted": 255 - grey,
+        }
+        patient = Patient(sex=labels.sex[sample.rsna_id])
+        plain = _months(assessor, grey, patient)
+        for name, version in versions.items():
+            try:
+                months = _months(assessor, np.ascontiguousarray(version), patient)
+            except BoneAgeError:
+                refused[name] = refused.get(name, 0) + 1
+                continue
+            changes.setdefault(name, []).append(abs(months - plain))
+    return {
+        name: {"mean": round(float(np.mean(v)), 2), "largest": round(max(v), 2), "films": len(v),
+               "refused": refused.get(name, 0)}
+        for name, v in changes.items()
+    }  # fmt: skip
+
+
+def _months(assessor: Assessor, grey: NDArray[np.uint8], patient: Patient) -> float:
+    content = cv2.imencode(".png", grey)[1].tobytes()
+    return assessor.assess(content, patient, name="film.png").prediction.bone_age_months
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 1 a problem said in one sentence."""
+    line = argparse.ArgumentParser(prog="python -m train.check", description=__doc__)
+    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--images", nargs="+", type=Path, required=True, help="rsna_100px, rsna_hires, rsna_fitted, not_hands_64px")
+    line.add_argument("--labels", type=Path, required=True)
+    line.add_argument("--annotations", type=Path, required=True)
+    args = line.parse_args(arguments)
+    try:
+        assessor, labels = load_assessor(args.recipe), read_labels(args.labels)
+        fitted = [f for f in args.images if f.name == "rsna_fitted"]
+        others = [f for f in args.images if f.name == "not_hands_64px"]
+        samples = find_samples([f for f in args.images if f not in fitted + others], labels)
+        held_out = [s for s in samples if labels.split[s.rsna_id] in ("val", "test")]
+        sharp_val = [s for s in held_out if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
+        result = {
+            "points": points_inside(assessor, held_out, read_points(args.annotations)),
+            "pasted": dice_on_pasted(assessor, fitted),
+            "other_body_parts": others_refused(assessor, others),
+            "change_months": steadiness(assessor, sharp_val, labels),
+        }
+    except BoneAgeError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(result, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
