@@ -283,6 +283,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="port to answer on (default: the first free one from 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     options = parser.parse_args()
+    if "BAA_WEIGHTS" in os.environ:  # may be relative, and `serve` leaves this folder
+        os.environ["BAA_WEIGHTS"] = os.path.abspath(os.environ["BAA_WEIGHTS"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     serve(build_app(Loading("deeplasia")), options.host, options.port, has_screen and not options.no_browser)

@@ -153,7 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.check", description=__doc__)
     line.add_argument("--recipe", default="deeplasia")
-    line.add_argument("--images", nargs="+", type=Path, required=True, help="rsna_100px, rsna_hires, rsna_fitted, not_hands_64px")
+    line.add_argument(
+        "--images", nargs="+", type=Path, required=True, help="rsna_100px, rsna_hires, rsna_fitted, not_hands_64px"
+    )
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--annotations", type=Path, required=True)
     args = line.parse_args(arguments)

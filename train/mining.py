@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -56,43 +57,42 @@ def fit_hand(member: Member, options: Options) -> str:
     samples = [s for s in find_samples(options.images, labels) if labels.split[s.rsna_id] == "train"]
     points = read_points(options.annotations)
     chosen = choose_for_mining([s for s in samples if "fitted" not in s.path.parent.name], points)
-    if not (options.cache / "masks" / "round_0" / "films.csv").exists():
+    if not _films(options.cache, 0).exists():
         print(f"seeded {seed_round(chosen, points, options.cache)} masks")
-    minutes, result = 0.0, {}
-    for number, share in enumerate(ROUND_SHARES):
-        out = options.out / f"round_{number}"
-        if not (options.resume and (out / "hand.safetensors").exists()):
-            budget = None if options.minutes is None else options.minutes * share
-            plan = member.training
-            gentler = replace(plan, learning_rate=plan.learning_rate * (LATER_ROUNDS_RATE if number else 1.0))
-            task = HandTask(replace(member, training=gentler), budget)
-            if number:
-                member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
-            training, validation = hand_sets(
-                member,
-                options.images,
-                options.cache / "masks" / f"round_{number}",
-                member.input.side_px,
-                PICTURES_PER_EPOCH,
-                options.seed + number,
-            )
-            result = run(
-                task, *batches(training, validation, member, options), replace(options, minutes=budget, out=out)
-            )
-            minutes += result["minutes"]
-        if (
-            number + 1 < len(ROUND_SHARES)
-            and not (options.cache / "masks" / f"round_{number + 1}" / "films.csv").exists()
-        ):
+    for number in range(len(ROUND_SHARES)):
+        weights = options.out / f"round_{number}" / "hand.safetensors"
+        if not (options.resume and weights.exists()):
+            train_round(number, member, options)
+        if number + 1 < len(ROUND_SHARES) and not _films(options.cache, number + 1).exists():
             network = build(member.architecture)
-            member_start(network, out / "hand.safetensors")
+            member_start(network, weights)
             order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: FILMS_LOOKED_AT[number]]
             films = [chosen[i] for i in order]
             kept, seen = mine_round(number + 1, films, points, network, member, options.cache)
             print(f"round {number + 1}: kept {kept} of {seen} masks")
-    (options.out / "hand.safetensors").write_bytes((out / "hand.safetensors").read_bytes())
-    result |= {"minutes": minutes}
+    rounds = [json.loads((options.out / f"round_{n}" / "result.json").read_text()) for n in range(len(ROUND_SHARES))]
+    result = rounds[-1] | {"minutes": round(sum(r["minutes"] for r in rounds), 1)}
+    (options.out / "hand.safetensors").write_bytes(weights.read_bytes())
+    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return run_line(member, "mined films, pasted hands", PICTURES_PER_EPOCH, result)
+
+
+def _films(cache: Path, number: int) -> Path:
+    """The list of films of a mining round."""
+    return cache / "masks" / f"round_{number}" / "films.csv"
+
+
+def train_round(number: int, member: Member, options: Options) -> None:
+    """Train on the films of one round, from the weights of the round before, and write `round_<n>/`."""
+    out = options.out / f"round_{number}"
+    budget = None if options.minutes is None else options.minutes * ROUND_SHARES[number]
+    rate = member.training.learning_rate * (LATER_ROUNDS_RATE if number else 1.0)
+    task = HandTask(replace(member, training=replace(member.training, learning_rate=rate)), budget)
+    if number:
+        member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
+    mined, side_px = _films(options.cache, number).parent, member.input.side_px
+    sets = hand_sets(member, options.images, mined, side_px, PICTURES_PER_EPOCH, options.seed + number)
+    run(task, *batches(*sets, member, options), replace(options, minutes=budget, out=out))
 
 
 def read_points(annotations: Path) -> dict[int, Points]:

@@ -12,12 +12,13 @@ LABEL = list(EXAMPLES)[len(EXAMPLES) // 2]
 def main() -> None:
     """Assess one example and save what a visitor sees, with a 1280 pixel wide window."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served, chromium() as browser:
-        page = open_page(browser, served.url, height=1160)
+        page = open_page(browser, served.url, height=900)
         page.get_by_role("button", name=LABEL).click()
         page.locator("#baa-picture img").wait_for()
         page.wait_for_timeout(1500)
-        page.evaluate("window.scrollTo(0, 0)")
-        page.screenshot(path=REPOSITORY / "docs" / "screenshot.png")
+        page.locator(".js-plotly-plot").wait_for()
+        first_screen = {"x": 0, "y": 0, "width": 1280, "height": 1240}
+        page.screenshot(path=REPOSITORY / "docs" / "screenshot.png", full_page=True, clip=first_screen)
 
 
 if __name__ == "__main__":

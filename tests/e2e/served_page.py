@@ -82,7 +82,10 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
         yield Served(url, temporary, log, process)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=90)
+        finally:
+            process.kill()
 
 
 def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> None:
