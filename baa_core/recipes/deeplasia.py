@@ -29,18 +29,34 @@ HAND = Member(
     ),
 )
 
-SEX = Member(
-    name="sex",
+SEX_START = Member(
+    name="sex_start",
     architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
     input=masked_hand(160),
     training=TrainingPlan(
-        epochs=8,
+        epochs=14,
         batch_size=32,
         learning_rate=5e-4,
         loss="bce",
         augment="light_degraded",
         images=("thumbnails", "sharp"),
         init="age_start",
+    ),
+)
+
+SEX = Member(
+    name="sex",
+    architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
+    input=masked_hand(224),
+    training=TrainingPlan(
+        epochs=40,
+        batch_size=16,
+        learning_rate=2e-4,
+        weight_decay=1e-2,
+        loss="bce",
+        augment="light_degraded",
+        init="sex_start",
+        average_decay=0.99,
     ),
 )
 
@@ -85,5 +101,5 @@ RECIPE = Recipe(
     hand=HAND,
     members=(AGE,),
     sex=SEX,
-    start=(AGE_START,),
+    start=(AGE_START, SEX_START),
 )
