@@ -285,7 +285,7 @@ def main() -> None:
     options = parser.parse_args()
     if "BAA_WEIGHTS" in os.environ:  # may be relative, and `serve` leaves this folder
         os.environ["BAA_WEIGHTS"] = os.path.abspath(os.environ["BAA_WEIGHTS"])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     serve(build_app(Loading("deeplasia")), options.host, options.port, has_screen and not options.no_browser)
 

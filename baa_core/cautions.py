@@ -109,8 +109,8 @@ def about_age(
     return (
         Caution(
             "age_range",
-            f"Few {CHILD[prediction.sex_used]}s with a bone age under {low:.0f} or over {high:.0f} months were among the "
-            "training pictures; there the estimate can be far off.",
+            f"Few {CHILD[prediction.sex_used]}s with a bone age under {low:.0f} or over {high:.0f} months were among "
+            "the training pictures; there the estimate can be far off.",
         ),
     )
 
