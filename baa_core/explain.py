@@ -58,13 +58,15 @@ def absolute_gradient(months: Callable[[Tensor], Tensor], model_input: ModelInpu
         model_input: the prepared picture.
 
     Returns:
-        float32 (S, S), summed over channels.
+        float32 (S, S), summed over channels. Where the background is masked it is 0: whatever the
+        radiograph shows there, the network sees the same black, so its gradient is 0.
     """
     method = _captum_saliency()
     image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.enable_grad():
         gradient = method(months).attribute(image, abs=True)
-    return np.ascontiguousarray(gradient.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
+    found = np.ascontiguousarray(gradient.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
+    return np.where(model_input.mask, found, np.float32(0.0)) if model_input.background_masked else found
 
 
 def smooth_and_scale(gradient: FloatArray) -> FloatArray:

@@ -21,12 +21,14 @@ class ModelInput:
         mask: bool (S, S), True on the hand.
         to_radiograph: 2x3 affine from the image's (column, row) to the radiograph's.
         radiograph_shape: (H, W) of the radiograph.
+        background_masked: outside the mask the image is constant: nothing there can move the answer.
     """
 
     image: FloatArray
     mask: BoolArray
     to_radiograph: Affine
     radiograph_shape: tuple[int, int]
+    background_masked: bool = False
 
     def __post_init__(self) -> None:
         freeze(self.image)
@@ -64,4 +66,6 @@ def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec) -> ModelInp
         image (1, 1, S, S) and the geometry that brings heatmaps home.
     """
     picture = spec.normalise(arrange(radiograph, hand, spec))
-    return ModelInput(picture.pixels[None, None], picture.mask, picture.to_radiograph, radiograph.shape)
+    return ModelInput(
+        picture.pixels[None, None], picture.mask, picture.to_radiograph, radiograph.shape, picture.background_masked
+    )

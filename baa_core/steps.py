@@ -43,12 +43,14 @@ class Picture:
         to_radiograph: 2x3 affine from this picture's (column, row) to the radiograph's
             (column, row), pixel centres at whole numbers (OpenCV's convention).
         tilt_degrees: how far the fingers point away from up, clockwise positive.
+        background_masked: outside the mask the picture is constant, whatever the radiograph shows there.
     """
 
     pixels: FloatArray
     mask: BoolArray
     to_radiograph: Affine
     tilt_degrees: float = 0.0
+    background_masked: bool = False
 
     def __post_init__(self) -> None:
         freeze(self.pixels)
@@ -71,6 +73,7 @@ def moved(picture: Picture, affine: Affine, width: int, height: int, tilt_degree
         mask=mask.astype(bool),
         to_radiograph=compose(picture.to_radiograph, invert(affine)),
         tilt_degrees=picture.tilt_degrees if tilt_degrees is None else tilt_degrees,
+        background_masked=picture.background_masked,
     )
 
 
@@ -88,7 +91,8 @@ class MaskBackground:
         radius = max(1, round(self.widen_share * picture.side_px))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         wide = cv2.dilate(picture.mask.astype(np.uint8), kernel).astype(bool)
-        return replace(picture, pixels=np.where(wide, picture.pixels, np.float32(0.0)), mask=wide)
+        black = np.where(wide, picture.pixels, np.float32(0.0))
+        return replace(picture, pixels=black, mask=wide, background_masked=True)
 
 
 @dataclass(frozen=True)

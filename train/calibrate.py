@@ -75,7 +75,8 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
             file=source.name,
             sha256=hashlib.sha256(content).hexdigest(),
             recipe=recipe.name,
-            trained_on=f"train split of RSNA 2017 as in labels.csv, {' and '.join(member.training.images)}",
+            trained_on=f"train split of RSNA 2017 as in labels.csv, {' and '.join(member.training.images)}, "
+            f"starting from {member.training.init}",
             minutes=float(result["minutes"]),
             device=str(result["device"]),
             licence=LICENCE,
