@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -30,6 +30,10 @@ from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture
 from baa_core.types import HandMask, Radiograph
 
 from .augment import augment
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
+SMALLEST_SHARED_WORK = 200  # tasks; below that, starting processes costs more than it saves
 
 Kind = Literal["thumbnails", "sharp"]
 THUMBNAIL_PX = 100
@@ -151,6 +155,16 @@ def _arranged(task: tuple[Sample, InputSpec, HandStore | None]) -> NDArray[np.ui
     return np.asarray(np.round(arrange(radiograph, hand, spec).pixels * 255), dtype=np.uint8)
 
 
+def in_processes(work: Callable[[Task], Done], tasks: list[Task], workers: int, title: str) -> Iterator[Done]:
+    """Results in order, with a progress bar. Fresh processes, since forking one that runs threads can hang."""
+    bar = {"total": len(tasks), "desc": title, "mininterval": 10}
+    if workers <= 1 or len(tasks) < SMALLEST_SHARED_WORK:
+        yield from tqdm(map(work, tasks), **bar)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from tqdm(pool.imap(work, tasks, chunksize=16), **bar)
+
+
 def arranged_pictures(
     samples: list[Sample], spec: InputSpec, hands: Path | None, cache: Path, workers: int = 2
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -175,13 +189,10 @@ def arranged_pictures(
         found = np.zeros(len(samples), bool)
         try:
             pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(samples), side, side))
-            with multiprocessing.get_context("fork").Pool(workers) as pool:
-                tasks = ((s, spec, store) for s in samples)
-                for i, picture in enumerate(
-                    tqdm(pool.imap(_arranged, tasks, chunksize=32), total=len(samples), desc="arranging", mininterval=5)
-                ):
-                    if picture is not None:
-                        pictures[i], found[i] = picture, True
+            tasks = [(s, spec, store) for s in samples]
+            for i, picture in enumerate(in_processes(_arranged, tasks, workers, "arranging")):
+                if picture is not None:
+                    pictures[i], found[i] = picture, True
             pictures.flush()
             partial.rename(target)
             np.save(flags, found)

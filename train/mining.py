@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.types import HandMask, Radiograph
 
-from .data import Sample, find_samples, read_labels, read_sample
+from .data import Sample, find_samples, in_processes, read_labels, read_sample
 from .fit import Options, batches, run, run_line
 from .hands import hand_sets
 from .mask_seeds import passes_checks, seed_mask
@@ -158,10 +158,7 @@ def seed_round(samples: list[Sample], points: dict[int, Points], cache: Path) ->
     folder = cache / "masks" / "round_0"
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(s, points[s.rsna_id], folder) for s in samples if s.rsna_id in points]
-    with multiprocessing.get_context("fork").Pool() as pool:
-        rows = [
-            r for r in tqdm(pool.imap(_seed, tasks), total=len(tasks), desc="seeding", mininterval=10) if r is not None
-        ]
+    rows = [r for r in in_processes(_seed, tasks, os.cpu_count() or 1, "seeding") if r is not None]
     pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
     return len(rows)
 
