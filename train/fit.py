@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from baa_core.models import build
 from baa_core.recipe import Member
-from baa_core.weights import save_network
+from baa_core.weights import DEFAULT_FOLDER, save_network
 
 from .data import find_samples, labelled, read_labels
 from .module import TASKS, Task
@@ -116,7 +116,9 @@ def start(task: Task, member: Member, options: Options) -> None:
     elif init.endswith(".safetensors"):
         member_start(task.network, Path(init))
     elif init != "scratch":
-        member_start(task.network, options.out.parent / init / f"{init}.safetensors")
+        trained_here = options.out.parent / init / f"{init}.safetensors"
+        shipped = DEFAULT_FOLDER / "start" / trained_here.name
+        member_start(task.network, trained_here if trained_here.exists() or not shipped.exists() else shipped)
 
 
 def make_trainer(task: Task, options: Options) -> L.Trainer:

@@ -60,7 +60,8 @@ def test_list_names_every_member_of_every_recipe():
 def test_wrong_usage_is_said_in_a_sentence(drawn_data):
     assert "Give one of" in train("nothing", expected=1).stderr
     assert "--images" in train("sex", expected=1).stderr
-    missing = train("sex", "--images", str(drawn_data), "--labels", str(drawn_data / "labels.csv"), expected=1)
+    cache, labels = str(drawn_data / "no_hands_yet"), str(drawn_data / "labels.csv")
+    missing = train("sex", "--images", str(drawn_data), "--labels", labels, "--cache", cache, expected=1)
     assert "hand_store" in missing.stderr
 
 
