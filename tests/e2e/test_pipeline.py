@@ -155,4 +155,4 @@ def test_turned_mirrored_and_inverted_pictures_get_the_same_number(
         changes.append(abs(after.prediction.bone_age_months - before.prediction.bone_age_months))
         cautioned += move not in CAUTION or CAUTION[move] in codes(after)
     assert float(np.mean(changes)) <= MOST_CHANGE_MONTHS
-    assert cautioned >= 2 / 3 * len(changes)  # one film lies so askew that a quarter turn is missed
+    assert cautioned >= 2 / 3 * len(changes)  # 4 of 6 when turned left: film 1402 and one not looked into
