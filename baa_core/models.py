@@ -6,7 +6,7 @@ task: months, the logit of "male", or a hand mask. Nothing outside this file kno
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
@@ -22,11 +22,13 @@ AGE_DEVIATION_MONTHS = 41.18
 OLDEST_CLASS_MONTHS = 239  # 240 classes, 0 to 239 months (Iglovikov 2018, section 2.3)
 
 
-def create_backbone(name: str) -> tuple[nn.Module, int]:
+def create_backbone(architecture: Architecture) -> tuple[nn.Module, int]:
     """A timm network without its classifier, for one channel, and how many features it gives."""
     import timm  # here: the page must not wait two seconds for it before it answers
 
-    backbone: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
+    own: dict[str, Any] = {"act_layer": architecture.activation} if architecture.activation else {}
+    name = architecture.backbone
+    backbone: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0, **own)
     return backbone, int(backbone.num_features)  # type: ignore[arg-type]
 
 
@@ -51,7 +53,9 @@ class AgeNetwork(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone, width = create_backbone(architecture.backbone)
+        self.backbone, width = create_backbone(architecture)
+        if architecture.also_sex:
+            self.sex_head = dense(width, architecture.hidden, 1, architecture.dropout)
         if architecture.sex_features:
             self.inflate_sex = nn.Sequential(nn.Linear(1, architecture.sex_features), nn.ReLU(inplace=True))
             width += architecture.sex_features
@@ -68,7 +72,10 @@ class AgeNetwork(nn.Module):
             male: (N,), 1 for male and 0 for female: the one place where sex is encoded is `ensemble`.
                 Or (k*N,): the pictures are answered k times over, with one pass of the backbone.
         """
-        features = self.backbone(image)
+        return self.logits_from(self.backbone(image), male)
+
+    def logits_from(self, features: Tensor, male: Tensor) -> Tensor:
+        """`logits` of pictures whose features, (N, F), are known."""
         features = features.repeat(len(male) // len(features), 1)
         if self.architecture.sex_features:
             features = torch.cat([features, self.inflate_sex(male[:, None])], dim=1)
@@ -88,7 +95,7 @@ class SexNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.backbone, width = create_backbone(architecture.backbone)
+        self.backbone, width = create_backbone(architecture)
         self.head = dense(width, architecture.hidden, 1, architecture.dropout)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ class Architecture:
         hidden: widths of the fully connected layers after the backbone.
         sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
         output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).
+        activation: in place of the backbone's own, or "" to keep it.
+        also_sex: an age network that answers the sex from the same features as well, for training a
+            start of age and sex networks at once.
     """
 
     backbone: str
@@ -32,6 +35,8 @@ class Architecture:
     sex_features: int = 32
     output: Literal["regression", "expectation"] = "expectation"
     dropout: float = 0.2
+    activation: str = ""
+    also_sex: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class TrainingPlan:
         images: which pictures, any of "thumbnails" and "sharp".
         augment: name of an augmentation set in `train.augment`.
         average_decay: decay of the exponential moving average of the weights, 0 for none.
+        mask_growths: by which shares of the hand's length its mask is widened (or, below 0, narrowed). Every time a
+            picture is drawn one of them is taken: Deeplasia draws between several masks of each hand.
+        teacher_weight: share of the label that comes from the mean of another system's readings, 0 to 1.
     """
 
     epochs: int
@@ -69,6 +77,8 @@ class TrainingPlan:
     images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
     init: str = "scratch"
     average_decay: float = 0.0
+    mask_growths: tuple[float, ...] = (0.0,)
+    teacher_weight: float = 0.0
     note: str = ""
 
 

@@ -19,7 +19,7 @@ from baa_core.errors import BoneAgeError
 from baa_core.recipe import Member
 from baa_core.recipes import RECIPES
 
-from .fit import Options, fit
+from .fit import Options, fit, measure_speed
 from .mining import fit_hand
 
 
@@ -35,8 +35,10 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--list", action="store_true", help="what can be trained")
     line.add_argument("--images", nargs="+", type=Path, help="folders with <rsna_id>.png or .jpg, at any depth")
     line.add_argument("--labels", type=Path, help="CSV with rsna_id, sex, bone_age_months, split")
+    line.add_argument("--scale", default="small", choices=("small", "paper"), help="our settings, or the paper's")
     line.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
     line.add_argument("--devices", type=int, default=1, help="processes or GPUs on this machine")
+    line.add_argument("--nodes", type=int, default=1, help="machines, each started by torchrun")
     line.add_argument("--minutes", type=float, help="end cleanly inside this time budget")
     line.add_argument("--epochs", type=int, help="instead of the recipe's")
     line.add_argument("--init", help="scratch, imagenet, a member's name or a .safetensors file; else the recipe's")
@@ -44,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     line.add_argument("--out", type=Path, help="folder of checkpoints and weights (runs/<member>)")
     line.add_argument("--annotations", type=Path, help="folder with hand_keypoints.csv and joint_boxes.csv (for hand)")
+    line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
+    line.add_argument("--speed", action="store_true", help="measure the loader and the training step, and stop")
     line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of decoded pictures")
     line.add_argument("--workers", type=int, help="loader processes; by default by the number of cores")
     return line
@@ -69,6 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("Give --images and --labels; train/README.md says where the data comes from.", file=sys.stderr)
         return 1
     member = members()[args.member][1]
+    if args.scale == "paper":
+        if member.paper is None:
+            print(f"{member.name} is in no paper, so there is no --scale paper for it.", file=sys.stderr)
+            return 1
+        member = replace(member, training=member.paper)
     changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}
     member = replace(member, training=replace(member.training, **changes))
     cores = os.cpu_count() or 1
@@ -79,14 +88,19 @@ def main(arguments: list[str] | None = None) -> int:
         cache=args.cache,
         device=args.device,
         devices=args.devices,
+        nodes=args.nodes,
         minutes=args.minutes,
         seed=args.seed,
         resume=args.resume,
         annotations=args.annotations,
+        teacher=args.teacher,
         workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
     )
     try:
-        print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
+        if args.speed:
+            print(measure_speed(member, options))
+        else:
+            print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
     except BoneAgeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

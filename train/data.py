@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -41,8 +43,12 @@ MEAN_ASPECT = 0.79  # width / height of the 2,481 originals whose size is known 
 COLUMNS = ("rsna_id", "sex", "bone_age_months", "split")
 
 
-def read_labels(path: Path) -> pd.DataFrame:
+def read_labels(path: Path, teacher: Path | None = None) -> pd.DataFrame:
     """The label table, indexed by `rsna_id`.
+
+    Args:
+        teacher: a table of another system's readings: `rsna_id` and columns ending in `_months`. Their mean is
+            joined as `teacher_months`.
 
     Raises:
         InvalidTable: a column is missing or an id stands twice.
@@ -53,7 +59,11 @@ def read_labels(path: Path) -> pd.DataFrame:
         raise InvalidTable(f"The label table lacks the columns {missing}. It needs {list(COLUMNS)}.")
     if table.rsna_id.duplicated().any():
         raise InvalidTable("The label table names an rsna_id twice. Each radiograph may stand there once.")
-    return table.set_index("rsna_id")
+    table = table.set_index("rsna_id")
+    if teacher is not None:
+        readings = pd.read_csv(teacher).set_index("rsna_id").filter(like="_months")
+        table = table.join(readings.mean(axis=1).rename("teacher_months"))
+    return table
 
 
 @dataclass(frozen=True)
@@ -141,8 +151,19 @@ class HandStore:
         return HandMask(mask, float(row.presence), float(row.tilt_degrees), bool(row.inverted))
 
 
-def _arranged(task: tuple[Sample, InputSpec, HandStore | None]) -> NDArray[np.uint8] | None:
-    sample, spec, store = task
+def grown(hand: HandMask, share: float) -> HandMask:
+    """The same hand with its mask widened by a share of its length, or narrowed if below 0."""
+    if share == 0.0:
+        return hand
+    rows = np.flatnonzero(hand.pixels.any(axis=1))
+    radius = max(1, round(abs(share) * (rows[-1] - rows[0] + 1)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    change = cv2.dilate if share > 0 else cv2.erode
+    return replace(hand, pixels=change(hand.pixels.astype(np.uint8), kernel) > 0)
+
+
+def _arranged(task: tuple[Sample, InputSpec, HandStore | None, float]) -> NDArray[np.uint8] | None:
+    sample, spec, store, growth = task
     cv2.setNumThreads(1)
     radiograph = read_sample(sample)
     if store is None:
@@ -151,7 +172,7 @@ def _arranged(task: tuple[Sample, InputSpec, HandStore | None]) -> NDArray[np.ui
         found = store.hand(sample, radiograph)
         if found is None:
             return None
-        hand = found
+        hand = grown(found, growth)
     return np.asarray(np.round(arrange(radiograph, hand, spec).pixels * 255), dtype=np.uint8)
 
 
@@ -166,9 +187,12 @@ def in_processes(work: Callable[[Task], Done], tasks: list[Task], workers: int, 
 
 
 def arranged_pictures(
-    samples: list[Sample], spec: InputSpec, hands: Path | None, cache: Path, workers: int = 2
+    samples: list[Sample], spec: InputSpec, hands: Path | None, cache: Path, growth: float = 0.0, workers: int = 2
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """All pictures arranged for one input, from a memory map that is made on first use.
+
+    Args:
+        growth: by which share of the hand's length its mask is widened.
 
     Returns:
         uint8 (N, S, S) and bool (N,), False where no hand was found.
@@ -177,7 +201,7 @@ def arranged_pictures(
         BoneAgeError: a file is corrupt (its name is in the message), or the disk is full.
     """
     store = HandStore(hands) if needs_hand(spec) and hands is not None else None
-    words = [repr(spec), *(f"{s.kind}{s.rsna_id}{s.aspect}" for s in samples)]
+    words = [repr(spec), *([f"grown {growth}"] if growth else []), *(f"{s.kind}{s.rsna_id}{s.aspect}" for s in samples)]
     if store is not None:
         words.append(store.table.to_csv())
     key = hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
@@ -189,7 +213,8 @@ def arranged_pictures(
         found = np.zeros(len(samples), bool)
         try:
             pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(samples), side, side))
-            tasks = [(s, spec, store) for s in samples]
+            _reserve(partial)
+            tasks = [(s, spec, store, growth) for s in samples]
             for i, picture in enumerate(in_processes(_arranged, tasks, workers, "arranging")):
                 if picture is not None:
                     pictures[i], found[i] = picture, True
@@ -205,21 +230,34 @@ def arranged_pictures(
     return np.load(target, mmap_mode="r"), np.load(flags)
 
 
+def _reserve(file: Path) -> None:
+    """Take all the disk a file needs now: writing a memory map to a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+
+
 class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Arranged pictures with sex and age: (1, S, S) normalised image, male (0 or 1), months.
 
     Args:
-        pictures: one array per kind with the indices to use, so that kinds can be mixed.
+        variants: uint8 (N, S, S) each: the pictures with one mask or another; one is drawn at random.
+        rows: which of the N to use, in the order of `labels`.
         augmentation: a name in `train.augment`, or None for the pictures as they are.
     """
 
     def __init__(
-        self, pictures: NDArray[np.uint8], labels: pd.DataFrame, spec: InputSpec, augmentation: str | None
+        self,
+        variants: list[NDArray[np.uint8]],
+        rows: NDArray[np.intp],
+        labels: pd.DataFrame,
+        spec: InputSpec,
+        augmentation: str | None,
     ) -> None:
-        self.pictures = pictures
+        self.variants = variants
+        self.rows = rows
         self.male = (labels.sex == "male").to_numpy(np.float32)
         self.months = labels.bone_age_months.to_numpy(np.float32)
-        self.ids = labels.index.to_numpy()
         self.spec = spec
         self.augmentation = augmentation
 
@@ -227,7 +265,7 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]])
         return len(self.months)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        picture = np.asarray(self.pictures[index])
+        picture = np.asarray(random.choice(self.variants)[self.rows[index]])
         if self.augmentation is not None:
             picture = augment(picture, self.augmentation)
         image = normalised(picture, self.spec)
@@ -252,8 +290,23 @@ def labelled(
 ) -> LabelledPictures:
     """The dataset of one split and some kinds of picture, prepared for one member."""
     chosen = [s for s in samples if s.kind in kinds and labels.split[s.rsna_id] == split]
-    pictures, found = arranged_pictures(chosen, member.input, hands, cache)
-    keep = np.flatnonzero(found)
+    growths = member.training.mask_growths if augmented else (0.0,)
+    made = [arranged_pictures(chosen, member.input, hands, cache, growth) for growth in growths]
+    keep = np.flatnonzero(made[0][1])
     rows = labels.loc[[chosen[i].rsna_id for i in keep]]
-    subset = pictures if len(keep) == len(chosen) else pictures[keep]
-    return LabelledPictures(subset, rows, member.input, member.training.augment if augmented else None)
+    if augmented and member.training.teacher_weight:
+        rows = rows.assign(bone_age_months=_taught(rows, member.training.teacher_weight))
+    augmentation = member.training.augment if augmented else None
+    return LabelledPictures([pictures for pictures, _ in made], keep, rows, member.input, augmentation)
+
+
+def _taught(labels: pd.DataFrame, weight: float) -> pd.Series:
+    """Labels drawn towards the teacher's readings where there are any.
+
+    Raises:
+        InvalidTable: no teacher was given.
+    """
+    if "teacher_months" not in labels.columns:
+        raise InvalidTable("This training learns from another system's readings as well. Name their table: --teacher.")
+    teacher = labels.teacher_months.fillna(labels.bone_age_months)
+    return (1 - weight) * labels.bone_age_months + weight * teacher

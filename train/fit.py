@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, Weight
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from baa_core.errors import BoneAgeError
 from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import DEFAULT_FOLDER, save_network
@@ -36,11 +38,13 @@ class Options:
     cache: Path
     device: str = "auto"
     devices: int = 1
+    nodes: int = 1
     minutes: float | None = None
     seed: int = 42
     resume: bool = False
     workers: int = 0
     annotations: Path | None = None
+    teacher: Path | None = None
 
 
 def fit(member: Member, options: Options) -> str:
@@ -61,6 +65,49 @@ def fit(member: Member, options: Options) -> str:
     return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
 
 
+def measure_speed(member: Member, options: Options, seconds: float = 20.0) -> str:
+    """Pictures a second that the loader brings, and that the training step takes, each measured alone.
+
+    A GPU is kept busy if the first figure is the larger.
+    """
+    training, _ = loaders(member, options)
+    task = TASKS[member.architecture.task](member, None)
+    device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
+    task.to(device, memory_format=torch.channels_last)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to tell
+    optimiser = torch.optim.AdamW(task.network.parameters())
+    batch = [t.to(device) for t in next(iter(training))]
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = task.training_step(batch, 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    stream, size = _endless(training), member.training.batch_size
+    brought, taken = _rate(lambda: next(stream), seconds), _rate(step, seconds)
+    return f"{member.name}: loader {size * brought:.0f} images/s, step {size * taken:.0f} images/s on {device.type}"
+
+
+def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def _rate(work: Callable[[], object], seconds: float) -> float:
+    """How often a second something can be done, the first few times (starting up) not counted."""
+    for _ in range(3):
+        work()
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        work()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
 def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -> str:
     """One line of train/RUNS.md."""
     return (
@@ -78,19 +125,26 @@ def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], opti
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(task, training, validation, ckpt_path=str(last) if options.resume and last.exists() else None)
+        try:
+            trainer.fit(task, training, validation, ckpt_path=str(last) if options.resume and last.exists() else None)
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) or "PytorchStreamWriter" in str(error):  # how PyTorch says "disk full"
+                raise BoneAgeError(
+                    f"A checkpoint could not be written to {options.out}: {error}. Free some space (a few hundred "
+                    "MB) or name another folder with --out, then go on with --resume."
+                ) from error
+            raise
     return finish(task, trainer, options)
 
 
 def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches of a member."""
-    labels = read_labels(options.labels)
+    labels = read_labels(options.labels, options.teacher)
     samples = find_samples(options.images, labels)
     hands = options.cache / "hands"
     kinds = member.training.images
     training = labelled(member, samples, labels, "train", kinds, options.cache, hands, augmented=True)
-    held_out = ("sharp",) if "sharp" in kinds and any(s.kind == "sharp" for s in samples) else kinds
-    validation = labelled(member, samples, labels, "val", held_out, options.cache, hands, augmented=False)
+    validation = labelled(member, samples, labels, "val", kinds, options.cache, hands, augmented=False)
     return batches(training, validation, member, options)
 
 
@@ -140,8 +194,10 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
     return L.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=options.devices,
-        strategy="ddp" if options.devices > 1 else "auto",
-        precision="bf16-mixed",
+        num_nodes=options.nodes,
+        strategy="ddp" if options.devices * options.nodes > 1 else "auto",
+        # On a CPU the small kernels of an EfficientNet run faster in float32 (train/RUNS.md).
+        precision="bf16-mixed" if gpu else "32-true",
         max_epochs=task.plan.epochs,
         callbacks=callbacks,
         logger=False,

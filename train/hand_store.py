@@ -1,14 +1,10 @@
-"""`python -m train.hand_store`: find the hand of every film once, for all later training.
-
-Thumbnails are 256 px high, so they are looked at with half the side that serves.
-"""
+"""`python -m train.hand_store`: find the hand of every film once, for all later training."""
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,14 +21,12 @@ from baa_core.masking import find_hand
 from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.recipes import find_recipe
-from baa_core.steps import PadSquare, Resize
 from baa_core.types import HandMask
 
 from .data import Sample, find_samples, read_labels, read_sample
 from .start import member_start
 
 STORED_SIDE_PX = 512
-THUMBNAIL_SIDE_PX = 256
 
 _state: dict[str, torch.nn.Module] = {}
 
@@ -56,11 +50,8 @@ def _record(task: tuple[Sample, Member, Path]) -> dict[str, object]:
         "inverted": False,
         "reason": "",
     }
-    spec = member.input
-    if sample.kind == "thumbnails":
-        spec = replace(spec, side_px=THUMBNAIL_SIDE_PX, steps=(PadSquare(), Resize(THUMBNAIL_SIDE_PX)))
     try:
-        hand = find_hand(read_sample(sample), _state["network"], spec)
+        hand = find_hand(read_sample(sample), _state["network"], member.input)
     except BoneAgeError as error:
         return row | {"reason": type(error).__name__}
     small = cv2.resize(hand.pixels.astype(np.uint8) * 255, _stored_size(hand), interpolation=cv2.INTER_AREA)

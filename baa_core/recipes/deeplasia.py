@@ -1,5 +1,7 @@
 """Deeplasia (Rassmann et al., Pediatric Radiology 2024;54:82-95, doi:10.1007/s00247-023-05789-1)."""
 
+from dataclasses import replace
+
 from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from ..steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
 
@@ -15,10 +17,52 @@ def whole_frame(side_px: int) -> InputSpec:
     return InputSpec(side_px, (PadSquare(), Resize(side_px)), Standardise())
 
 
-# Deeplasia, supplement 2: MSE, Adam 1e-3, plateau x0.2 after 10 epochs, weight decay 5e-6, batch 32.
+# Deeplasia, supplement 2: MSE, Adam 1e-3, plateau x0.2 after 10 epochs, weight decay 5e-6, batch 32, a mask drawn
+# from several of each hand. Initial weights: Kaiming; ImageNet for the large backbone ("pretr" in their file names).
 PAPER = TrainingPlan(
-    epochs=300, batch_size=32, learning_rate=1e-3, optimiser="adam", schedule="plateau", weight_decay=5e-6, loss="mse"
+    epochs=300,
+    batch_size=32,
+    learning_rate=1e-3,
+    optimiser="adam",
+    schedule="plateau",
+    weight_decay=5e-6,
+    loss="mse",
+    augment="strong",
+    mask_growths=(0.0, 0.01, 0.02),
 )
+LITE0, B0, B4 = "tf_efficientnet_lite0", "tf_efficientnet_b0", "tf_efficientnet_b4"
+# Supplement 3, Table 3: fully connected layers by the name they get here.
+HEADS = {"": (256,), "_wide": (512, 512), "_deep": (1024, 1024, 512, 512)}
+
+
+def published(backbone: str, side_px: int, head: str) -> Member:
+    """One of the nine networks of Deeplasia's Table 3, and how it is trained here.
+
+    Their B0 begins as our Lite0 `start`, which a B0 with ReLU6 and open gates can take over; for B4 there is none.
+    """
+    light = backbone == B0
+    return Member(
+        name=f"{backbone.removeprefix('tf_efficientnet_')}_{side_px}{head}",
+        architecture=Architecture(
+            backbone, hidden=HEADS[head], output="regression", activation="relu6" if light else ""
+        ),
+        input=masked_hand(side_px),
+        training=replace(
+            PAPER,
+            epochs=30,
+            batch_size=16 if side_px == 512 else 4,
+            learning_rate=3e-4,
+            optimiser="adamw",
+            schedule="cosine",
+            weight_decay=1e-2,
+            augment="light_degraded",
+            images=("sharp",) if light else ("thumbnails", "sharp"),
+            init="start" if light else "scratch",
+            average_decay=0.99,
+        ),
+        paper=replace(PAPER, init="scratch" if light else "imagenet"),
+    )
+
 
 HAND = Member(
     name="hand",
@@ -29,24 +73,9 @@ HAND = Member(
     ),
 )
 
-SEX_START = Member(
-    name="sex_start",
-    architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
-    input=masked_hand(160),
-    training=TrainingPlan(
-        epochs=14,
-        batch_size=32,
-        learning_rate=5e-4,
-        loss="bce",
-        augment="light_degraded",
-        images=("thumbnails", "sharp"),
-        init="age_start",
-    ),
-)
-
 SEX = Member(
     name="sex",
-    architecture=Architecture("tf_efficientnet_lite0", task="sex", hidden=(256,), sex_features=0),
+    architecture=Architecture(LITE0, task="sex", hidden=(256,), sex_features=0),
     input=masked_hand(224),
     training=TrainingPlan(
         epochs=40,
@@ -55,14 +84,14 @@ SEX = Member(
         weight_decay=1e-2,
         loss="bce",
         augment="light_degraded",
-        init="sex_start",
+        init="start",
         average_decay=0.99,
     ),
 )
 
 AGE_START = Member(
     name="age_start",
-    architecture=Architecture("tf_efficientnet_lite0"),
+    architecture=Architecture(LITE0),
     input=whole_frame(128),
     training=TrainingPlan(
         epochs=12,
@@ -77,20 +106,36 @@ AGE_START = Member(
     ),
 )
 
+START = Member(
+    name="start",
+    architecture=Architecture(LITE0, also_sex=True),
+    input=masked_hand(160),
+    training=TrainingPlan(
+        epochs=24,
+        batch_size=32,
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        augment="light_degraded",
+        images=("thumbnails", "sharp"),
+        init="age_start",
+        average_decay=0.998,
+        note="age and sex from the same features, on masked hands",
+    ),
+)
+
 AGE = Member(
     name="lite0_320",
-    architecture=Architecture("tf_efficientnet_lite0"),
+    architecture=Architecture(LITE0),
     input=masked_hand(320),
     training=TrainingPlan(
         epochs=30,
         batch_size=16,
         learning_rate=5e-4,
         weight_decay=1e-2,
-        init="age_start",
+        init="start",
         average_decay=0.99,
         augment="light_degraded",
     ),
-    paper=PAPER,
 )
 
 RECIPE = Recipe(
@@ -101,5 +146,6 @@ RECIPE = Recipe(
     hand=HAND,
     members=(AGE,),
     sex=SEX,
-    start=(AGE_START, SEX_START),
+    start=(AGE_START, START),
+    planned=tuple(published(*shape, head) for shape in ((B0, 512), (B4, 512), (B0, 1024)) for head in HEADS),
 )

@@ -3,22 +3,31 @@
 import io
 import json
 import os
+import re
+import resource
+import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from baa_core.models import build
 from baa_core.phantom import draw_phantom
+from baa_core.recipe import Architecture
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def train(*arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+def train(*arguments: str, expected: int = 0, **how: Any) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "default"}
     done = subprocess.run(
         [sys.executable, "-m", "train", *arguments],
@@ -28,6 +37,7 @@ def train(*arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str
         text=True,
         timeout=600,
         check=False,
+        **how,
     )
     assert done.returncode == expected, done.stderr[-2000:]
     return done
@@ -65,27 +75,116 @@ def test_wrong_usage_is_said_in_a_sentence(drawn_data):
     assert "hand_store" in missing.stderr
 
 
+def options_of(data: Path, folder: Path) -> list[str]:
+    """A training of the first start network on drawn data, into a folder."""
+    labels, run, cache = str(data / "labels.csv"), str(folder / "run"), str(folder / "cache")
+    images = ["--images", str(data), "--labels", labels]
+    return ["age_start", *images, "--device", "cpu", "--out", run, "--cache", cache]
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    """What the training wrote about itself."""
+    found: dict[str, Any] = json.loads((folder / "run" / "result.json").read_text())
+    return found
+
+
 def test_training_resumes_where_it_stopped(drawn_data, tmp_path):
-    common = [
-        "age_start",
-        "--images",
-        str(drawn_data),
-        "--labels",
-        str(drawn_data / "labels.csv"),
-        "--device",
-        "cpu",
-        "--out",
-        str(tmp_path / "run"),
-        "--cache",
-        str(tmp_path / "cache"),
-    ]
+    common = options_of(drawn_data, tmp_path)
     train(*common, "--epochs", "1")
-    first = json.loads((tmp_path / "run" / "result.json").read_text())
+    first = result_of(tmp_path)
     train(*common, "--epochs", "3", "--resume")
-    second = json.loads((tmp_path / "run" / "result.json").read_text())
+    second = result_of(tmp_path)
     assert (first["epochs"], second["epochs"]) == (1, 3)
     assert second["minutes"] >= first["minutes"]
     assert (tmp_path / "run" / "age_start.safetensors").stat().st_size < 10 * 2**20
+
+
+def test_a_killed_training_goes_on_from_its_last_checkpoint(drawn_data, tmp_path):
+    common = options_of(drawn_data, tmp_path)
+    command = [sys.executable, "-m", "train", *common, "--epochs", "1000"]
+    last = tmp_path / "run" / "last.ckpt"
+    running = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 300
+        while not last.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(1.0)  # for the file to be whole
+    finally:
+        running.kill()
+        running.wait()
+    done = torch.load(last, map_location="cpu", weights_only=False)["epoch"] + 1
+    train(*common, "--epochs", str(done + 1), "--resume")
+    assert result_of(tmp_path)["epochs"] == done + 1
+
+
+def test_a_corrupt_picture_is_named(drawn_data, tmp_path):
+    data = shutil.copytree(drawn_data, tmp_path / "data")
+    (data / "7.png").write_bytes((data / "7.png").read_bytes()[:200])
+    failed = train(*options_of(data, tmp_path), expected=1)
+    assert "7.png" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_a_full_disk_is_said_in_a_sentence(drawn_data, tmp_path):
+    """No file may grow beyond 200 kB: first the picture cache does not fit, then the checkpoint."""
+    small = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))}
+    failed = train(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
+    assert "picture cache could not be written" in failed.stderr
+    small = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))}
+    failed = train(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
+    assert "checkpoint could not be written" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from baa_core import _torchvision
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from baa_core.recipe import Architecture, Member, TrainingPlan
+from baa_core.recipes.deeplasia import whole_frame
+from train.fit import Options, run
+from train.module import AgeTask
+
+if __name__ == "__main__":
+    processes, out = int(sys.argv[1]), Path(sys.argv[2])
+    L.seed_everything(1, verbose=False)
+    plan = TrainingPlan(epochs=6, batch_size=16 // processes, learning_rate=1e-3)
+    shape = Architecture("test_convnext", hidden=(16,), dropout=0.0)  # no batch statistics, no chance
+    member = Member("small", shape, whole_frame(64), plan)
+    pictures = TensorDataset(torch.randn(16, 1, 64, 64), torch.ones(16), 20.0 + 10 * torch.arange(16))
+    loaders = [DataLoader(pictures, plan.batch_size, shuffle=shuffle) for shuffle in (True, False)]
+    options = Options(images=(), labels=Path(), out=out, cache=Path(), device="cpu", devices=processes)
+    run(AgeTask(member, None), *loaders, options)
+"""
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    """Lightning's DDP over gloo, half the batch in each: the same weights as one process with the whole batch."""
+    script = tmp_path / "two_processes.py"
+    script.write_text(TWO_PROCESSES)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    weights, scores = [], []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        command = [sys.executable, str(script), str(processes), str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert ("MEMBER: 2/2" in done.stderr) == (processes == 2)
+        weights.append(load_file(out / "small.safetensors"))
+        scores.append(json.loads((out / "result.json").read_text())["best"])
+    started = build(Architecture("test_convnext", hidden=(16,), dropout=0.0)).state_dict()
+    assert any((weights[0][name] - started[name]).abs().max() > 1e-2 for name in started)
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=2e-3)
+    assert scores[1] == pytest.approx(scores[0], abs=0.05)
+
+
+def test_speed_is_reported(drawn_data, tmp_path):
+    said = train(*options_of(drawn_data, tmp_path), "--speed").stdout
+    assert re.search(r"age_start: loader \d+ images/s, step \d+ images/s on cpu", said)
 
 
 @pytest.mark.slow
@@ -104,23 +203,8 @@ def test_a_minute_of_training_beats_predicting_the_mean(data_folder, tmp_path):
     used = labels.loc[[int(p.stem) for p in tmp_path.glob("*.png")]]
     held_out = used[used.split == "val"]
     mean_error = (held_out.bone_age_months - used[used.split == "train"].bone_age_months.mean()).abs().mean()
-    train(
-        "age_start",
-        "--images",
-        str(tmp_path),
-        "--labels",
-        str(data_folder / "labels.csv"),
-        "--minutes",
-        "1.5",
-        "--epochs",
-        "100",
-        "--device",
-        "cpu",
-        "--out",
-        str(tmp_path / "run"),
-        "--cache",
-        str(tmp_path / "cache"),
-    )
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    (tmp_path / "labels.csv").write_bytes((data_folder / "labels.csv").read_bytes())
+    train(*options_of(tmp_path, tmp_path), "--minutes", "1.5", "--epochs", "100")
+    result = result_of(tmp_path)
     assert result["minutes"] < 2.5
     assert result["best"] < 0.95 * mean_error

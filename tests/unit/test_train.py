@@ -1,5 +1,9 @@
 """Training's own parts: data, augmentation, mining checks, averaging. Pictures are drawn."""
 
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -7,14 +11,19 @@ import pytest
 import torch
 
 from baa_core.errors import BoneAgeError, InvalidTable
+from baa_core.models import build
 from baa_core.phantom import draw_phantom
+from baa_core.recipe import Architecture
 from baa_core.recipes import RECIPES
+from baa_core.recipes.deeplasia import B0
+from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
-from train.data import arranged_pictures, find_samples, needs_hand, normalised, read_labels, read_sample
+from train.data import arranged_pictures, find_samples, labelled, needs_hand, normalised, read_labels, read_sample
 from train.films import Film
 from train.fit import warm_average
 from train.hands import HandPictures
 from train.mask_seeds import passes_checks, seed_mask
+from train.start import member_start
 
 DEEPLASIA = RECIPES["deeplasia"]
 
@@ -58,6 +67,55 @@ def test_label_table_is_checked(tmp_path):
     (tmp_path / "b.csv").write_text("rsna_id,sex,bone_age_months,split\n1,female,3,train\n1,female,3,train\n")
     with pytest.raises(InvalidTable, match="twice"):
         read_labels(tmp_path / "b.csv")
+
+
+def test_a_teachers_readings_draw_the_labels(drawn):
+    (drawn / "teacher.csv").write_text("rsna_id,one_months,other_months,seen\n11,120,130,1\n")
+    labels = read_labels(drawn / "labels.csv", drawn / "teacher.csv")
+    member = DEEPLASIA.start[0]
+    taught = replace(member, training=replace(member.training, teacher_weight=0.5))
+    samples = find_samples([drawn], labels)
+
+    def months(member, labels, split="train", augmented=True):
+        return labelled(member, samples, labels, split, ("thumbnails",), drawn / "cache", None, augmented).months
+
+    assert months(taught, labels).tolist() == [112.5, 100.0]  # no reading of 12: its label
+    assert months(taught, labels, augmented=False).tolist() == [100.0, 100.0]  # measured against labels alone
+    with pytest.raises(InvalidTable, match="--teacher"):
+        months(taught, read_labels(drawn / "labels.csv"))
+
+
+def test_masks_vary_in_training_only(drawn):
+    labels = read_labels(drawn / "labels.csv")
+    samples = [s for s in find_samples([drawn], labels) if s.kind == "sharp"]
+    store = drawn / "cache" / "hands"
+    (store / "sharp").mkdir(parents=True)
+    mask = cv2.ellipse(np.zeros((400, 300), np.uint8), (150, 200), (80, 140), 0, 0, 360, 255, -1)
+    cv2.imwrite(str(store / "sharp" / "13.png"), mask)
+    (store / "hands.csv").write_text("kind,rsna_id,found,presence,tilt_degrees,inverted\nsharp,13,True,1,0,False\n")
+    member = DEEPLASIA.members[0]
+    varied = replace(member, training=replace(member.training, mask_growths=(0.0, 0.05)))
+    made = [
+        labelled(varied, samples, labels, "train", ("sharp",), drawn / "cache", store, augmented)
+        for augmented in (True, False)
+    ]
+    assert [len(data.variants) for data in made] == [2, 1]
+    hand, wider = (np.count_nonzero(variant[0]) for variant in made[0].variants)
+    assert wider != hand
+
+
+def test_a_b0_begins_as_the_lite0_it_comes_from():
+    """To a B0 with ReLU6, gates that start open change nothing but a factor close to 1."""
+    lite, b0 = (Architecture(name, activation="relu6", dropout=0.0) for name in ("tf_efficientnet_lite0", B0))
+    torch.manual_seed(0)
+    source, network = build(lite), build(b0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lite.safetensors"
+        save_network(source, path)
+        member_start(network, path)
+    images = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images, torch.ones(2)), source(images, torch.ones(2)), rtol=0.02, atol=2.0)
 
 
 def test_a_corrupt_picture_is_named(drawn):
