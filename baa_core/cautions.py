@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from .types import Caution, Explanation, HandMask, Prediction, Radiograph, Sex
+from .framing import measure_framing
+from .types import Caution, End, Explanation, HandMask, MeasuredError, Prediction, Radiograph, Sex
 
 TURNED_FROM_DEGREES = 45.0
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
-CUT_SHARE = 0.02  # of the picture's longer side: so much of the hand lies on the edge when fingers are cut off
+CUT_SHARE = 0.02  # of the picture's longer side; far more is refused by `quality`
 LEAST_INSIDE_SHARE = 0.5
+LEAST_MEASURED = 3  # pictures whose mean error is worth saying
 CHILD: dict[Sex, str] = {"female": "girl", "male": "boy"}
 
 
@@ -29,45 +29,23 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
         found.append(
             Caution("rotated", f"The fingers point {turn} of straight up; the hand was turned for the estimate.")
         )
-    if fingers_cut_off(hand):
+    framing = measure_framing(hand)
+    if framing.fingers_on_edge_share >= CUT_SHARE:
         found.append(
             Caution(
                 "cut_off",
                 "Fingers or thumb reach the edge of the picture; what lies beyond is missing from the estimate.",
             )
         )
-    length = hand_length_px(hand)
-    if length < LEAST_HAND_PX:
+    if framing.length_px < LEAST_HAND_PX:
         found.append(
             Caution(
                 "resolution",
-                f"The hand is only {length} pixels long; growth plates are hard to see below {LEAST_HAND_PX}. "
-                "Use the original file if you can.",
+                f"The hand is only {framing.length_px} pixels long; growth plates are hard to see below "
+                f"{LEAST_HAND_PX}. Use the original file if you can.",
             )
         )
     return tuple(found)
-
-
-def hand_length_px(hand: HandMask) -> int:
-    """The longer side of the box around the hand."""
-    rows, columns = np.flatnonzero(hand.pixels.any(axis=1)), np.flatnonzero(hand.pixels.any(axis=0))
-    if rows.size == 0:
-        return 0
-    return int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
-
-
-def fingers_cut_off(hand: HandMask) -> bool:
-    """Whether the finger half of the hand lies on the picture's edge. The forearm may, and mostly does."""
-    edge = np.zeros_like(hand.pixels)
-    edge[[0, -1], :] = edge[:, [0, -1]] = True
-    rows, columns = np.nonzero(hand.pixels & edge)
-    least = CUT_SHARE * max(hand.pixels.shape)
-    if len(rows) < least:
-        return False
-    middle_row, middle_column = (float(places.mean()) for places in np.nonzero(hand.pixels))
-    tilt = np.deg2rad(hand.tilt_degrees)
-    towards_fingers = (columns - middle_column) * np.sin(tilt) - (rows - middle_row) * np.cos(tilt)
-    return bool((towards_fingers > 0).sum() >= least)
 
 
 def about_sex(
@@ -97,21 +75,46 @@ def about_sex(
 
 
 def about_age(
-    prediction: Prediction, chronological_age_months: float | None, trained_range_months: tuple[float, float]
+    prediction: Prediction,
+    chronological_age_months: float | None,
+    trained_range_months: tuple[float, float],
+    measured: Mapping[End, MeasuredError],
 ) -> tuple[Caution, ...]:
-    """That the child, by estimate or by age as entered, lies where the networks saw few or no examples."""
+    """That the child, by estimate or by age as entered, lies where the networks saw few examples; and the error there.
+
+    Args:
+        prediction: of the sex used.
+        chronological_age_months: as entered.
+        trained_range_months: (youngest, oldest) of that sex.
+        measured: the error of that sex beyond either end.
+    """
     low, high = trained_range_months
     ages = [prediction.bone_age_months]
     if chronological_age_months is not None:
         ages.append(chronological_age_months)
-    if all(low <= months <= high for months in ages):
-        return ()
-    return (
+    beyond: dict[End, str] = {}
+    if min(ages) < low:
+        beyond["young"] = f"under {low:.0f}"
+    if max(ages) > high:
+        beyond["old"] = f"over {high:.0f}"
+    child = CHILD[prediction.sex_used]
+    return tuple(
         Caution(
             "age_range",
-            f"Few {CHILD[prediction.sex_used]}s with a bone age under {low:.0f} or over {high:.0f} months were among "
-            "the training pictures; there the estimate can be far off.",
-        ),
+            f"Few {child}s with a bone age {where} months were among the training pictures; "
+            f"{_error_there(measured[end])}.",
+        )
+        for end, where in beyond.items()
+    )
+
+
+def _error_there(measured: MeasuredError) -> str:
+    """What the error was on held-out pictures of such children, or that nobody knows."""
+    if measured.mae_months is None or measured.n < LEAST_MEASURED:
+        return "too few others were there to measure the error, and the estimate can be far off"
+    return (
+        f"there the error was {measured.mae_months:.1f} months on average ({measured.n} pictures that had no part in "
+        "the training)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Networks + inputs -> months per member. The one place that knows how sex is encoded.
+"""Networks + inputs -> an answer per member. The one place that knows how sex is encoded.
 
 A hand and its mirror image are the same hand to a network trained on both, but not to the
 last decimal: with `mirror` both go through in one batch and the answers are averaged, so left
@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from .models import AgeNetwork
 from .preprocessing import ModelInput
-from .types import SEXES, Sex
+from .types import SEXES, Answer, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
 
@@ -47,33 +48,45 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool) -> Forward:
 
 
 def predict_months_by_sex(
-    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], mirror: bool
-) -> dict[Sex, dict[str, float]]:
-    """Raw months of every member for each of the sexes, with one backbone pass a member.
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], mirror: bool
+) -> dict[Sex, dict[str, Answer]]:
+    """What every member answers for each of the sexes, with one backbone pass a member.
 
     Args:
-        networks: member name to its network, taking (N, C, S, S) and sexes (k*N,), answering (k*N,).
+        networks: member name to its network.
         inputs: member name to its prepared picture.
         sexes: for which to answer.
         mirror: average over the picture and its mirror image.
 
     Returns:
-        sex to member name to months before any correction.
+        sex to member name to months before any correction, with the deviation of both views' beliefs taken together.
     """
-    months: dict[Sex, dict[str, float]] = {sex: {} for sex in sexes}
+    found: dict[Sex, dict[str, Answer]] = {sex: {} for sex in sexes}
     with torch.inference_mode():
         for name, network in networks.items():
             image = views(tensor(inputs[name]), mirror)
-            answers = network(image, encode_sex([sex for sex in sexes for _ in range(len(image))]))
-            for sex, answer in zip(sexes, answers.reshape(len(sexes), -1).mean(dim=1).tolist(), strict=True):
-                months[sex][name] = answer
-    return months
+            codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
+            by_view = (part.reshape(len(sexes), -1) for part in network.distribution(image, codes))
+            mean, deviation = mixture(*by_view)
+            for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
+                found[sex][name] = Answer(months, spread)
+    return found
+
+
+def mixture(months: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of several beliefs in equal parts, (K, V) to (K,) each.
+
+    Where a deviation is 0 the network has no belief but one number, and its views' difference is not counted.
+    """
+    mean = months.mean(dim=1)
+    squares = deviations**2 + (months - mean[:, None]) ** 2
+    return mean, torch.where(deviations > 0, squares, 0.0).mean(dim=1).sqrt()
 
 
 def predict_months(
-    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], sex: Sex, mirror: bool
-) -> dict[str, float]:
-    """Raw months of every member for one sex; see `predict_months_by_sex`."""
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, mirror: bool
+) -> dict[str, Answer]:
+    """What every member answers for one sex; see `predict_months_by_sex`."""
     return predict_months_by_sex(networks, inputs, (sex,), mirror)[sex]
 
 

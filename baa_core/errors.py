@@ -6,9 +6,13 @@
     ├── InvalidPatient         sex or age as entered make no sense
     ├── HandNotFound           no hand in the picture
     ├── SeveralHands           more than one hand in the picture
+    ├── HandCutOff             the picture's edge takes the fingers or the wrist away
+    ├── QualityTooLow          a hand, but too small, dark, bright, blurred or grainy to read
+    ├── UnusualPicture         nothing like the frontal hand films the networks learned from
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── UnknownRecipe          no recipe of that name
+    ├── UnknownMethod          no explanation method of that name
     └── InvalidTable           a CSV lacks what the command needs
 
 Every message answers three questions: what happened, what was expected, how to fix it.
@@ -40,6 +44,18 @@ class SeveralHands(BoneAgeError):
     """More than one hand was found; which one is meant is not ours to guess."""
 
 
+class HandCutOff(BoneAgeError):
+    """So much of the hand lies beyond the picture's edge that what is left cannot be assessed."""
+
+
+class QualityTooLow(BoneAgeError):
+    """There is a hand, but no bone can be seen well enough in it."""
+
+
+class UnusualPicture(BoneAgeError):
+    """To the networks the picture is unlike every frontal hand film they learned from."""
+
+
 class WeightsMissing(BoneAgeError):
     """A weights file named by the manifest is not there."""
 
@@ -50,6 +66,10 @@ class WeightsCorrupt(BoneAgeError):
 
 class UnknownRecipe(BoneAgeError):
     """No recipe of that name is listed."""
+
+
+class UnknownMethod(BoneAgeError):
+    """No explanation method of that name is listed."""
 
 
 class InvalidTable(BoneAgeError):

@@ -80,10 +80,10 @@ class Evaluation:
         parts += [
             "Months; difference = estimate minus reference; 95 % bootstrap intervals in brackets; "
             "MAE is also called MAD; the line gives the estimate for a reference r. Age bands by reference.\n",
-            _table(ERROR_HEADER, error_rows),
-            _table(SEX_HEADER, [_sex_row(name, group) for name, group in self.groups.items()]),
+            markdown_table(ERROR_HEADER, error_rows),
+            markdown_table(SEX_HEADER, [_sex_row(name, group) for name, group in self.groups.items()]),
             "False alarms: share of rightly entered sexes that were told to check the entry.\n",
-            _table(COVERAGE_HEADER, [[name, *_interval_cells(group)] for name, group in self.coverage.items()]),
+            markdown_table(COVERAGE_HEADER, [[name, *_interval_cells(group)] for name, group in self.coverage.items()]),
             f"{DISCLAIMER}\n",
         ]
         return "\n".join(parts)
@@ -97,10 +97,9 @@ def evaluate(cases: Cases, mean_train_months: Mapping[str, float]) -> Evaluation
         mean_train_months: by sex, from `cases.mean_train_age`; empty for no baseline.
     """
     groups = {"all": cases} | {sex: cases.where(cases.label_sex == sex) for sex in SEXES}
-    by_both = {
-        f"{sex} {band}": some for sex in SEXES for band, some in _by_age(groups[sex], COVERAGE_BANDS_MONTHS).items()
-    }
-    groups |= _by_age(cases, AGE_BANDS_MONTHS)
+    wide = age_bands(cases.reference_months, COVERAGE_BANDS_MONTHS).items()
+    by_both = {f"{sex} {band}": cases.where((cases.label_sex == sex) & of) for sex in SEXES for band, of in wide}
+    groups |= {band: cases.where(of) for band, of in age_bands(cases.reference_months, AGE_BANDS_MONTHS).items()}
     return Evaluation(
         about={
             "n": len(cases.refused),
@@ -214,12 +213,12 @@ def _middle_95(values: Numbers) -> list[float]:
     return [float(edge) for edge in np.percentile(values, (2.5, 97.5))]
 
 
-def _by_age(cases: Cases, edges_months: tuple[float, ...]) -> dict[str, Cases]:
-    """Bands by reference age: the lower edge belongs to its band, the upper one to the next."""
+def age_bands(reference_months: Numbers, edges_months: tuple[float, ...]) -> dict[str, NDArray[np.bool_]]:
+    """Who is in which band, (n,) each: the lower edge belongs to its band, the upper one to the next."""
     bands = {}
     for low, high in pairwise(edges_months):
         name = f"{low:.0f}-{high:.0f} months" if math.isfinite(high) else f"{low:.0f} months and over"
-        bands[name] = cases.where((cases.reference_months >= low) & (cases.reference_months < high))
+        bands[name] = (reference_months >= low) & (reference_months < high)
     return bands
 
 
@@ -245,7 +244,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _table(header: Sequence[str], rows: list[list[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: list[list[str]]) -> str:
+    """Cells as the lines of a Markdown table."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)]
     return "\n".join(lines) + "\n"
 

@@ -84,10 +84,25 @@ class AgeNetwork(nn.Module):
 
     def forward(self, image: Tensor, male: Tensor) -> Tensor:
         """Bone age in months, (N,), before any bias correction."""
+        return self.distribution(image, male)[0]
+
+    def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in months of what the network holds possible, (N,) each.
+
+        Args:
+            image: as for `logits`.
+            male: as for `logits`.
+
+        Returns:
+            the bone age before any bias correction, and the deviation of the softmax over months: 0 for regression.
+        """
         raw = self.logits(image, male)
-        if self.architecture.output == "expectation":
-            return (raw.float().softmax(dim=1) * self.months).sum(dim=1)
-        return raw[:, 0] * AGE_DEVIATION_MONTHS + AGE_MEAN_MONTHS
+        if self.architecture.output != "expectation":
+            months = raw[:, 0] * AGE_DEVIATION_MONTHS + AGE_MEAN_MONTHS
+            return months, torch.zeros_like(months)
+        shares = raw.float().softmax(dim=1)
+        months = (shares * self.months).sum(dim=1)
+        return months, (shares * (self.months - months[:, None]) ** 2).sum(dim=1).sqrt()
 
 
 class SexNetwork(nn.Module):

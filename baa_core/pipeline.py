@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
+from typing import cast
 
 import torch
 from torch import nn
@@ -26,7 +27,9 @@ from .errors import WeightsMissing
 from .explain import saliency
 from .io import read_radiograph
 from .masking import find_hand
+from .models import AgeNetwork
 from .preprocessing import ModelInput, prepare
+from .quality import check_quality
 from .recipe import InputSpec, Member, Recipe
 from .recipes import find_recipe
 from .types import SEXES, Caution, Explanation, HandMask, Patient, Prediction, Radiograph, Report, Sex
@@ -157,6 +160,7 @@ class Assessor:
             radiograph = read_radiograph(source, name)
         with clock.stage("finding the hand"):
             hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+            check_quality(radiograph, hand)
         with clock.stage("estimating"):
             inputs = self.prepare(radiograph, hand)
             estimate = self.estimate(inputs, patient)
@@ -202,8 +206,8 @@ class Assessor:
         """Sex and months for both sexes, corrected, with intervals."""
         mirror = self.recipe.mirror_average
         probability_male = predict_sex(self.network(self.recipe.sex), inputs[self.recipe.sex.name], mirror)
-        months = predict_months_by_sex(self._age_networks(), inputs, SEXES, mirror)
-        by_sex = {sex: calibrate(months[sex], sex, self.calibration) for sex in SEXES}
+        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, mirror)
+        by_sex = {sex: calibrate(answers[sex], sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         other = 1.0 - probability_male if used == "male" else probability_male
         old_enough = by_sex[used].bone_age_months >= self.calibration.mismatch_youngest_months
@@ -216,15 +220,17 @@ class Assessor:
         forwards = {name: age_forward(net, sex, self.recipe.mirror_average) for name, net in networks.items()}
         return saliency(forwards, inputs)
 
-    def _age_networks(self) -> dict[str, nn.Module]:
-        return {member.name: self.network(member) for member in self.recipe.members}
+    def _age_networks(self) -> dict[str, AgeNetwork]:
+        return {member.name: cast(AgeNetwork, self.network(member)) for member in self.recipe.members}
 
     def _about_estimate(self, estimate: Estimate, patient: Patient) -> tuple[Caution, ...]:
         """Cautions that need the calibration."""
-        span = self.calibration.trained_range_months[estimate.sex_used]
+        known = self.calibration
+        sex = estimate.sex_used
+        span, measured = known.trained_range_months[sex], known.range_error_months[sex]
         return (
             *cautions.about_sex(patient.sex, estimate.probability_male, estimate.mismatch, estimate.by_sex),
-            *cautions.about_age(estimate.prediction, patient.chronological_age_months, span),
+            *cautions.about_age(estimate.prediction, patient.chronological_age_months, span, measured),
         )
 
 

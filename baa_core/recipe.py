@@ -59,6 +59,8 @@ class TrainingPlan:
     Attributes:
         init: "scratch", "imagenet", or the name of a member whose weights to start from.
         images: which pictures, any of "thumbnails" and "sharp".
+        sharp_share: how much of what is drawn in training is sharp films, where both kinds are used; None for as
+            they come.
         augment: name of an augmentation set in `train.augment`.
         average_decay: decay of the exponential moving average of the weights, 0 for none.
         mask_growths: by which shares of the hand's length its mask is widened (or, below 0, narrowed). Every time a
@@ -77,6 +79,7 @@ class TrainingPlan:
     images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
     init: str = "scratch"
     average_decay: float = 0.0
+    sharp_share: float | None = None
     mask_growths: tuple[float, ...] = (0.0,)
     teacher_weight: float = 0.0
     note: str = ""

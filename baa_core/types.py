@@ -17,6 +17,8 @@ from .errors import InvalidPatient
 
 Sex = Literal["female", "male"]
 SEXES: tuple[Sex, Sex] = ("female", "male")
+End = Literal["young", "old"]  # beyond which end of the trained range
+ENDS: tuple[End, End] = ("young", "old")
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
@@ -129,6 +131,40 @@ class HandMask:
         freeze(self.pixels)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What one network says about one picture, before any correction.
+
+    Attributes:
+        months: its bone age.
+        deviation_months: how widely it spreads its belief over the months, as a standard deviation; 0 for a
+            regression network, which names one number only.
+    """
+
+    months: float
+    deviation_months: float
+
+
+@dataclass(frozen=True)
+class MeasuredError:
+    """How far estimates were off where it was measured.
+
+    Attributes:
+        n: pictures.
+        mae_months: their mean absolute error; None if there was no picture.
+
+    Raises:
+        ValueError: an error without pictures, pictures without an error, or a negative one.
+    """
+
+    n: int
+    mae_months: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 0 or (self.n == 0) != (self.mae_months is None) or (self.mae_months or 0) < 0:
+            raise ValueError("a measured error needs pictures, and pictures have an error of 0 or more")
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """A bone age with its honest width.
@@ -162,6 +198,34 @@ class Explanation:
 
     def __post_init__(self) -> None:
         freeze(self.heat)
+
+
+@dataclass(frozen=True, eq=False)
+class SignedExplanation:
+    """What speaks for an older and what for a younger hand, averaged over the networks.
+
+    Attributes:
+        months: float32 (H, W) on the radiograph's grid, positive for older, 0 where nothing is explained. Months
+            per pixel, so that a region's sum is what it contributes; for gradients, months per unit of
+            standardised grey and pixel.
+        method: its name in `explain.METHODS`.
+        inside_hand_share: share of the map's size that lies on the hand, measured on the input grids, 0 to 1;
+            1 by construction where the background is masked.
+        by_member: network to its map, float32 (S, S) on its own input grid.
+        member_agreement: mean correlation of the networks' smoothed maps, -1 to 1; None for a single network.
+        completeness_error_months: by how much the worst network's months fail to add up; None for methods that
+            promise no sum.
+    """
+
+    months: FloatArray
+    method: str
+    inside_hand_share: float
+    by_member: Mapping[str, FloatArray]
+    member_agreement: float | None
+    completeness_error_months: float | None
+
+    def __post_init__(self) -> None:
+        freeze(self.months)
 
 
 @dataclass(frozen=True, eq=False)

@@ -187,17 +187,33 @@ def load_network(member: Member, folder: Path = DEFAULT_FOLDER, manifest: Manife
         WeightsMissing: the manifest does not list the member, or its file is not there.
         WeightsCorrupt: the file's sha256 or its contents are not what they should be.
     """
-    entry = (manifest or read_manifest(folder)).weights.get(member.name)
+    entry, content = read_verified(member.name, folder, manifest)
+    return _fill(build(member.architecture), content, entry.file)
+
+
+def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> tuple[WeightsEntry, bytes]:
+    """One file of the manifest, its bytes checked against the sha256.
+
+    Args:
+        name: under which the manifest lists it.
+        folder: where manifest and files lie.
+        manifest: the folder's, if it was read already.
+
+    Raises:
+        WeightsMissing: the manifest does not list it, or the file is not there.
+        WeightsCorrupt: the file is not the one that the manifest names.
+    """
+    entry = (manifest or read_manifest(folder)).weights.get(name)
     if entry is None:
         raise WeightsMissing(
-            f"weights/{MANIFEST_FILE} lists no weights for '{member.name}'. "
-            f"Train them with 'python -m train {member.name}', or get the weights folder as weights/README.md says."
+            f"weights/{MANIFEST_FILE} lists no weights for '{name}'. "
+            f"Train them with 'python -m train {name}', or get the weights folder as weights/README.md says."
         )
     try:
         content = (folder / entry.file).read_bytes()
     except FileNotFoundError:
         raise WeightsMissing(
-            f"'{member.name}' needs weights/{entry.file}, which is not there. Get it as weights/README.md says; "
+            f"'{name}' needs weights/{entry.file}, which is not there. Get it as weights/README.md says; "
             f"its sha256 must be {entry.sha256[:12]}…"
         ) from None
     found = hashlib.sha256(content).hexdigest()
@@ -206,7 +222,7 @@ def load_network(member: Member, folder: Path = DEFAULT_FOLDER, manifest: Manife
             f"weights/{entry.file} is not the file the manifest names: its sha256 is {found[:12]}…, "
             f"{entry.sha256[:12]}… was expected. Delete it and get it again as weights/README.md says."
         )
-    return _fill(build(member.architecture), content, entry.file)
+    return entry, content
 
 
 def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.calibration import Calibration, IntervalModel, LinearBias
-from baa_core.models import HandNetwork, build
+from baa_core.calibration import COVERAGE, Calibration, IntervalModel, LinearBias, Scale
+from baa_core.models import CompetitiveBlock, HandNetwork, build
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from baa_core.steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
-from baa_core.types import HandMask, Radiograph
+from baa_core.types import HandMask, MeasuredError, Radiograph
 from baa_core.weights import Manifest, WeightsEntry, save_network, write_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -48,12 +48,25 @@ def tiny_age(name: str, side_px: int, output: str = "expectation") -> Member:
     )
 
 
-def call_everything_a_hand(network: HandNetwork) -> None:
-    """Rig an untrained hand network: the whole frame is one upright hand, bone bright."""
+def pass_through(block: CompetitiveBlock) -> None:
+    """Rig a block of zeros to hand its first channel on, dark cut off."""
+    for convolution, centre in ((block.first[0], 1), (block.third[1], 0)):
+        convolution.weight[0, 0, centre, centre] = 1.0
+    for norm in (block.first[1], block.second[2], block.third[2]):
+        norm.weight.fill_(1.0)
+
+
+def call_bright_a_hand(network: HandNetwork) -> None:
+    """Rig an untrained hand network: what is brighter than most is one upright hand, bone bright."""
     with torch.no_grad():
-        network.mask[0].weight.zero_()
-        network.mask[0].bias.fill_(5.0)
-        network.answers[2].weight.zero_()
+        for parameter in network.parameters():
+            parameter.zero_()
+        for convolution in (network.stem[0], network.stem[2]):
+            convolution.weight[0, 0].fill_(1 / 9)
+        pass_through(network.down[0])
+        pass_through(network.up[-1])
+        network.mask[0].weight[:, 0, 1, 1] = 20.0
+        network.mask[0].bias.fill_(-2.0)
         network.answers[2].bias.copy_(torch.tensor([5.0, 0.0, 1.0, -5.0]))
 
 
@@ -82,17 +95,20 @@ def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) 
     for member in (tiny_recipe.hand, tiny_recipe.sex, *tiny_recipe.members):
         network = build(member.architecture)
         if isinstance(network, HandNetwork):
-            call_everything_a_hand(network)
+            call_bright_a_hand(network)
         sha256 = save_network(network, folder / f"{member.name}.safetensors")
         entries[member.name] = WeightsEntry(
             f"{member.name}.safetensors", sha256, "tiny", "nothing: random", 0, "cpu", "public domain"
         )
     calibration = Calibration(
         bias={member.name: LinearBias(0.1, -5.0) for member in tiny_recipe.members},
-        interval=IntervalModel((0.0, 120.0), (10.0, 20.0)),
+        interval=IntervalModel(Scale((0.0, 120.0), (10.0, 20.0), 0.0, 0.0, 1.0), {COVERAGE: 1.0}),
         mismatch_probability=0.9,
         mismatch_youngest_months=24.0,
         trained_range_months={"female": (1.0, 216.0), "male": (1.0, 228.0)},
+        range_error_months={
+            sex: {"young": MeasuredError(0), "old": MeasuredError(21, 11.2)} for sex in ("female", "male")
+        },
     )
     write_manifest(Manifest(entries, {"tiny": calibration.to_dict()}), folder)
     return folder

@@ -12,27 +12,29 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
-    ("steps", "tables"),
+    ("steps", "tables", "framing"),
     ("recipe", "cases"),
     ("models", "recipes"),
     ("preprocessing", "weights"),
-    ("io", "masking", "ensemble", "calibration", "cautions", "explain", "figures", "phantom", "evaluation"),
+    ("io", "masking", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures", "phantom",
+     "evaluation"),
     ("pipeline",),
     ("batch",),
     ("__main__",),
-)
+)  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 
 # library: the only places that may import it, as module paths; a trailing dot means everything below.
 DOORS: dict[str, tuple[str, ...]] = {
     "gradio": ("app",),
     "plotly": ("baa_core.figures",),
-    "captum": ("baa_core.explain",),
+    "captum": ("baa_core.explain.captum_door",),
     "timm": ("baa_core.models", "train.start"),  # start: ImageNet weights to begin a training from
     "torchvision": ("baa_core._torchvision",),
     "pydicom": ("baa_core.io", "baa_core.io."),
     "albumentations": ("train.augment",),
     "lightning": ("train.",),
+    "scipy": ("train.widths",),
     "pandas": ("train.", "baa_core.evaluation"),
     "openvino": (),
     "sklearn": (),

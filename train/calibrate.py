@@ -1,8 +1,9 @@
 """`python -m train.calibrate RECIPE`: from finished runs to a weights folder that can serve.
 
 Copies each member's weights, runs the serving stages over labelled films, and measures what
-the manifest holds: the bias line on `train`, the conformal width and the sex threshold on
-`val`. `test` is never touched.
+the manifest holds: the bias line on `train`; the conformal width, the sex threshold and the
+error beyond the trained range on `val`. `test` is never touched. How well the width keeps its
+promise goes to `evaluation/coverage.md` in the weights folder, with JSON and a figure.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,30 +24,42 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 
 # isort: split
 from baa_core.calibration import (
+    COVERAGE,
     Calibration,
     IntervalModel,
     LinearBias,
     choose_mismatch_probability,
+    combine,
     fit_bias,
-    fit_interval,
-    fit_scale,
 )
 from baa_core.ensemble import predict_months, predict_sex
-from baa_core.errors import BoneAgeError, HandNotFound, SeveralHands, WeightsMissing
+from baa_core.errors import (
+    BoneAgeError,
+    HandCutOff,
+    HandNotFound,
+    InvalidTable,
+    QualityTooLow,
+    SeveralHands,
+    WeightsMissing,
+)
 from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor
 from baa_core.preprocessing import prepare
+from baa_core.quality import check_quality
 from baa_core.recipe import Recipe
 from baa_core.recipes import find_recipe
-from baa_core.types import SEXES
+from baa_core.types import ENDS, SEXES, End, MeasuredError, Sex
 from baa_core.weights import Manifest, WeightsEntry, read_manifest, replace_file, write_manifest
 
-from .data import Sample, find_samples, read_labels, read_sample
+from .samples import Sample, find_samples, read_labels, read_sample
+from .widths import ONE_WIDTH, fit_widths, write_proof
 
-SCALE_KNOTS_MONTHS = tuple(range(12, 229, 24))
+TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
+DEVIATION = "{}_deviation"  # beside a member's column of months
 MAX_FALSE_ALARM = 0.01
+LEAST_FOR_BIAS = 30
 # Outside these few pictures were seen (labels.csv: 168 up to 24 months, 352 girls above 168) and errors are larger.
-TRAINED_RANGE_MONTHS = {"female": (24.0, 168.0), "male": (24.0, 204.0)}
+TRAINED_RANGE_MONTHS: dict[Sex, tuple[float, float]] = {"female": (24.0, 168.0), "male": (24.0, 204.0)}
 # Below this, sex cannot be told from the hand well enough to question an entry (measured: weights/README.md).
 MISMATCH_YOUNGEST_MONTHS = 72.0
 LICENCE = (
@@ -86,9 +100,9 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
 
 
 def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
-    """Raw months of every member, for the true sex, and the probability of male, by sample.
+    """Raw months and deviation of every member, for the true sex, and the probability of male, by sample.
 
-    Refused pictures are left out.
+    Pictures that would be refused are left out.
     """
     recipe = assessor.recipe
     rows = []
@@ -96,12 +110,13 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         radiograph = read_sample(sample)
         try:
             hand = find_hand(radiograph, assessor.network(recipe.hand), recipe.hand.input)
-        except (HandNotFound, SeveralHands):
+            check_quality(radiograph, hand)
+        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow):
             continue
         made = {m.name: prepare(radiograph, hand, m.input) for m in (recipe.sex, *recipe.members)}
         label = labels.loc[sample.rsna_id]
         networks = {m.name: assessor.network(m) for m in recipe.members}
-        months = predict_months(networks, made, label.sex, recipe.mirror_average)
+        answers = predict_months(networks, made, label.sex, recipe.mirror_average)
         male = predict_sex(assessor.network(recipe.sex), made[recipe.sex.name], recipe.mirror_average)
         rows.append(
             {
@@ -111,77 +126,139 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
                 "probability_male": male,
-                **months,
+                **{name: answer.months for name, answer in answers.items()},
+                **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},
             }
         )
     return pd.DataFrame(rows)
 
 
-def fit_calibration(recipe: Recipe, table: pd.DataFrame) -> Calibration:
-    """Everything `baa_core.calibration` needs, from predictions on `train` and `val`.
+def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) -> pd.DataFrame:
+    """Run the networks over sharp `train` and `val` films and `val` thumbnails, and keep what they said."""
+    unmeasured = {sex: dict.fromkeys(ENDS, MeasuredError(0)) for sex in SEXES}
+    bias = {m.name: LinearBias() for m in recipe.members}
+    blank = Calibration(bias, IntervalModel(ONE_WIDTH, {COVERAGE: 1.0}), 1.0, 0.0, TRAINED_RANGE_MONTHS, unmeasured)
+    labels = read_labels(args.labels)
+    samples = find_samples(args.images, labels)
+    sharp = {s.rsna_id for s in samples if s.kind == "sharp"}
+    used = [
+        s
+        for s in samples
+        if (s.kind == "sharp" and labels.split[s.rsna_id] != "test")
+        or (s.kind == "thumbnails" and labels.split[s.rsna_id] == "val" and s.rsna_id not in sharp)
+    ]
+    table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
+    table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
+    return table
 
-    The shape of the width comes from val children known only as thumbnails, its size from
-    the sharp val films, which the shape has not seen.
+
+def read_table(path: Path, recipe: Recipe) -> pd.DataFrame:
+    """A table that an earlier calibration kept.
+
+    Raises:
+        InvalidTable: it is not there or lacks a column.
     """
-    members = [m.name for m in recipe.members]
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InvalidTable(f"{path.name} cannot be read as a table. Give the CSV that train.calibrate kept.") from error
+    members = [column for m in recipe.members for column in (m.name, DEVIATION.format(m.name))]
+    if missing := [column for column in (*TABLE_COLUMNS, *members) if column not in table.columns]:
+        raise InvalidTable(f"{path.name} lacks the columns {missing}. Run train.calibrate without --table once.")
+    return table
+
+
+def fit_members(recipe: Recipe, table: pd.DataFrame) -> dict[str, LinearBias]:
+    """The bias line of each member, on sharp `train` films.
+
+    Raises:
+        InvalidTable: there are hardly any.
+    """
     seen = table[(table.split == "train") & (table.kind == "sharp")]
-    bias: dict[str, LinearBias] = {name: fit_bias(seen[name], seen.true_months) for name in members}
-    corrected = np.mean([table[n] - (table[n] * bias[n].slope + bias[n].intercept_months) for n in members], axis=0)
-    table = table.assign(months=np.maximum(0.0, corrected))
-    held_out = table[table.split == "val"]
-    sharp, rough = held_out[held_out.kind == "sharp"], held_out[held_out.kind == "thumbnails"]
-    scale: IntervalModel | None = None
-    if len(rough) >= 100:
-        scale = fit_scale(rough.months, rough.true_months, SCALE_KNOTS_MONTHS)
-    old_enough = held_out[held_out.months >= MISMATCH_YOUNGEST_MONTHS]
+    if len(seen) < LEAST_FOR_BIAS:
+        raise InvalidTable(
+            f"Only {len(seen)} sharp train films were assessed; a bias line needs {LEAST_FOR_BIAS}. "
+            "Name their folder with --images."
+        )
+    return {m.name: fit_bias(seen[m.name], seen.true_months) for m in recipe.members}
+
+
+def ensemble(bias: dict[str, LinearBias], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `val` with the columns that `train.widths` reads."""
+    held_out = table[table.split == "val"].reset_index(drop=True)
+    corrected = [np.maximum(0.0, line.correct(held_out[name].to_numpy(float))) for name, line in bias.items()]
+    deviations = [held_out[DEVIATION.format(name)].to_numpy(float) for name in bias]
+    return held_out.assign(**vars(combine(corrected, deviations)))
+
+
+def measure_range_error(pictures: pd.DataFrame) -> dict[Sex, dict[End, MeasuredError]]:
+    """The mean absolute error beyond the trained range, by reference age."""
+    found: dict[Sex, dict[End, MeasuredError]] = {}
+    for sex, (low, high) in TRAINED_RANGE_MONTHS.items():
+        own = pictures[pictures.sex == sex]
+        errors = (own.months - own.true_months).abs()
+        beyond: dict[End, pd.Series] = {"young": errors[own.true_months < low], "old": errors[own.true_months > high]}
+        found[sex] = {
+            end: MeasuredError(len(some), round(float(some.mean()), 2)) if len(some) else MeasuredError(0)
+            for end, some in beyond.items()
+        }
+    return found
+
+
+def fit_calibration(bias: dict[str, LinearBias], pictures: pd.DataFrame) -> Calibration:
+    """Everything `baa_core.calibration` needs, from the members' lines and the estimates of `val`."""
+    old_enough = pictures[pictures.months >= MISMATCH_YOUNGEST_MONTHS]
     entered = np.where(old_enough.sex == "male", old_enough.probability_male, 1 - old_enough.probability_male)
     return Calibration(
         bias=bias,
-        interval=fit_interval(sharp.months, sharp.true_months, scale),
+        interval=fit_widths(pictures),
         mismatch_probability=choose_mismatch_probability(entered, MAX_FALSE_ALARM),
         mismatch_youngest_months=MISMATCH_YOUNGEST_MONTHS,
-        trained_range_months={sex: TRAINED_RANGE_MONTHS[sex] for sex in SEXES},
+        trained_range_months=TRAINED_RANGE_MONTHS,
+        range_error_months=measure_range_error(pictures),
     )
+
+
+def run(args: argparse.Namespace, command: str) -> Calibration:
+    """Collect weights and predict, or take the table given; fit, prove, and write all of it.
+
+    Raises:
+        BoneAgeError: what is needed is not there.
+    """
+    recipe = find_recipe(args.recipe)
+    if args.table:
+        manifest, table = read_manifest(args.weights), read_table(args.table, recipe)
+    else:
+        manifest = collect(recipe, args.runs, args.weights)
+        table = predict_table(recipe, manifest, args)
+    bias = fit_members(recipe, table)
+    pictures = ensemble(bias, table)
+    calibration = fit_calibration(bias, pictures)
+    write_proof(pictures, calibration.interval, args.weights / "evaluation", command)
+    fitted = {**manifest.calibration, recipe.name: calibration.to_dict()}
+    write_manifest(Manifest(manifest.weights, fitted), args.weights)
+    return calibration
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.calibrate", description=__doc__)
     line.add_argument("recipe")
-    line.add_argument("--images", nargs="+", type=Path, required=True)
-    line.add_argument("--labels", type=Path, required=True)
+    line.add_argument("--images", nargs="+", type=Path)
+    line.add_argument("--labels", type=Path)
+    line.add_argument("--table", type=Path, help="fit again from runs/RECIPE_calibration.csv; no network runs")
     line.add_argument("--runs", type=Path, default=Path("runs"))
     line.add_argument("--weights", type=Path, default=Path("weights"))
-    args = line.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    args = line.parse_args(words)
+    if not args.table and not (args.images and args.labels):
+        line.error("--images and --labels are needed, or --table")
     try:
-        recipe = find_recipe(args.recipe)
-        manifest = collect(recipe, args.runs, args.weights)
-        blank = Calibration(
-            {m.name: LinearBias() for m in recipe.members},
-            IntervalModel((0.0,), (1.0,)),
-            1.0,
-            0.0,
-            TRAINED_RANGE_MONTHS,
-        )  # type: ignore[arg-type]
-        labels = read_labels(args.labels)
-        samples = find_samples(args.images, labels)
-        sharp = {s.rsna_id for s in samples if s.kind == "sharp"}
-        used = [
-            s
-            for s in samples
-            if (s.kind == "sharp" and labels.split[s.rsna_id] != "test")
-            or (s.kind == "thumbnails" and labels.split[s.rsna_id] == "val" and s.rsna_id not in sharp)
-        ]
-        table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
-        table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
-        calibration = fit_calibration(recipe, table)
-        write_manifest(
-            Manifest(manifest.weights, {**manifest.calibration, recipe.name: calibration.to_dict()}), args.weights
-        )
-        print(json.dumps(calibration.to_dict(), indent=1))
+        calibration = run(args, f"{line.prog} {shlex.join(words)}")
     except BoneAgeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    print(json.dumps(calibration.to_dict(), indent=1))
     return 0
 
 

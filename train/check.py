@@ -26,10 +26,10 @@ from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.types import Patient, Radiograph
 
-from .data import Sample, find_samples, read_labels, read_sample
 from .films import pasted
 from .hands import HELD_OUT_EVERY, load_plain
 from .mining import Points, read_points
+from .samples import Sample, find_samples, read_labels, read_sample
 
 WIDENED_SHARE = 0.01  # of the frame's diagonal
 PASTED = 60

@@ -1,4 +1,4 @@
-"""Labelled radiographs, the split by patient, and a cache of arranged pictures.
+"""What the networks of age and sex learn from: arranged pictures with labels, kept in a cache.
 
 Pictures are read by `baa_core.io`, masked by `baa_core.masking` and arranged by
 `baa_core.preprocessing`: the same functions that serve. What they make is kept once in a
@@ -11,10 +11,10 @@ import hashlib
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -25,95 +25,17 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from baa_core.errors import BoneAgeError, InvalidTable
-from baa_core.io import read_radiograph
 from baa_core.preprocessing import arrange
 from baa_core.recipe import InputSpec, Member
 from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture
 from baa_core.types import HandMask, Radiograph
 
 from .augment import augment
+from .samples import Kind, Sample, read_sample
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 SMALLEST_SHARED_WORK = 200  # tasks; below that, starting processes costs more than it saves
-
-Kind = Literal["thumbnails", "sharp"]
-THUMBNAIL_PX = 100
-MEAN_ASPECT = 0.79  # width / height of the 2,481 originals whose size is known (DATA.md)
-COLUMNS = ("rsna_id", "sex", "bone_age_months", "split")
-
-
-def read_labels(path: Path, teacher: Path | None = None) -> pd.DataFrame:
-    """The label table, indexed by `rsna_id`.
-
-    Args:
-        teacher: a table of another system's readings: `rsna_id` and columns ending in `_months`. Their mean is
-            joined as `teacher_months`.
-
-    Raises:
-        InvalidTable: a column is missing or an id stands twice.
-    """
-    table = pd.read_csv(path)
-    missing = [c for c in COLUMNS if c not in table.columns]
-    if missing:
-        raise InvalidTable(f"The label table lacks the columns {missing}. It needs {list(COLUMNS)}.")
-    if table.rsna_id.duplicated().any():
-        raise InvalidTable("The label table names an rsna_id twice. Each radiograph may stand there once.")
-    table = table.set_index("rsna_id")
-    if teacher is not None:
-        readings = pd.read_csv(teacher).set_index("rsna_id").filter(like="_months")
-        table = table.join(readings.mean(axis=1).rename("teacher_months"))
-    return table
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled picture file. `aspect` (width / height) is set for squashed thumbnails only."""
-
-    rsna_id: int
-    path: Path
-    kind: Kind
-    aspect: float | None
-
-
-def find_samples(folders: Iterable[Path], labels: pd.DataFrame) -> list[Sample]:
-    """Every labelled picture below the folders, named `<rsna_id>.<ending>`.
-
-    A picture of exactly 100 x 100 px is a squashed thumbnail; anything larger is sharp.
-
-    Raises:
-        InvalidTable: no labelled picture was found.
-    """
-    samples = []
-    for folder in folders:
-        for path in sorted(folder.rglob("*.*")):
-            if path.stem.isdigit() and int(path.stem) in labels.index:
-                samples += [_sample(path, labels.loc[int(path.stem)])]
-    if not samples:
-        raise InvalidTable("No labelled picture was found. --images must hold files named <rsna_id>.png or .jpg.")
-    return samples
-
-
-def _sample(path: Path, row: pd.Series) -> Sample:
-    if path.suffix != ".png" or path.stat().st_size > 3 * THUMBNAIL_PX**2:
-        return Sample(int(path.stem), path, "sharp", None)
-    width, height = row.get("original_width"), row.get("original_height")
-    known = width == width and height == height and width is not None and height is not None
-    return Sample(int(path.stem), path, "thumbnails", float(width / height) if known else MEAN_ASPECT)
-
-
-def read_sample(sample: Sample) -> Radiograph:
-    """The radiograph of a sample, a thumbnail brought back to its true aspect (256 px high).
-
-    Raises:
-        UnreadableImage: the file is corrupt; the message names it.
-    """
-    radiograph = read_radiograph(sample.path)
-    if sample.aspect is None:
-        return radiograph
-    size = (round(256 * sample.aspect), 256)
-    pixels = np.clip(cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-    return Radiograph(pixels=pixels.astype(np.float32), name=radiograph.name)
 
 
 def needs_hand(spec: InputSpec) -> bool:
@@ -243,6 +165,7 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]])
     Args:
         variants: uint8 (N, S, S) each: the pictures with one mask or another; one is drawn at random.
         rows: which of the N to use, in the order of `labels`.
+        sharp: bool, in the same order: from a sharp film, not a thumbnail.
         augmentation: a name in `train.augment`, or None for the pictures as they are.
     """
 
@@ -250,12 +173,14 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]])
         self,
         variants: list[NDArray[np.uint8]],
         rows: NDArray[np.intp],
+        sharp: NDArray[np.bool_],
         labels: pd.DataFrame,
         spec: InputSpec,
         augmentation: str | None,
     ) -> None:
         self.variants = variants
         self.rows = rows
+        self.sharp = sharp
         self.male = (labels.sex == "male").to_numpy(np.float32)
         self.months = labels.bone_age_months.to_numpy(np.float32)
         self.spec = spec
@@ -297,7 +222,8 @@ def labelled(
     if augmented and member.training.teacher_weight:
         rows = rows.assign(bone_age_months=_taught(rows, member.training.teacher_weight))
     augmentation = member.training.augment if augmented else None
-    return LabelledPictures([pictures for pictures, _ in made], keep, rows, member.input, augmentation)
+    sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
+    return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, member.input, augmentation)
 
 
 def _taught(labels: pd.DataFrame, weight: float) -> pd.Series:

@@ -6,23 +6,26 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from baa_core.errors import BoneAgeError
 from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import DEFAULT_FOLDER, save_network
 
-from .data import find_samples, labelled, read_labels
+from .data import LabelledPictures, labelled
 from .module import TASKS, Task
+from .samples import find_samples, read_labels
 from .start import imagenet_start, member_start
 
 EVALUATION_BATCH = 32
@@ -57,6 +60,9 @@ def fit(member: Member, options: Options) -> str:
         BoneAgeError: data or start weights are missing or unreadable; the message names them.
     """
     L.seed_everything(options.seed, workers=True, verbose=False)
+    if member.training.teacher_weight and options.teacher is None:
+        print(f"{member.name} was trained with another system's readings too (--teacher). Going on with labels alone.")
+        member = replace(member, training=replace(member.training, teacher_weight=0.0))
     training, validation = loaders(member, options)
     task = TASKS[member.architecture.task](member, options.minutes)
     if not options.resume:
@@ -156,10 +162,20 @@ def batches(
     if torch.cuda.is_available():
         common["pin_memory"] = True
     size = member.training.batch_size
+    order: dict[str, Any] = {"shuffle": True}
+    if member.training.sharp_share is not None and isinstance(training, LabelledPictures):
+        order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
     return (
-        DataLoader(training, size, shuffle=True, drop_last=len(training) > size, **common),  # type: ignore[arg-type]
+        DataLoader(training, size, **order, drop_last=len(training) > size, **common),  # type: ignore[arg-type]
         DataLoader(validation, EVALUATION_BATCH, **common),
     )
+
+
+def mixed(sharp: NDArray[np.bool_], share: float) -> WeightedRandomSampler:
+    """Draws pictures so that a share of them is sharp, however few sharp ones there are."""
+    count = max(1, int(sharp.sum())), max(1, int((~sharp).sum()))
+    weights = np.where(sharp, share / count[0], (1 - share) / count[1])
+    return WeightedRandomSampler(weights.tolist(), len(sharp))
 
 
 def start(task: Task, member: Member, options: Options) -> None:

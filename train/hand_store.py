@@ -23,7 +23,7 @@ from baa_core.recipe import Member
 from baa_core.recipes import find_recipe
 from baa_core.types import HandMask
 
-from .data import Sample, find_samples, read_labels, read_sample
+from .samples import Sample, find_samples, read_labels, read_sample
 from .start import member_start
 
 STORED_SIDE_PX = 512

@@ -23,11 +23,12 @@ from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.types import HandMask, Radiograph
 
-from .data import Sample, find_samples, in_processes, read_labels, read_sample
+from .data import in_processes
 from .fit import Options, batches, run, run_line
 from .hands import hand_sets
 from .mask_seeds import passes_checks, seed_mask
 from .module import HandTask
+from .samples import Sample, find_samples, read_labels, read_sample
 from .start import member_start
 
 FILM_SIDE_PX = 512

@@ -35,32 +35,35 @@ LITE0, B0, B4 = "tf_efficientnet_lite0", "tf_efficientnet_b0", "tf_efficientnet_
 HEADS = {"": (256,), "_wide": (512, 512), "_deep": (1024, 1024, 512, 512)}
 
 
-def published(backbone: str, side_px: int, head: str) -> Member:
-    """One of the nine networks of Deeplasia's Table 3, and how it is trained here.
+# The same networks as two cores can train them. B0 begins as our Lite0 `start`, which a B0 with ReLU6 and open gates
+# can take over; for B4 there is no start.
+LIGHT = replace(
+    PAPER,
+    epochs=30,
+    batch_size=16,
+    learning_rate=3e-4,
+    optimiser="adamw",
+    schedule="cosine",
+    weight_decay=1e-2,
+    augment="light_degraded",
+    init="start",
+    average_decay=0.99,
+)
+B0_TRAINING = (LIGHT, PAPER)
+B4_TRAINING = (
+    replace(LIGHT, images=("thumbnails", "sharp"), init="scratch"),
+    replace(PAPER, init="imagenet"),
+)
 
-    Their B0 begins as our Lite0 `start`, which a B0 with ReLU6 and open gates can take over; for B4 there is none.
-    """
-    light = backbone == B0
-    return Member(
-        name=f"{backbone.removeprefix('tf_efficientnet_')}_{side_px}{head}",
-        architecture=Architecture(
-            backbone, hidden=HEADS[head], output="regression", activation="relu6" if light else ""
-        ),
-        input=masked_hand(side_px),
-        training=replace(
-            PAPER,
-            epochs=30,
-            batch_size=16 if side_px == 512 else 4,
-            learning_rate=3e-4,
-            optimiser="adamw",
-            schedule="cosine",
-            weight_decay=1e-2,
-            augment="light_degraded",
-            images=("sharp",) if light else ("thumbnails", "sharp"),
-            init="start" if light else "scratch",
-            average_decay=0.99,
-        ),
-        paper=replace(PAPER, init="scratch" if light else "imagenet"),
+
+def published(
+    name: str, backbone: str, activation: str, side_px: int, training: tuple[TrainingPlan, TrainingPlan]
+) -> tuple[Member, ...]:
+    """Three networks of Deeplasia's Table 3, one for each of `HEADS`: regression of one number."""
+    shape = Architecture(backbone, output="regression", activation=activation)
+    return tuple(
+        Member(name + ending, replace(shape, hidden=head), masked_hand(side_px), *training)
+        for ending, head in HEADS.items()
     )
 
 
@@ -73,18 +76,35 @@ HAND = Member(
     ),
 )
 
+SEX_START = Member(
+    name="sex_start",
+    architecture=Architecture(LITE0, task="sex", hidden=(256,), sex_features=0),
+    input=masked_hand(160),
+    training=TrainingPlan(
+        epochs=14,
+        batch_size=32,
+        learning_rate=5e-4,
+        loss="bce",
+        augment="light_degraded",
+        images=("thumbnails", "sharp"),
+        init="age_start",
+    ),
+)
+
 SEX = Member(
     name="sex",
     architecture=Architecture(LITE0, task="sex", hidden=(256,), sex_features=0),
     input=masked_hand(224),
     training=TrainingPlan(
         epochs=40,
-        batch_size=16,
-        learning_rate=2e-4,
+        batch_size=32,
+        learning_rate=3e-4,
         weight_decay=1e-2,
         loss="bce",
         augment="light_degraded",
-        init="start",
+        images=("thumbnails", "sharp"),
+        sharp_share=0.5,
+        init="sex_start",
         average_decay=0.99,
     ),
 )
@@ -135,6 +155,7 @@ AGE = Member(
         init="start",
         average_decay=0.99,
         augment="light_degraded",
+        teacher_weight=0.5,
     ),
 )
 
@@ -146,6 +167,10 @@ RECIPE = Recipe(
     hand=HAND,
     members=(AGE,),
     sex=SEX,
-    start=(AGE_START, START),
-    planned=tuple(published(*shape, head) for shape in ((B0, 512), (B4, 512), (B0, 1024)) for head in HEADS),
+    start=(AGE_START, START, SEX_START),
+    planned=(
+        *published("b0_512", B0, "relu6", 512, B0_TRAINING),
+        *published("b4_512", B4, "", 512, B4_TRAINING),
+        *published("b0_1024", B0, "relu6", 1024, B0_TRAINING),
+    ),
 )

@@ -1,16 +1,19 @@
 """From a file to a report with the shipped networks: what a number must and must not depend on."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from baa_core.errors import BoneAgeError, HandNotFound, SeveralHands
+from baa_core.errors import BoneAgeError, HandCutOff, HandNotFound, QualityTooLow, SeveralHands
 from baa_core.io import read_radiograph
+from baa_core.masking import find_hand
 from baa_core.phantom import draw_phantom
 from baa_core.pipeline import STAGES, Assessor
+from baa_core.quality import check_quality
 from baa_core.types import SEXES, Patient, Report
 
 MOST_CHANGE_MONTHS = 3.0  # issue 2, "Must show" 6: the mean over real pictures
@@ -124,6 +127,54 @@ def test_two_hands_are_refused(assessor: Assessor, sharp_val: list) -> None:
     other = cv2.resize(other, (one.shape[1], one.shape[0]))
     with pytest.raises((SeveralHands, HandNotFound)):
         assessor.assess(png(np.hstack([one, other[:, ::-1]])))
+
+
+@pytest.fixture(scope="module")
+def whole_hands(assessor: Assessor, sharp_val: list) -> list[tuple[np.ndarray, int, int]]:
+    """Real films that are assessed as they are: pixels, and the first row and the length of the hand's mask."""
+    found, hand = [], assessor.recipe.hand
+    for real in sharp_val:
+        radiograph = read_radiograph(real.content, real.name)
+        mask = find_hand(radiograph, assessor.network(hand), hand.input)
+        check_quality(radiograph, mask)
+        rows = np.flatnonzero(mask.pixels.any(axis=1))
+        found.append((radiograph.pixels, int(rows[0]), len(rows)))
+    return found
+
+
+SPOILT = {
+    "fingers": (HandCutOff, lambda pixels, top, length: pixels[top + round(0.3 * length) :]),
+    "wrist": (HandCutOff, lambda pixels, top, length: pixels[: top + round(0.6 * length)]),
+    "greys": (QualityTooLow, lambda pixels, top, length: pixels * 0.03),
+    "grain|black": (QualityTooLow, lambda pixels, *_: pixels + np.random.default_rng(0).normal(0, 0.3, pixels.shape)),
+    "No hand|blurred": (
+        (HandNotFound, QualityTooLow),
+        lambda pixels, *_: cv2.GaussianBlur(pixels, (0, 0), 0.012 * len(pixels)),
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", SPOILT)
+def test_a_spoilt_film_is_refused_and_told_why(
+    assessor: Assessor, whole_hands: list[tuple[np.ndarray, int, int]], reason: str
+) -> None:
+    """Of twelve `val` films at least eight by that name, at most two not at all; in the others no hand is found."""
+    kind, spoil = SPOILT[reason]
+    refusals: list[BoneAgeError] = []
+    for pixels, top, length in whole_hands:
+        try:
+            assessor.assess(png(spoil(np.array(pixels), top, length)), name="film")
+        except BoneAgeError as refusal:
+            refusals.append(refusal)
+    named = [refusal for refusal in refusals if isinstance(refusal, kind) and re.search(reason, str(refusal))]
+    assert len(named) >= 2 / 3 * len(whole_hands)
+    assert len(refusals) >= len(whole_hands) - 2
+    assert all(isinstance(refusal, HandNotFound) for refusal in refusals if refusal not in named)
+
+
+def test_whole_films_are_not_refused(assessor: Assessor, sharp_val: list) -> None:
+    for real in sharp_val[:6]:
+        assert assessor.assess(real.content, Patient(real.sex)).prediction.bone_age_months >= 0
 
 
 @pytest.mark.slow

@@ -3,12 +3,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from baa_core.batch import RESULT_COLUMNS, Batch, flatten, refusal, run_batch
 from baa_core.errors import HandNotFound, InvalidTable, WeightsMissing
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
 from baa_core.types import Patient, Report
 
@@ -34,12 +33,11 @@ def counting(tiny_assessor: Assessor) -> Counting:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three bright ellipses, which the tiny networks take for hands, and a text with a picture's name."""
+    """Three drawn hands and a text with a picture's name."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(3):
-        picture = np.zeros((160, 120), np.uint8)
-        cv2.ellipse(picture, (60, 80), (30 + 5 * number, 60), 0, 0, 360, (120 + 30 * number,), -1)
-        cv2.imwrite(str(folder / f"{number}.png"), cv2.GaussianBlur(picture, (9, 9), 3))
+        drawn = draw_phantom(60.0 * (number + 1), "female", seed=number, height_px=200)
+        (folder / f"{number}.png").write_bytes(to_png(drawn.radiograph))
     (folder / "text.png").write_text("not a picture")
     return folder
 

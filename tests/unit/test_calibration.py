@@ -1,20 +1,37 @@
+import json
+
 import numpy as np
 import pytest
 
 from baa_core.calibration import (
+    COVERAGE,
+    LEVELS,
     Calibration,
     IntervalModel,
     LinearBias,
+    Scale,
+    Signals,
     calibrate,
     choose_mismatch_probability,
+    combine,
     fit_bias,
     fit_interval,
-    fit_scale,
     interval,
 )
 from baa_core.errors import WeightsCorrupt
+from baa_core.types import Answer, MeasuredError
 
 RANGES = {"female": (1.0, 216.0), "male": (1.0, 228.0)}
+ERRORS = {
+    "female": {"young": MeasuredError(7, 11.2), "old": MeasuredError(0)},
+    "male": {"young": MeasuredError(0), "old": MeasuredError(3, 9.0)},
+}
+EVEN = Scale((0.0,), (1.0,), 0.0, 0.0, 0.5)
+
+
+def signals(months: object, deviation: object = 0.0, spread: object = 0.0) -> Signals:
+    """Pictures with the same or their own doubts."""
+    return Signals(*np.broadcast_arrays(*(np.asarray(part, float) for part in (months, deviation, spread))))
 
 
 def test_deeplasias_correction_by_hand() -> None:
@@ -31,47 +48,96 @@ def test_a_straight_bias_is_undone() -> None:
 
 def test_the_quantile_is_the_finite_sample_one() -> None:
     """Of errors 1 to 19, ceil(20 * 0.9) = 18th; with under 9 pictures no finite width can promise 90 %."""
-    errors = np.arange(1.0, 20.0)
-    assert fit_interval(100 + errors, np.full(19, 100.0)).half_widths_months == (18.0,)
-    assert fit_interval(np.arange(9.0), np.zeros(9)).half_widths_months == (8.0,)
+    model = fit_interval(signals(100 + np.arange(1.0, 20.0)), np.full(19, 100.0), EVEN)
+    assert model.factors == {0.5: 10.0, 0.6: 12.0, 0.7: 14.0, 0.8: 16.0, 0.9: 18.0, 0.95: 19.0}
+    few = fit_interval(signals(np.arange(9.0)), np.zeros(9), EVEN)
+    assert few.factors[COVERAGE] == 8.0
+    assert 0.95 not in few.factors
     with pytest.raises(ValueError, match="too few"):
-        fit_interval(np.arange(8.0), np.zeros(8))
+        fit_interval(signals(np.arange(8.0)), np.zeros(8), EVEN)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-def test_intervals_cover_what_they_promise(scaled: bool) -> None:
+def test_errors_are_ranked_by_scale() -> None:
+    """Twice the error where the scale is twice as large is no larger."""
+    model = fit_interval(
+        signals(100 + np.tile([10.0, 20.0], 10), np.tile([1.0, 2.0], 10)), np.full(20, 100.0), doubt_only(5.0)
+    )
+    assert set(model.factors.values()) == {2.0}
+    assert list(model.half_width(signals(100.0, [1.0, 2.0, 3.0]))) == [10.0, 20.0, 30.0]
+
+
+def doubt_only(per_deviation: float) -> Scale:
+    return Scale((0.0,), (0.0,), per_deviation, 0.0, 0.1)
+
+
+def test_intervals_cover_what_they_promise_at_every_level() -> None:
     random = np.random.default_rng(0)
 
-    def children(count: int) -> tuple[np.ndarray, np.ndarray]:
-        predicted = random.uniform(12, 216, count)
-        return predicted, predicted + random.normal(size=count) * np.interp(predicted, [12, 120, 216], [3, 10, 6])
+    def children(count: int) -> tuple[Signals, np.ndarray]:
+        found = signals(random.uniform(12, 216, count), random.uniform(3, 12, count), random.uniform(0, 8, count))
+        sizes = np.interp(found.months, [12, 120, 216], [3, 10, 6]) + found.deviation_months
+        return found, found.months + random.normal(size=count) * sizes
 
-    scale = fit_scale(*children(2000), knots_months=(24, 72, 120, 168, 204)) if scaled else None
-    inside, widths_young = [], []
+    scale = Scale((12.0, 120.0, 216.0), (3.0, 10.0, 6.0), 1.0, 0.0, 1.0)
+    inside: dict[float, list[float]] = {level: [] for level in LEVELS}
     for _ in range(40):
         model = fit_interval(*children(100), scale)
-        predicted, true = children(500)
-        inside.append(np.mean(np.abs(predicted - true) <= model.half_width(predicted)))
-        widths_young.append(float(model.half_width(20.0)))
-    assert 0.89 < np.mean(inside) < 0.93
-    assert (np.mean(widths_young) < 10) == scaled
+        found, true = children(500)
+        for level in LEVELS:
+            inside[level].append(float(np.mean(np.abs(found.months - true) <= model.half_width(found, level))))
+    assert {level: np.mean(shares) for level, shares in inside.items()} == pytest.approx(
+        {level: level for level in LEVELS}, abs=0.025
+    )
 
 
 def test_no_interval_reaches_below_birth() -> None:
-    assert interval(5.0, IntervalModel((0.0,), (12.0,))) == (0.0, 17.0)
+    assert interval(signals(5.0), IntervalModel(EVEN, {COVERAGE: 12.0})) == (0.0, 17.0)
 
 
-def test_widths_are_interpolated_between_knots_and_kept_beyond() -> None:
-    model = IntervalModel((50.0, 100.0), (10.0, 20.0))
-    assert list(model.half_width([0.0, 50.0, 75.0, 200.0])) == [10.0, 10.0, 15.0, 20.0]
+def test_widths_follow_age_doubt_and_disagreement() -> None:
+    model = IntervalModel(Scale((50.0, 100.0), (10.0, 20.0), 0.5, 2.0, 12.0), {0.5: 1.0, COVERAGE: 2.0})
+    assert list(model.half_width(signals([0.0, 50.0, 75.0, 200.0]))) == [24.0, 24.0, 30.0, 40.0]  # the floor is 12
+    assert list(model.half_width(signals(75.0, [0.0, 4.0], 0.0))) == [30.0, 34.0]
+    assert list(model.half_width(signals(75.0, 0.0, [0.0, 3.0]))) == [30.0, 42.0]
+    assert float(model.half_width(signals(75.0), 0.5)) == 15.0
+
+
+def test_members_are_combined_by_mean_and_spread() -> None:
+    both = combine([[100.0, 50.0], [110.0, 50.0]], [[4.0, 0.0], [8.0, 0.0]])
+    assert list(both.months) == [105.0, 50.0]
+    assert list(both.deviation_months) == [6.0, 0.0]
+    assert list(both.member_spread_months) == [5.0, 0.0]
+    assert float(combine([100.0], [4.0]).member_spread_months) == 0.0
 
 
 @pytest.mark.parametrize(
-    ("knots", "widths"), [((), ()), ((1.0,), (1.0, 2.0)), ((2.0, 1.0), (1.0, 1.0)), ((1.0,), (0.0,))]
+    ("knots", "base", "others"),
+    [
+        ((), (), (0.0, 0.0, 1.0)),
+        ((1.0,), (1.0, 2.0), (0.0, 0.0, 1.0)),
+        ((2.0, 1.0), (1.0, 1.0), (0.0, 0.0, 1.0)),
+        ((1.0,), (-1.0,), (0.0, 0.0, 1.0)),
+        ((1.0,), (1.0,), (-0.1, 0.0, 1.0)),
+        ((1.0,), (1.0,), (0.0, -0.1, 1.0)),
+        ((1.0,), (1.0,), (0.0, 0.0, 0.0)),
+        ((1.0,), (1.0,), (float("nan"), 0.0, 1.0)),
+        ((1.0,), (float("inf"),), (0.0, 0.0, 1.0)),
+    ],
 )
-def test_impossible_widths_are_refused(knots: tuple[float, ...], widths: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match=r"interval needs|must rise"):
-        IntervalModel(knots, widths)
+def test_impossible_scales_are_refused(
+    knots: tuple[float, ...], base: tuple[float, ...], others: tuple[float, float, float]
+) -> None:
+    with pytest.raises(ValueError, match=r"scale needs|must rise"):
+        Scale(knots, base, *others)
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [{}, {0.5: 1.0}, {COVERAGE: 0.0}, {COVERAGE: float("nan")}, {0.5: 2.0, COVERAGE: 1.0}, {COVERAGE: 1.0, 1.0: 2.0}],
+)
+def test_impossible_factors_are_refused(factors: dict[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"interval needs|factors of an interval"):
+        IntervalModel(EVEN, factors)
 
 
 def test_the_mismatch_threshold_keeps_false_alarms_down() -> None:
@@ -84,28 +150,45 @@ def test_the_mismatch_threshold_keeps_false_alarms_down() -> None:
 
 def make_calibration() -> Calibration:
     bias = {"a": LinearBias(0.0, 2.0), "b": LinearBias(0.1, 0.0)}
-    return Calibration(bias, IntervalModel((0.0,), (10.0,)), 0.97, 48.0, RANGES)
+    model = IntervalModel(Scale((0.0,), (10.0,), 0.5, 1.0, 1.0), {0.5: 0.4, COVERAGE: 1.0}, 100)
+    return Calibration(bias, model, 0.97, 48.0, RANGES, ERRORS)
+
+
+def answers(**months: float) -> dict[str, Answer]:
+    return {name: Answer(value, 6.0) for name, value in months.items()}
 
 
 def test_each_member_is_corrected_before_averaging() -> None:
-    prediction = calibrate({"a": 102.0, "b": 100.0}, "male", make_calibration())
+    prediction = calibrate(answers(a=102.0, b=100.0), "male", make_calibration())
     assert dict(prediction.members) == pytest.approx({"a": 100.0, "b": 90.0})
     assert prediction.bone_age_months == pytest.approx(95.0)
-    assert prediction.interval_months == pytest.approx((85.0, 105.0))
+    assert prediction.interval_months == pytest.approx((77.0, 113.0))  # 10 + 0.5 * 6 + a spread of 5
     assert prediction.sex_used == "male"
 
 
+def test_an_unsure_network_widens_the_interval() -> None:
+    def width(deviation: float) -> float:
+        low, high = calibrate({"a": Answer(102.0, deviation)}, "male", make_calibration()).interval_months
+        return high - low
+
+    assert width(12.0) == pytest.approx(width(4.0) + 2 * 0.5 * 8)
+
+
 def test_no_estimate_below_birth() -> None:
-    assert calibrate({"a": 1.0}, "male", make_calibration()).bone_age_months == 0.0
+    assert calibrate(answers(a=1.0), "male", make_calibration()).bone_age_months == 0.0
 
 
 def test_a_member_without_its_line_is_an_error() -> None:
     with pytest.raises(WeightsCorrupt, match="no bias correction for c"):
-        calibrate({"a": 1.0, "c": 1.0}, "female", make_calibration())
+        calibrate(answers(a=1.0, c=1.0), "female", make_calibration())
 
 
 def test_plain_values_and_back() -> None:
-    assert Calibration.from_dict(make_calibration().to_dict()) == make_calibration()
+    calibration = make_calibration()
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+SCALE = {"knots_months": [1], "base_months": [1], "per_deviation": 0, "per_member_spread": 0, "floor_months": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,15 +196,23 @@ def test_plain_values_and_back() -> None:
     [
         ("bias", None),
         ("bias", {"a": {"slope": 0.1, "offset": 3}}),
-        ("interval", {"knots_months": [1, 0], "half_widths_months": [1, 1]}),
-        ("interval", {"half_widths_months": [1]}),
+        ("interval", {"knots_months": [1], "half_widths_months": [1], "coverage": 0.9, "count": 9}),
+        ("interval", {"scale": SCALE, "factors": {"0.5": 1}}),
+        ("interval", {"scale": SCALE | {"base_months": [1, 2]}, "factors": {"0.9": 1}}),
+        ("interval", {"scale": SCALE | {"surprise": 1}, "factors": {"0.9": 1}}),
+        ("interval", {"scale": SCALE, "factors": {"most": 1}}),
+        ("interval", {"scale": SCALE, "factors": {"0.9": 1}, "surprise": 1}),
         ("sex_mismatch", {"probability": "high", "youngest_months": 1}),
         ("sex_mismatch", None),
         ("trained_range_months", {"female": [1, 2]}),
         ("trained_range_months", {"female": [1, 2, 3], "male": [1, 2]}),
+        ("range_error_months", None),
+        ("range_error_months", {"female": {"young": {"n": 0}, "old": {"n": 0}}}),
+        ("range_error_months", {sex: {"young": {"n": 4}, "old": {"n": 0}} for sex in RANGES}),
     ],
 )
 def test_a_wrong_calibration_is_refused(section: str, value: object) -> None:
+    assert Calibration.from_dict(make_calibration().to_dict() | {"interval": {"scale": SCALE, "factors": {"0.9": 1}}})
     values = make_calibration().to_dict() | {section: value}
     with pytest.raises(WeightsCorrupt, match="calibration"):
         Calibration.from_dict(values)

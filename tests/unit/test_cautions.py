@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from baa_core import cautions
-from baa_core.types import Explanation, HandMask, Prediction, Radiograph
+from baa_core.types import Explanation, HandMask, MeasuredError, Prediction, Radiograph
 
 BY_SEX = {
     sex: Prediction(months, (months - 10, months + 10), {}, sex) for sex, months in (("female", 100.0), ("male", 112.0))
@@ -52,7 +52,7 @@ def test_polarity_and_turning_are_told() -> None:
     ],
 )
 def test_cut_off_fingers_but_not_forearms_are_told(rows: slice, columns: slice, tilt: float, cut: bool) -> None:
-    assert cautions.fingers_cut_off(hand_at(rows, columns, tilt)) == cut
+    assert ("cut_off" in codes(hand_at(rows, columns, tilt))) == cut
 
 
 def test_a_coarse_hand_is_told_with_its_size() -> None:
@@ -78,11 +78,38 @@ def test_a_mismatch_asks_to_check_the_entry_and_nothing_else() -> None:
     assert cautions.about_sex("female", 0.6, False, BY_SEX) == ()
 
 
-@pytest.mark.parametrize(("entered", "told"), [(None, False), (90.0, False), (10.0, True), (240.0, True)])
-def test_ages_beyond_the_training_are_told(entered: float | None, told: bool) -> None:
-    found = cautions.about_age(BY_SEX["female"], entered, (24.0, 192.0))
-    assert [caution.code for caution in found] == (["age_range"] if told else [])
-    assert cautions.about_age(BY_SEX["female"], None, (110.0, 192.0))[0].code == "age_range"
+MEASURED = {"young": MeasuredError(2, 8.0), "old": MeasuredError(21, 11.23)}
+
+
+@pytest.mark.parametrize(
+    ("entered", "trained", "ends"),
+    [
+        (None, (24.0, 192.0), []),
+        (90.0, (24.0, 192.0), []),
+        (10.0, (24.0, 192.0), ["under 24 months"]),
+        (240.0, (24.0, 192.0), ["over 192 months"]),
+        (None, (110.0, 192.0), ["under 110 months"]),  # the estimate is 100
+        (None, (24.0, 99.0), ["over 99 months"]),
+        (240.0, (110.0, 192.0), ["under 110 months", "over 192 months"]),
+    ],
+)
+def test_ages_beyond_the_training_are_told(
+    entered: float | None, trained: tuple[float, float], ends: list[str]
+) -> None:
+    found = cautions.about_age(BY_SEX["female"], entered, trained, MEASURED)
+    assert [caution.code for caution in found] == ["age_range"] * len(ends)
+    for caution, end in zip(found, ends, strict=True):
+        assert caution.message.startswith(f"Few girls with a bone age {end} were")
+
+
+def test_the_error_beyond_the_training_is_told_if_it_was_measured() -> None:
+    (old,) = cautions.about_age(BY_SEX["female"], 240.0, (24.0, 192.0), MEASURED)
+    assert "the error was 11.2 months on average (21 pictures that had no part in the training)" in old.message
+    (young,) = cautions.about_age(BY_SEX["male"], 10.0, (24.0, 192.0), MEASURED)  # two are too few
+    (nobody,) = cautions.about_age(BY_SEX["male"], 10.0, (24.0, 192.0), {"young": MeasuredError(0)})
+    assert young == nobody
+    assert "too few others were there to measure the error" in young.message
+    assert "8.0" not in young.message
 
 
 def test_a_heatmap_beside_the_hand_is_told() -> None:

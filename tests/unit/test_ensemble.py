@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from baa_core.ensemble import age_forward, likelier_sex, predict_months, predict_months_by_sex, predict_sex
-from baa_core.models import build
+from baa_core.models import AgeNetwork, build
 from baa_core.preprocessing import ModelInput
 from baa_core.recipe import Recipe
 from baa_core.steps import IDENTITY
+from baa_core.types import Answer
 
 
 def model_input(pixels: np.ndarray) -> ModelInput:
@@ -17,16 +18,20 @@ def model_input(pixels: np.ndarray) -> ModelInput:
 
 
 class LeftEdge(nn.Module):
-    """Months = 100 times the mean of the left column, plus 10 for a boy. Counts its passes."""
+    """Months = 100 times the mean of the left column, plus 10 for a boy, and as unsure as told. Counts its passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, deviation_months: float = 0.0) -> None:
         super().__init__()
-        self.passes = 0
+        self.passes, self.deviation_months = 0, deviation_months
 
     def forward(self, image: Tensor, male: Tensor) -> Tensor:
+        return self.distribution(image, male)[0]
+
+    def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
         self.passes += 1
         months = 100 * image[:, 0, :, 0].mean(dim=1)
-        return months.repeat(len(male) // len(months)) + 10 * male
+        months = months.repeat(len(male) // len(months)) + 10 * male
+        return months, torch.full_like(months, self.deviation_months)
 
 
 class BrightIsMale(nn.Module):
@@ -36,31 +41,81 @@ class BrightIsMale(nn.Module):
         return image[:, 0, :, 0].mean(dim=1)
 
 
+def close(months: float, deviation_months: float = 0.0) -> object:
+    """An answer up to rounding."""
+    return pytest.approx((months, deviation_months))
+
+
+def told(answers: dict[str, Answer]) -> dict[str, tuple[float, float]]:
+    return {name: (answer.months, answer.deviation_months) for name, answer in answers.items()}
+
+
 RAMP = np.tile(np.linspace(0, 1, 5), (4, 1))  # 0 at the left edge, 1 at the right
 
 
 def test_sex_is_one_for_male_and_zero_for_female() -> None:
     networks, inputs = {"a": LeftEdge()}, {"a": model_input(RAMP + 1)}
-    assert predict_months(networks, inputs, "female", mirror=False) == pytest.approx({"a": 100})
-    assert predict_months(networks, inputs, "male", mirror=False) == pytest.approx({"a": 110})
+    assert told(predict_months(networks, inputs, "female", mirror=False)) == {"a": close(100)}
+    assert told(predict_months(networks, inputs, "male", mirror=False)) == {"a": close(110)}
 
 
 def test_mirror_averages_both_views() -> None:
     networks, inputs = {"a": LeftEdge()}, {"a": model_input(RAMP)}
-    assert predict_months(networks, inputs, "female", mirror=True) == pytest.approx({"a": 50})
+    assert told(predict_months(networks, inputs, "female", mirror=True)) == {"a": close(50)}
+
+
+def test_the_views_beliefs_are_taken_together() -> None:
+    """Views at 0 and 100 months, each with a deviation of 30: variance 900 within and 2500 between them."""
+    networks, inputs = {"a": LeftEdge(30.0)}, {"a": model_input(RAMP)}
+    assert told(predict_months(networks, inputs, "female", mirror=True)) == {"a": close(50, np.sqrt(3400))}
+    assert told(predict_months(networks, inputs, "female", mirror=False)) == {"a": close(0, 30)}
 
 
 def test_both_sexes_in_one_pass_are_the_same_as_one_by_one() -> None:
     network = LeftEdge()
-    months = predict_months_by_sex({"a": network}, {"a": model_input(RAMP)}, ("female", "male"), mirror=True)
+    found = predict_months_by_sex({"a": network}, {"a": model_input(RAMP)}, ("female", "male"), mirror=True)
     assert network.passes == 1
-    assert months == {"female": {"a": pytest.approx(50)}, "male": {"a": pytest.approx(60)}}
+    assert {sex: told(answers) for sex, answers in found.items()} == {
+        "female": {"a": close(50)},
+        "male": {"a": close(60)},
+    }
 
 
 def test_each_member_gets_its_own_input() -> None:
-    networks = {"a": LeftEdge(), "b": LeftEdge()}
+    networks = {"a": LeftEdge(1.0), "b": LeftEdge(2.0)}
     inputs = {"a": model_input(np.ones((4, 4))), "b": model_input(np.full((6, 6), 2.0))}
-    assert predict_months(networks, inputs, "female", mirror=False) == pytest.approx({"a": 100, "b": 200})
+    found = told(predict_months(networks, inputs, "female", mirror=False))
+    assert found == {"a": close(100, 1), "b": close(200, 2)}
+
+
+def rigged(tiny_recipe: Recipe, number: int, logits: dict[int, float]) -> AgeNetwork:
+    """A member that answers the same logits whatever it sees."""
+    network = build(tiny_recipe.members[number].architecture)
+    assert isinstance(network, AgeNetwork)
+    last = network.head[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(-100.0)
+        for month, logit in logits.items():
+            last.bias[month] = logit
+    return network
+
+
+def test_the_deviation_is_the_softmaxs(tiny_recipe: Recipe) -> None:
+    """Three quarters on 100 months, a quarter on 120: mean 105, variance 0.75 * 25 + 0.25 * 225 = 75."""
+    network = rigged(tiny_recipe, 0, {100: float(np.log(3)), 120: 0.0})
+    picture = model_input(np.random.default_rng(0).normal(size=(64, 64)))
+    answer = predict_months({"a": network}, {"a": picture}, "male", mirror=True)["a"]
+    assert (answer.months, answer.deviation_months) == pytest.approx((105, np.sqrt(75)), abs=1e-3)
+    images, male = torch.zeros(2, 1, 64, 64), torch.ones(2)
+    assert torch.equal(network(images, male), network.distribution(images, male)[0])
+
+
+def test_a_regression_network_spreads_no_belief(tiny_recipe: Recipe) -> None:
+    torch.manual_seed(1)
+    network = build(tiny_recipe.members[1].architecture)
+    picture = model_input(np.random.default_rng(0).normal(size=(64, 64)))
+    assert predict_months({"a": network}, {"a": picture}, "male", mirror=True)["a"].deviation_months == 0.0
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -73,9 +128,9 @@ def test_left_and_right_hands_get_the_same_answer(tiny_recipe: Recipe, number: i
         for p in (picture, picture[:, ::-1])
     )
     for sex in ("female", "male"):
-        assert right[sex]["a"] == pytest.approx(left[sex]["a"], abs=1e-3)
         alone = predict_months({"a": network}, {"a": model_input(picture)}, sex, mirror=True)
-        assert right[sex]["a"] == pytest.approx(alone["a"], abs=1e-3)
+        for other in (left[sex], alone):
+            assert told(right[sex])["a"] == pytest.approx(told(other)["a"], abs=1e-3)
 
 
 def test_the_differentiable_answer_is_the_predicted_one() -> None:
@@ -83,7 +138,8 @@ def test_the_differentiable_answer_is_the_predicted_one() -> None:
     months = age_forward(LeftEdge(), "male", mirror=True)
     answer = months(torch.tensor(image.image))
     assert answer.shape == (1,)
-    assert float(answer) == pytest.approx(predict_months({"a": LeftEdge()}, {"a": image}, "male", mirror=True)["a"])
+    predicted = predict_months({"a": LeftEdge()}, {"a": image}, "male", mirror=True)["a"]
+    assert float(answer) == pytest.approx(predicted.months)
 
 
 def test_probability_of_male_is_averaged_over_views() -> None:

@@ -6,23 +6,20 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from baa_core.errors import UnknownRecipe, UnreadableImage, WeightsCorrupt, WeightsMissing
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import STAGES, Assessor, load_assessor
 from baa_core.recipe import Recipe
 from baa_core.types import Patient
 from baa_core.weights import read_manifest
 
 
-def png(seed: int = 0, height: int = 300, width: int = 240) -> bytes:
-    """A drawn blob with some texture, as the bytes of a PNG."""
-    rows, columns = np.mgrid[:height, :width]
-    blob = ((rows - height / 2) / (height / 3)) ** 2 + ((columns - width / 2) / (width / 4)) ** 2 < 1
-    texture = np.random.default_rng(seed).normal(0, 12, (height, width))
-    return bytes(cv2.imencode(".png", np.clip(30 + 120 * blob + texture, 0, 255).astype(np.uint8))[1])
+def png(seed: int = 0) -> bytes:
+    """A drawn hand, 300 x 240 px, another child by the seed, as the bytes of a PNG."""
+    return to_png(draw_phantom(120.0, "male", seed=seed, height_px=300).radiograph)
 
 
 def assessor_in(recipe: Recipe, folder: Path) -> Assessor:
@@ -89,6 +86,30 @@ def test_a_mismatch_needs_certainty_and_age(tiny_assessor: Assessor) -> None:
     assert not replace(tiny_assessor, calibration=unsure).assess(png(), Patient(other)).sex_mismatch
     too_young = replace(sure, mismatch_youngest_months=300.0)
     assert not replace(tiny_assessor, calibration=too_young).assess(png(), Patient(other)).sex_mismatch
+
+
+def test_the_interval_is_as_wide_as_this_pictures_doubts(tiny_assessor: Assessor) -> None:
+    """One member spreads its belief over months, the other does not, and they disagree: both must reach the width."""
+    report = tiny_assessor.assess(png(), Patient("male"))
+    inputs = tiny_assessor.prepare(report.radiograph, report.hand)
+
+    def half_width(**doubts: float) -> float:
+        interval = tiny_assessor.calibration.interval
+        model = replace(interval, scale=replace(interval.scale, base_months=(200.0, 200.0), **doubts))
+        assessor = replace(tiny_assessor, calibration=replace(tiny_assessor.calibration, interval=model))
+        prediction = assessor.estimate(inputs, Patient("male")).prediction
+        return prediction.interval_months[1] - prediction.bone_age_months
+
+    assert half_width() == pytest.approx(200.0)
+    spread = float(np.std(list(report.prediction.members.values())))
+    assert half_width(per_member_spread=2.0) == pytest.approx(200 + 2 * spread)
+    assert half_width(per_deviation=1.0) > 220  # half of what an untrained softmax over 240 months has, 69
+
+
+def test_the_error_beyond_the_trained_range_is_told(tiny_assessor: Assessor) -> None:
+    (caution,) = [c for c in tiny_assessor.assess(png(), Patient("male", 240)).cautions if c.code == "age_range"]
+    assert "over 228 months" in caution.message
+    assert "11.2 months on average (21 pictures" in caution.message
 
 
 def test_the_same_bytes_give_the_same_months(tiny_assessor: Assessor) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from baa_core.calibration import Calibration
 from baa_core.errors import WeightsCorrupt, WeightsMissing
 from baa_core.models import AgeNetwork, build
 from baa_core.recipe import Recipe
@@ -146,3 +147,5 @@ def test_the_shipped_weights_are_what_their_manifest_says(recipe: Recipe) -> Non
     for member in (recipe.hand, recipe.sex, *recipe.members):
         assert not load_network(member, DEFAULT_FOLDER, manifest).training
         assert manifest.weights[member.name].licence
+    fitted = Calibration.from_dict(manifest.calibration[recipe.name])
+    assert set(fitted.bias) >= {member.name for member in recipe.members}

@@ -9,44 +9,21 @@ the radiograph's grid and averaged over the members.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from .preprocessing import ModelInput
-from .types import Explanation, FloatArray
+from ..preprocessing import ModelInput
+from ..types import Explanation, FloatArray
+from .captum_door import captum_attr
 
 KERNEL_SHARE = 0.05
 PERCENTILE = 99.0
 DRAWN_FROM = 0.075
 METHOD = "saliency: absolute gradient of the bone age, smoothed, averaged over the networks (Deeplasia, supplement 4)"
-
-
-@lru_cache(maxsize=1)
-def _captum_saliency() -> Any:
-    """Captum's class, imported when the first heatmap is made: it costs 1.5 seconds.
-
-    The import pulls in matplotlib, which would leave a font cache in the user's home; nothing
-    may be written there, so it is sent to a folder that goes again.
-    """
-    given = os.environ.get("MPLCONFIGDIR")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MPLCONFIGDIR"] = folder
-        try:
-            from captum.attr import Saliency
-        finally:
-            if given is None:
-                del os.environ["MPLCONFIGDIR"]
-            else:
-                os.environ["MPLCONFIGDIR"] = given
-    return Saliency
 
 
 def absolute_gradient(months: Callable[[Tensor], Tensor], model_input: ModelInput) -> FloatArray:
@@ -61,27 +38,31 @@ def absolute_gradient(months: Callable[[Tensor], Tensor], model_input: ModelInpu
         float32 (S, S), summed over channels. Where the background is masked it is 0: whatever the
         radiograph shows there, the network sees the same black, so its gradient is 0.
     """
-    method = _captum_saliency()
     image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.enable_grad():
-        gradient = method(months).attribute(image, abs=True)
+        gradient = captum_attr().Saliency(months).attribute(image, abs=True)
     found = np.ascontiguousarray(gradient.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
     return np.where(model_input.mask, found, np.float32(0.0)) if model_input.background_masked else found
 
 
-def smooth_and_scale(gradient: FloatArray) -> FloatArray:
-    """Steps two and three of the method: (S, S) of any scale to (S, S) in [0, 1].
+def smooth(values: FloatArray) -> FloatArray:
+    """A map, (H, W), blurred as the paper blurs.
 
-    The kernel is the odd number of pixels nearest to 5 % of the side; its deviation is the one
-    OpenCV derives from that size. A flat map stays 0.
+    The kernel is the odd number of pixels nearest to 5 % of the longer side; its deviation is the
+    one OpenCV derives from that size.
     """
-    kernel = 2 * round((KERNEL_SHARE * max(gradient.shape) - 1) / 2) + 1
-    smooth = cv2.GaussianBlur(gradient, (kernel, kernel), 0) if kernel > 1 else gradient
-    smooth = smooth - smooth.min()
-    top = float(np.percentile(smooth, PERCENTILE))
+    kernel = 2 * round((KERNEL_SHARE * max(values.shape) - 1) / 2) + 1
+    return np.asarray(cv2.GaussianBlur(values, (kernel, kernel), 0), np.float32) if kernel > 1 else values
+
+
+def smooth_and_scale(gradient: FloatArray) -> FloatArray:
+    """Steps two and three of the method: (S, S) of any scale to (S, S) in [0, 1]. A flat map stays 0."""
+    raised = smooth(gradient)
+    raised = raised - raised.min()
+    top = float(np.percentile(raised, PERCENTILE))
     if top <= 0.0:
-        return np.zeros_like(smooth)
-    return np.asarray(np.clip(smooth / top, 0.0, 1.0), dtype=np.float32)
+        return np.zeros_like(raised)
+    return np.asarray(np.clip(raised / top, 0.0, 1.0), dtype=np.float32)
 
 
 def saliency(forwards: Mapping[str, Callable[[Tensor], Tensor]], inputs: Mapping[str, ModelInput]) -> Explanation:

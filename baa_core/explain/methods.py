@@ -1,0 +1,164 @@
+"""The methods by name, what each can and cannot show, and the explanation of a whole ensemble.
+
+prepared picture ─► Attribution (input grid, per network) ─► SignedExplanation (radiograph's grid, averaged)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from torch import nn
+
+from ..errors import UnknownMethod
+from ..preprocessing import ModelInput
+from ..types import FloatArray, SignedExplanation
+from .attributions import Attribution, Forward, grad_cam, integrated_gradients, occlusion, signed_gradient, smoothgrad
+from .trust import agreement
+
+ANTIALIAS = 0.6  # deviation of the Gaussian before thinning out a map, in pixels of the coarser grid
+COMPARED_PX = 256  # longer side on which members' maps are compared
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain, with what a reader must know to choose it.
+
+    Attributes:
+        name: its key in `METHODS`.
+        title: what to call it.
+        shows: one sentence, what the map shows.
+        cannot: one sentence, what it cannot show.
+        signed: the map tells evidence for older from evidence for younger.
+        attribute: network, the network as a function of the picture alone ((1, C, S, S) to months (1,), views
+            averaged), and the prepared picture, to the map.
+    """
+
+    name: str
+    title: str
+    shows: str
+    cannot: str
+    signed: bool
+    attribute: Callable[[nn.Module, Forward, ModelInput], Attribution]
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "saliency",
+            "Gradient",
+            "How the estimate would change if a pixel grew a little brighter.",
+            "It cannot say how many months a bone contributes, only where the estimate is sensitive, and it is grainy.",
+            True,
+            signed_gradient,
+        ),
+        Method(
+            "smoothgrad",
+            "SmoothGrad",
+            "The same as the gradient, averaged over slightly noisy copies of the picture, so with less grain.",
+            "It cannot say how many months a bone contributes, and it explains noisy pictures, not quite this one.",
+            True,
+            smoothgrad,
+        ),
+        Method(
+            "integrated_gradients",
+            "Integrated gradients",
+            "How many months each pixel adds or takes as the detail of a blurred hand comes back; the months add up.",
+            "It cannot show what the blurred outline of the hand alone tells the network, such as its size and shape.",
+            True,
+            integrated_gradients,
+        ),
+        Method(
+            "grad_cam",
+            "Grad-CAM",
+            "Which parts of the picture the last layer reads as older or younger, and by how many months.",
+            "It cannot show anything finer than a tenth of the picture, and its cells also see what lies around them.",
+            True,
+            grad_cam,
+        ),
+        Method(
+            "occlusion",
+            "Occlusion",
+            "How many months the estimate loses when a small square of the hand is blurred.",
+            "It cannot show what several places only tell together, and the network has never seen a blurred patch.",
+            True,
+            occlusion,
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        UnknownMethod: there is none.
+    """
+    if name not in METHODS:
+        raise UnknownMethod(f"There is no explanation method '{name[:30]}'. Choose one of: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def bring_months_home(months: FloatArray, model_input: ModelInput) -> FloatArray:
+    """A map on the input grid, (S, S), on the radiograph's grid, (H, W), with the same total.
+
+    A pixel's value is shared out among the pixels it covers there. Where the radiograph is coarser than the input,
+    the map is first blurred to its pixel size, or most of it would fall between the samples.
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(model_input.to_radiograph[:, :2]))))
+    if scale < 1.0:
+        months = np.asarray(
+            cv2.GaussianBlur(months, (0, 0), ANTIALIAS / scale, borderType=cv2.BORDER_CONSTANT), np.float32
+        )
+    return np.asarray(model_input.bring_home(months) / np.float32(scale**2), np.float32)
+
+
+def explain_with(
+    method_name: str,
+    networks: Mapping[str, nn.Module],
+    forwards: Mapping[str, Forward],
+    inputs: Mapping[str, ModelInput],
+) -> SignedExplanation:
+    """The ensemble's estimate explained by one method: the mean of its members' maps.
+
+    Args:
+        method_name: one of `METHODS`.
+        networks: member name to its network.
+        forwards: member name to its network as a function of the picture alone (`ensemble.age_forward`).
+        inputs: member name to its prepared picture.
+
+    Raises:
+        UnknownMethod: no method has that name.
+    """
+    method = find_method(method_name)
+    found = {name: method.attribute(networks[name], forwards[name], inputs[name]) for name in networks}
+    home = {name: bring_months_home(made.months, inputs[name]) for name, made in found.items()}
+    months = np.asarray(np.mean(list(home.values()), axis=0), np.float32)
+    errors = [e for made in found.values() if (e := made.completeness_error_months) is not None]
+    return SignedExplanation(
+        months=months,
+        method=method.name,
+        inside_hand_share=float(np.mean([_share_inside(made, inputs[name]) for name, made in found.items()])),
+        by_member={name: made.months for name, made in found.items()},
+        member_agreement=agreement([_small(values) for values in home.values()]),
+        completeness_error_months=max(errors) if errors else None,
+    )
+
+
+def _share_inside(attribution: Attribution, model_input: ModelInput) -> float:
+    """Share of the map's size, sign aside, on the hand; 0 for a map of nothing."""
+    size = np.abs(attribution.months)
+    total = float(size.sum())
+    return float(size[model_input.mask].sum()) / total if total > 0 else 0.0
+
+
+def _small(values: FloatArray) -> FloatArray:
+    """A map shrunk for comparing; small ones as they are."""
+    factor = COMPARED_PX / max(values.shape)
+    if factor >= 1.0:
+        return values
+    size = (max(1, round(values.shape[1] * factor)), max(1, round(values.shape[0] * factor)))
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)

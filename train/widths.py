@@ -1,0 +1,217 @@
+"""How wide an interval must be: fitted on `val`, and proven there by cross-validation.
+
+The shape of the width comes from children known only as thumbnails, its factor from sharp films that the shape has
+not seen. In the proof neither has seen the pictures it is judged on: both are fitted anew without each tenth.
+
+All functions take one row a picture, the ensemble's: `months`, `deviation_months`, `member_spread_months`,
+`true_months`, `sex`, `kind`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linprog
+
+from baa_core.calibration import COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
+from baa_core.errors import InvalidTable
+from baa_core.evaluation import COVERAGE_BANDS_MONTHS, age_bands, markdown_table
+from baa_core.figures import reliability_figure, write_figure
+from baa_core.types import DISCLAIMER, SEXES
+from baa_core.weights import replace_file
+
+KNOTS_MONTHS = (24.0, 60.0, 96.0, 132.0, 168.0, 204.0)  # three years apart; beyond them pictures are too few
+FLOOR_MONTHS = 5.0  # readers themselves differ by more: no picture can deserve less
+JUMP_COST = 1.0  # a difference between neighbouring knots costs as much as one picture left out by as much
+FOLDS = 10
+SEED = 0
+LEAST_PICTURES = {"thumbnails": 100, "sharp": 30}
+ONE_WIDTH = Scale((0.0,), (FLOOR_MONTHS,), 0.0, 0.0, FLOOR_MONTHS)  # for comparison: the same for all
+
+ALL_AIM, BAND_AIM, BAND_LEAST = (0.87, 0.93), (0.80, 0.97), 15  # asked of every recipe that is served
+HEADER = ("group", "n", "90 % interval holds", "aim", "mean width (months)")
+EXPLANATION = (
+    f"The `val` pictures are dealt into {FOLDS} folds by chance. The half width of a picture is a factor times its "
+    "scale, which follows the estimate, how widely the networks spread their belief over the months, and how far they "
+    "lie apart. For each fold the scale is fitted on the thumbnails of the other folds, and the factor on their "
+    "pictures of the same kind (sharp films, thumbnails). The networks never learned from `val`; which of their "
+    "training steps was kept was chosen on it."
+)
+
+
+def signals_of(pictures: pd.DataFrame) -> Signals:
+    """The rows as the interval wants them."""
+    return Signals(*(pictures[name].to_numpy(float) for name in ("months", "deviation_months", "member_spread_months")))
+
+
+def fit_scale(pictures: pd.DataFrame) -> Scale:
+    """The scale that `COVERAGE` of the absolute errors stay under, by linear quantile regression.
+
+    Errors over the scale cost `COVERAGE` a month, errors under it 1 - `COVERAGE` (Koenker and Bassett, Econometrica
+    1978;46:33-50); no coefficient may be negative, and differences between neighbouring knots cost `JUMP_COST`.
+    As a linear program: errors = parts @ coefficients + over - under, jumps = up - down, everything 0 or more.
+    """
+    signals, knots = signals_of(pictures), np.eye(len(KNOTS_MONTHS))
+    hats = [np.interp(signals.months, KNOTS_MONTHS, knot) for knot in knots]
+    parts = np.column_stack([*hats, signals.deviation_months, signals.member_spread_months])
+    jumps = np.diff(knots, axis=0)
+    n, m = len(parts), len(jumps)
+    equalities = np.block(
+        [
+            [parts, np.eye(n), -np.eye(n), np.zeros((n, 2 * m))],
+            [jumps, np.zeros((m, 2 + 2 * n)), -np.eye(m), np.eye(m)],
+        ]
+    )
+    errors = np.abs(pictures.true_months.to_numpy(float) - signals.months)
+    costs = np.repeat([0.0, COVERAGE, 1 - COVERAGE, JUMP_COST], [parts.shape[1], n, n, 2 * m])
+    solved = linprog(costs, A_eq=equalities, b_eq=np.concatenate([errors, np.zeros(m)]), method="highs")
+    if not solved.success:
+        raise InvalidTable(f"No widths fit these errors ({solved.message}). Look for odd values in the table.")
+    *base, per_deviation, per_member_spread = np.maximum(0.0, solved.x[: parts.shape[1]]).tolist()
+    return Scale(KNOTS_MONTHS, tuple(base), per_deviation, per_member_spread, FLOOR_MONTHS)
+
+
+def fit_widths(pictures: pd.DataFrame) -> IntervalModel:
+    """The interval that is served.
+
+    Raises:
+        InvalidTable: too few pictures of a kind.
+    """
+    by_kind = {kind: pictures[pictures.kind == kind] for kind in LEAST_PICTURES}
+    for kind, least in LEAST_PICTURES.items():
+        if len(by_kind[kind]) < least:
+            raise InvalidTable(
+                f"Only {len(by_kind[kind])} val pictures of the kind '{kind}' were assessed; the interval needs "
+                f"{least}. Name the folders of both kinds with --images."
+            )
+    sharp = by_kind["sharp"]
+    return fit_interval(signals_of(sharp), sharp.true_months, fit_scale(by_kind["thumbnails"]))
+
+
+def cross_validate(pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] = fit_scale) -> pd.DataFrame:
+    """Half widths in months of every picture, by a model that has not seen it.
+
+    Args:
+        pictures: enough of both kinds, see `LEAST_PICTURES`.
+        fit: makes the scale from thumbnails.
+
+    Returns:
+        a column for each of `LEVELS`, rows as in `pictures`.
+    """
+    generator = np.random.default_rng(SEED)
+    fold, sharp = np.zeros(len(pictures), int), (pictures.kind == "sharp").to_numpy()
+    for kind in (sharp, ~sharp):
+        fold[generator.permutation(np.flatnonzero(kind))] = np.arange(kind.sum()) % FOLDS
+    halves = np.full((len(pictures), len(LEVELS)), np.nan)
+    for number in range(FOLDS):
+        scale = fit(pictures[(fold != number) & ~sharp])
+        for kind in (sharp, ~sharp):
+            others, held_out = pictures[(fold != number) & kind], (fold == number) & kind
+            model = fit_interval(signals_of(others), others.true_months, scale)
+            signals = signals_of(pictures[held_out])
+            halves[held_out] = np.column_stack([model.half_width(signals, level) for level in LEVELS])
+    return pd.DataFrame(halves, index=pictures.index, columns=list(LEVELS))
+
+
+def measure_coverage(pictures: pd.DataFrame, half_widths: pd.Series) -> dict[str, dict[str, Any]]:
+    """Share held and mean width (nothing reaches below birth): of all, by sex, by band of three years, by both."""
+    held = (pictures.true_months - pictures.months).abs() <= half_widths
+    widths = pictures.months + half_widths - (pictures.months - half_widths).clip(lower=0)
+    groups = {"all": np.ones(len(pictures), bool)} | {sex: (pictures.sex == sex).to_numpy() for sex in SEXES}
+    bands = age_bands(pictures.true_months.to_numpy(float), COVERAGE_BANDS_MONTHS)
+    groups |= bands | {f"{sex} {band}": groups[sex] & inside for sex in SEXES for band, inside in bands.items()}
+    return {
+        name: {
+            "n": int(inside.sum()),
+            "share": float(held[inside].mean()),
+            "width_months": float(widths[inside].mean()),
+        }
+        for name, inside in groups.items()
+        if inside.any()
+    }
+
+
+def measure_reliability(pictures: pd.DataFrame, half_widths: pd.DataFrame) -> dict[float, float]:
+    """Nominal coverage to the share held."""
+    errors = (pictures.true_months - pictures.months).abs()
+    return {level: float((errors <= half_widths[level]).mean()) for level in LEVELS}
+
+
+def prove(pictures: pd.DataFrame, model: IntervalModel) -> dict[str, Any]:
+    """Everything the coverage files hold.
+
+    Args:
+        pictures: of `val`.
+        model: the one that is served, fitted on them.
+    """
+    sharp = (pictures.kind == "sharp").to_numpy()
+    halves, one_width = cross_validate(pictures), cross_validate(pictures, lambda _: ONE_WIDTH)
+    sets = {
+        f"sharp films, n = {sharp.sum()}": sharp,
+        f"all pictures, n = {len(pictures)}": np.ones(len(pictures), bool),
+    }
+    rough = pictures[~sharp]
+    served = pd.Series(model.half_width(signals_of(rough)), index=rough.index)
+    return {
+        "reliability": {name: measure_reliability(pictures[some], halves[some]) for name, some in sets.items()},
+        "coverage": {name: measure_coverage(pictures[some], halves[some][COVERAGE]) for name, some in sets.items()},
+        "half_width_months_5_50_95_percent": np.percentile(halves[sharp][COVERAGE], (5, 50, 95)).tolist(),
+        "one_width_for_all": {
+            name: measure_coverage(pictures[some], one_width[some][COVERAGE])["all"] for name, some in sets.items()
+        },
+        "thumbnails_as_served": measure_coverage(rough, served)["all"],
+    }
+
+
+def to_markdown(proof: dict[str, Any], command: str) -> str:
+    """The tables people read, with the command line that made them."""
+    names = list(proof["coverage"])
+    nominal = [
+        [f"{100 * level:g} %", *(_percent(proof["reliability"][name][level]) for name in names)] for level in LEVELS
+    ]
+    low, middle, high = proof["half_width_months_5_50_95_percent"]
+    plain = "; ".join(f"{name}: {_held(group)}" for name, group in proof["one_width_for_all"].items())
+    parts = [
+        f"# Coverage of the interval on `val`\n\nMade by `{command}`.\n\n{EXPLANATION}\n",
+        "## Promised against observed\n",
+        markdown_table(("promised", *names), nominal),
+        f"Half widths of the sharp films run from {low:.1f} (5 %) over {middle:.1f} (median) to {high:.1f} months "
+        f"(95 %). With one width for all pictures instead, {plain}. Thumbnails with the factor that is served, which "
+        f"comes from sharp films, and the scale that was fitted on them: {_held(proof['thumbnails_as_served'])}.\n",
+    ]
+    for name, groups in proof["coverage"].items():
+        rows = [_row(group_name, group) for group_name, group in groups.items()]
+        parts += [f"## By sex and age: {name}\n", markdown_table(HEADER, rows)]
+    return "\n".join([*parts, f"Bands by reference age. {DISCLAIMER}\n"])
+
+
+def write_proof(pictures: pd.DataFrame, model: IntervalModel, folder: Path, command: str) -> None:
+    """Write coverage.json, coverage.md and reliability.html."""
+    proof = prove(pictures, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"command": command, **proof, "disclaimer": DISCLAIMER}
+    replace_file(folder / "coverage.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    replace_file(folder / "coverage.md", to_markdown(proof, command).encode())
+    write_figure(reliability_figure(proof["reliability"]), folder / "reliability.html")
+
+
+def _row(name: str, group: dict[str, Any]) -> list[str]:
+    """A line of the coverage table; the aim stands where there is one, with "missed" if it is."""
+    aim = ALL_AIM if name == "all" else BAND_AIM if " " in name and name.startswith(SEXES) else None
+    said = "–"
+    if aim and group["n"] >= BAND_LEAST:
+        said = f"{100 * aim[0]:.0f}-{100 * aim[1]:.0f} %" + ("" if aim[0] <= group["share"] <= aim[1] else ", missed")
+    return [name, str(group["n"]), _percent(group["share"]), said, f"{group['width_months']:.1f}"]
+
+
+def _held(group: dict[str, Any]) -> str:
+    return f"{_percent(group['share'])} held, mean width {group['width_months']:.1f} months"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
