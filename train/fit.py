@@ -214,6 +214,7 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
         strategy="ddp" if options.devices * options.nodes > 1 else "auto",
         # On a CPU the small kernels of an EfficientNet run faster in float32 (train/RUNS.md).
         precision="bf16-mixed" if gpu else "32-true",
+        min_epochs=0,  # else time could not be up in the first
         max_epochs=task.plan.epochs,
         callbacks=callbacks,
         logger=False,

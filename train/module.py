@@ -80,18 +80,19 @@ class Task(L.LightningModule):
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "monitor": self.metric}}
         return optimiser
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
-        """Set the learning rate by progress (warm-up, then cosine); end the epoch when time is up."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate by progress (warm-up, then cosine); make this batch the last when time is up.
+
+        Lightning still validates and keeps the weights after that batch: the last, annealed ones count.
+        """
         share, over = self.clock()
         if over:
             self.trainer.should_stop = True
-            return -1
         if self.plan.schedule == "cosine":
             warm = min(1.0, (share + 1e-3) / WARM_UP_SHARE)
             cosine = FLOOR_SHARE + (1 - FLOOR_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
             for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
                 group["lr"] = self.plan.learning_rate * warm * cosine
-        return None
 
     def clock(self) -> tuple[float, bool]:
         """Share of the training done, and whether its time is up: the first process's answer, for all of them."""

@@ -9,20 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from baa_core.errors import BoneAgeError, InvalidTable
 from baa_core.models import build
 from baa_core.phantom import draw_phantom
-from baa_core.recipe import Architecture
+from baa_core.recipe import Architecture, Member, TrainingPlan
 from baa_core.recipes import RECIPES
 from baa_core.recipes.deeplasia import B0
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
 from train.data import arranged_pictures, labelled, needs_hand, normalised
 from train.films import Film
-from train.fit import warm_average
+from train.fit import Options, run, warm_average
 from train.hands import HandPictures
 from train.mask_seeds import passes_checks, seed_mask
+from train.module import AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample
 from train.start import member_start
 
@@ -194,3 +196,27 @@ def test_the_moving_average_forgets_where_it_began():
     for step in range(1, 60):
         value = average(value, torch.tensor(1.0), step)
     assert float(value) == pytest.approx(1.0, abs=0.05)
+
+
+class ThreeSteps(Progress):
+    """A clock that has run out after three steps."""
+
+    def share(self, step: int, total_steps: int) -> float:
+        self.steps = step
+        return 0.5
+
+    @property
+    def over(self) -> bool:
+        return self.steps >= 3
+
+
+def test_the_last_weights_count_when_time_is_up_within_an_epoch(tmp_path):
+    plan = TrainingPlan(epochs=5, batch_size=2, learning_rate=1e-3, average_decay=0.9)
+    shape = Architecture("test_convnext", hidden=(8,), dropout=0.0)
+    pictures = TensorDataset(torch.randn(40, 1, 64, 64), torch.ones(40), torch.full((40,), 100.0))
+    task = AgeTask(Member("small", shape, DEEPLASIA.start[0].input, plan), minutes=1.0)
+    task.progress = ThreeSteps(1.0)
+    options = Options(images=(), labels=tmp_path, out=tmp_path / "run", cache=tmp_path, device="cpu")
+    result = run(task, DataLoader(pictures, 2), DataLoader(pictures, 40), options)
+    assert np.isfinite(result["best"])
+    assert torch.load(tmp_path / "run" / "best.ckpt", weights_only=False)["global_step"] == 4
