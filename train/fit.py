@@ -71,7 +71,7 @@ def fit(member: Member, options: Options) -> str:
     return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
 
 
-def measure_speed(member: Member, options: Options, seconds: float = 20.0) -> str:
+def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> str:
     """Pictures a second that the loader brings, and that the training step takes, each measured alone.
 
     A GPU is kept busy if the first figure is the larger.

@@ -151,8 +151,8 @@ def explain_with(
 def _share_inside(attribution: Attribution, model_input: ModelInput) -> float:
     """Share of the map's size, sign aside, on the hand; 0 for a map of nothing."""
     size = np.abs(attribution.months)
-    total = float(size.sum())
-    return float(size[model_input.mask].sum()) / total if total > 0 else 0.0
+    total = float(size.sum(dtype=np.float64))
+    return float(size[model_input.mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
 
 
 def _small(values: FloatArray) -> FloatArray:

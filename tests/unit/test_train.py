@@ -97,7 +97,7 @@ def test_masks_vary_in_training_only(drawn):
     cv2.imwrite(str(store / "sharp" / "13.png"), mask)
     (store / "hands.csv").write_text("kind,rsna_id,found,presence,tilt_degrees,inverted\nsharp,13,True,1,0,False\n")
     member = DEEPLASIA.members[0]
-    varied = replace(member, training=replace(member.training, mask_growths=(0.0, 0.05)))
+    varied = replace(member, training=replace(member.training, mask_growths=(0.0, 0.05), teacher_weight=0.0))
     made = [
         labelled(varied, samples, labels, "train", ("sharp",), drawn / "cache", store, augmented)
         for augmented in (True, False)
