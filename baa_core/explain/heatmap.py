@@ -81,7 +81,8 @@ def saliency(forwards: Mapping[str, Callable[[Tensor], Tensor]], inputs: Mapping
     for name, months in forwards.items():
         gradient = absolute_gradient(months, inputs[name])
         total = float(gradient.sum(dtype=np.float64))
-        shares.append(float(gradient[inputs[name].mask].sum(dtype=np.float64)) / total if total > 0 else 0.0)
+        inside = float(gradient[inputs[name].mask].sum(dtype=np.float64))
+        shares.append(min(1.0, inside / total) if total > 0 else 0.0)  # sums in another order may differ by a hair
         heats.append(inputs[name].bring_home(smooth_and_scale(gradient)))
     heat = np.clip(np.mean(heats, axis=0, dtype=np.float32), 0.0, 1.0)
     heat[heat < DRAWN_FROM] = 0.0

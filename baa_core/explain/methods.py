@@ -152,7 +152,8 @@ def _share_inside(attribution: Attribution, model_input: ModelInput) -> float:
     """Share of the map's size, sign aside, on the hand; 0 for a map of nothing."""
     size = np.abs(attribution.months)
     total = float(size.sum(dtype=np.float64))
-    return float(size[model_input.mask].sum(dtype=np.float64)) / total if total > 0 else 0.0
+    inside = float(size[model_input.mask].sum(dtype=np.float64))
+    return min(1.0, inside / total) if total > 0 else 0.0  # sums in another order may differ by a hair
 
 
 def _small(values: FloatArray) -> FloatArray:
