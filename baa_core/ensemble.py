@@ -1,7 +1,7 @@
 """Networks + inputs -> an answer per member. The one place that knows how sex is encoded.
 
 A hand and its mirror image are the same hand to a network trained on both, but not to the
-last decimal: with `mirror` both go through in one batch and the answers are averaged, so left
+last decimal: both go through in one batch and the answers are averaged (`recipe.Views`), so left
 and right hands get the same answer and the estimate is steadier.
 """
 
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
 
 from .models import AgeNetwork
 from .preprocessing import ModelInput
+from .recipe import Views
 from .types import SEXES, Answer, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
@@ -26,9 +28,22 @@ def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
     return torch.tensor([SEX_CODE[sex] for sex in sexes])
 
 
-def views(image: Tensor, mirror: bool) -> Tensor:
-    """(1, C, S, S) to itself or, with `mirror`, to (2, C, S, S): the picture and its mirror image."""
-    return torch.cat([image, image.flip(3)]) if mirror else image
+def shown(image: Tensor, views: Views) -> Tensor:
+    """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""
+    turned = torch.cat([turn(image, degrees) for degrees in views.turns_degrees])
+    return torch.cat([turned, turned.flip(3)]) if views.mirror else turned
+
+
+def turn(image: Tensor, degrees: float) -> Tensor:
+    """A square picture turned clockwise about its middle; what comes in from beyond its edge repeats the edge."""
+    if degrees == 0.0:
+        return image
+    angle = torch.deg2rad(torch.tensor(degrees))
+    cosine, sine = angle.cos(), angle.sin()
+    zero = torch.zeros(())
+    back = torch.stack([torch.stack([cosine, sine, zero]), torch.stack([-sine, cosine, zero])])[None]
+    grid = affine_grid(back, list(image.shape), align_corners=False)
+    return grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
 def tensor(model_input: ModelInput) -> Tensor:
@@ -37,10 +52,13 @@ def tensor(model_input: ModelInput) -> Tensor:
 
 
 def age_forward(network: nn.Module, sex: Sex, mirror: bool) -> Forward:
-    """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable."""
+    """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable.
+
+    Explanations are of the picture as it stands (and its mirror image), never of turned ones.
+    """
 
     def months(image: Tensor) -> Tensor:
-        both = views(image, mirror)
+        both = shown(image, Views(mirror))
         answers: Tensor = network(both, encode_sex([sex] * len(both)))
         return answers.mean(dim=0, keepdim=True)
 
@@ -48,7 +66,7 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool) -> Forward:
 
 
 def predict_months_by_sex(
-    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], mirror: bool
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], views: Views
 ) -> dict[Sex, dict[str, Answer]]:
     """What every member answers for each of the sexes, with one backbone pass a member.
 
@@ -56,15 +74,15 @@ def predict_months_by_sex(
         networks: member name to its network.
         inputs: member name to its prepared picture.
         sexes: for which to answer.
-        mirror: average over the picture and its mirror image.
+        views: over which to average.
 
     Returns:
-        sex to member name to months before any correction, with the deviation of both views' beliefs taken together.
+        sex to member name to months before any correction, with the deviation of all views' beliefs taken together.
     """
     found: dict[Sex, dict[str, Answer]] = {sex: {} for sex in sexes}
     with torch.inference_mode():
         for name, network in networks.items():
-            image = views(tensor(inputs[name]), mirror)
+            image = shown(tensor(inputs[name]), views)
             codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
             by_view = (part.reshape(len(sexes), -1) for part in network.distribution(image, codes))
             mean, deviation = mixture(*by_view)
@@ -84,17 +102,19 @@ def mixture(months: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def predict_months(
-    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, mirror: bool
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, views: Views
 ) -> dict[str, Answer]:
     """What every member answers for one sex; see `predict_months_by_sex`."""
-    return predict_months_by_sex(networks, inputs, (sex,), mirror)[sex]
+    return predict_months_by_sex(networks, inputs, (sex,), views)[sex]
 
 
-def predict_sex(network: nn.Module, model_input: ModelInput, mirror: bool) -> float:
-    """Probability that the hand is a boy's, 0 to 1, averaged over the views."""
+def predict_sex(networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Views) -> dict[str, float]:
+    """The probability that the hand is a boy's, 0 to 1, by network, averaged over the views."""
     with torch.inference_mode():
-        logits: Tensor = network(views(tensor(model_input), mirror))
-        return float(logits.sigmoid().mean())
+        return {
+            name: float(network(shown(tensor(inputs[name]), views)).sigmoid().mean())
+            for name, network in networks.items()
+        }
 
 
 def likelier_sex(probability_male: float) -> Sex:

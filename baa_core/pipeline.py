@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from threading import Lock
 from time import perf_counter
 from typing import cast
@@ -111,20 +112,15 @@ class Assessor:
 
     def warm_up(self) -> None:
         """Load every network now, so that the first picture need not wait."""
-        for member in self._served:
+        for member in self.recipe.served:
             self.network(member)
-
-    @property
-    def _served(self) -> tuple[Member, ...]:
-        """The members an assessment runs."""
-        return (self.recipe.hand, self.recipe.sex, *self.recipe.members)
 
     @property
     def versions(self) -> dict[str, str]:
         """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
         weights = {
             f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
-            for member in self._served
+            for member in self.recipe.served
             if member.name in self.manifest.weights
         }
         software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -159,8 +155,7 @@ class Assessor:
         with clock.stage("reading"):
             radiograph = read_radiograph(source, name)
         with clock.stage("finding the hand"):
-            hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
-            check_quality(radiograph, hand)
+            hand = self.find_hand(radiograph)
         with clock.stage("estimating"):
             inputs = self.prepare(radiograph, hand)
             estimate = self.estimate(inputs, patient)
@@ -194,19 +189,30 @@ class Assessor:
             stage_seconds=clock.seconds,
         )
 
+    def find_hand(self, radiograph: Radiograph) -> HandMask:
+        """The one hand of a radiograph, if it can be read.
+
+        Raises:
+            HandNotFound, SeveralHands, HandCutOff, QualityTooLow: see `masking.find_hand` and `quality.check_quality`.
+        """
+        hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        check_quality(radiograph, hand)
+        return hand
+
     def prepare(self, radiograph: Radiograph, hand: HandMask) -> dict[str, ModelInput]:
         """Each member's picture by name; members with the same input share one."""
         made: dict[InputSpec, ModelInput] = {}
-        for member in (self.recipe.sex, *self.recipe.members):
+        for member in self.recipe.estimating:
             if member.input not in made:
                 made[member.input] = prepare(radiograph, hand, member.input)
-        return {member.name: made[member.input] for member in (self.recipe.sex, *self.recipe.members)}
+        return {member.name: made[member.input] for member in self.recipe.estimating}
 
     def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient) -> Estimate:
         """Sex and months for both sexes, corrected, with intervals."""
-        mirror = self.recipe.mirror_average
-        probability_male = predict_sex(self.network(self.recipe.sex), inputs[self.recipe.sex.name], mirror)
-        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, mirror)
+        views = self.recipe.views
+        sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
+        probability_male = fmean(predict_sex(sex_networks, inputs, views).values())
+        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, views)
         by_sex = {sex: calibrate(answers[sex], sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         other = 1.0 - probability_male if used == "male" else probability_male
@@ -217,7 +223,7 @@ class Assessor:
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Explanation:
         """The heatmap of the estimate for this sex."""
         networks = self._age_networks()
-        forwards = {name: age_forward(net, sex, self.recipe.mirror_average) for name, net in networks.items()}
+        forwards = {name: age_forward(net, sex, self.recipe.views.mirror) for name, net in networks.items()}
         return saliency(forwards, inputs)
 
     def _age_networks(self) -> dict[str, AgeNetwork]:

@@ -101,16 +101,30 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Views:
+    """As which pictures one prepared picture is shown to a network; its answers are averaged.
+
+    Attributes:
+        mirror: the mirror image too, so that left and right hands get the same answer.
+        turns_degrees: turned by each of these, clockwise positive. Deeplasia's test-time augmentation takes
+            -10, -5, 0, 5 and 10 degrees, mirrored or not (supplement 3).
+    """
+
+    mirror: bool = True
+    turns_degrees: tuple[float, ...] = (0.0,)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole system.
 
     Attributes:
         members: the age networks whose months are averaged.
         hand: the network that finds the hand.
-        sex: the network that checks the entered sex.
+        sex: the networks that check the entered sex; their probabilities are averaged.
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
-        mirror_average: answer for the picture and its mirror image and average both.
+        views: as which pictures each one is shown to the networks for sex and age.
     """
 
     name: str
@@ -118,10 +132,10 @@ class Recipe:
     citation: str
     hand: Member
     members: tuple[Member, ...]
-    sex: Member
+    sex: tuple[Member, ...]
     start: tuple[Member, ...] = ()
     planned: tuple[Member, ...] = ()
-    mirror_average: bool = True
+    views: Views = Views()
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -132,4 +146,14 @@ class Recipe:
     @property
     def networks(self) -> tuple[Member, ...]:
         """Every member that `python -m train` can make."""
-        return (self.hand, self.sex, *self.members, *self.start, *self.planned)
+        return (*self.served, *self.start, *self.planned)
+
+    @property
+    def estimating(self) -> tuple[Member, ...]:
+        """The members that see the prepared hand in every assessment."""
+        return (*self.sex, *self.members)
+
+    @property
+    def served(self) -> tuple[Member, ...]:
+        """The members that an assessment runs."""
+        return (self.hand, *self.estimating)

@@ -77,7 +77,7 @@ class Naive:
         self.recipe = assessor.recipe
         self.networks = {
             member.name: load_network(member, assessor.folder).to(memory_format=torch.contiguous_format)
-            for member in (self.recipe.hand, self.recipe.sex, *self.recipe.members)
+            for member in self.recipe.served
         }
 
     def assess(self, path: Path) -> float:
@@ -85,8 +85,9 @@ class Naive:
         radiograph = read_radiograph(path)
         hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input)
         with torch.no_grad():
-            for view in self.views(radiograph, hand, self.recipe.sex):
-                self.networks[self.recipe.sex.name](view)
+            for member in self.recipe.sex:
+                for view in self.views(radiograph, hand, member):
+                    self.networks[member.name](view)
         months, heats = [], []
         for member in self.recipe.members:
             network = self.networks[member.name]
@@ -107,7 +108,7 @@ class Naive:
     def views(self, radiograph: Any, hand: Any, member: Member) -> list[torch.Tensor]:
         """The prepared picture and, if the recipe averages, its mirror image."""
         image = torch.tensor(prepare(radiograph, hand, member.input).image)
-        return [image, image.flip(3).clone()] if self.recipe.mirror_average else [image]
+        return [image, image.flip(3).clone()] if self.recipe.views.mirror else [image]
 
 
 def batch_images_per_second(assessor: Assessor, path: Path, folder: Path, repeats: int) -> float:

@@ -82,7 +82,7 @@ def tiny_recipe() -> Recipe:
         citation="none",
         hand=Member("tiny_hand", hand, whole, PLAN),
         members=(tiny_age("tiny_64", 64), tiny_age("tiny_96", 96, output="regression")),
-        sex=Member("tiny_sex", sex, masked(64), PLAN),
+        sex=(Member("tiny_sex", sex, masked(64), PLAN),),
     )
 
 
@@ -92,7 +92,7 @@ def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     entries = {}
-    for member in (tiny_recipe.hand, tiny_recipe.sex, *tiny_recipe.members):
+    for member in tiny_recipe.served:
         network = build(member.architecture)
         if isinstance(network, HandNetwork):
             call_bright_a_hand(network)

@@ -14,6 +14,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,7 @@ from baa_core.errors import (
     SeveralHands,
     WeightsMissing,
 )
-from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor
-from baa_core.preprocessing import prepare
-from baa_core.quality import check_quality
 from baa_core.recipe import Recipe
 from baa_core.recipes import find_recipe
 from baa_core.types import ENDS, SEXES, End, MeasuredError, Sex
@@ -56,6 +54,7 @@ from .widths import ONE_WIDTH, fit_widths, write_proof
 
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
+MALE = "{}_male"  # a sex network's probability
 MAX_FALSE_ALARM = 0.01
 LEAST_FOR_BIAS = 30
 # Outside these few pictures were seen (labels.csv: 168 up to 24 months, 352 girls above 168) and errors are larger.
@@ -76,7 +75,7 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
     """
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
     entries = dict(old.weights)
-    for member in (recipe.hand, recipe.sex, *recipe.members):
+    for member in recipe.served:
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
             if member.name in entries:
@@ -109,15 +108,12 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
     for sample in tqdm(samples, desc="predicting", mininterval=10):
         radiograph = read_sample(sample)
         try:
-            hand = find_hand(radiograph, assessor.network(recipe.hand), recipe.hand.input)
-            check_quality(radiograph, hand)
+            made = assessor.prepare(radiograph, assessor.find_hand(radiograph))
         except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow):
             continue
-        made = {m.name: prepare(radiograph, hand, m.input) for m in (recipe.sex, *recipe.members)}
         label = labels.loc[sample.rsna_id]
-        networks = {m.name: assessor.network(m) for m in recipe.members}
-        answers = predict_months(networks, made, label.sex, recipe.mirror_average)
-        male = predict_sex(assessor.network(recipe.sex), made[recipe.sex.name], recipe.mirror_average)
+        answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)
+        male = predict_sex({m.name: assessor.network(m) for m in recipe.sex}, made, recipe.views)
         rows.append(
             {
                 "rsna_id": sample.rsna_id,
@@ -125,7 +121,8 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "split": label.split,
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
-                "probability_male": male,
+                "probability_male": fmean(male.values()),
+                **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},
             }

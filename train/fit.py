@@ -186,9 +186,9 @@ def start(task: Task, member: Member, options: Options) -> None:
     elif init.endswith(".safetensors"):
         member_start(task.network, Path(init))
     elif init != "scratch":
-        trained_here = options.out.parent / init / f"{init}.safetensors"
-        shipped = DEFAULT_FOLDER / "start" / trained_here.name
-        member_start(task.network, trained_here if trained_here.exists() or not shipped.exists() else shipped)
+        file = f"{init}.safetensors"
+        places = (options.out.parent / init / file, DEFAULT_FOLDER / "start" / file, DEFAULT_FOLDER / file)
+        member_start(task.network, next((place for place in places if place.exists()), places[0]))
 
 
 def make_trainer(task: Task, options: Options) -> L.Trainer:

@@ -26,16 +26,15 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.ensemble import tensor, views
+from baa_core.ensemble import shown, tensor
 from baa_core.errors import BoneAgeError
 from baa_core.io import read_radiograph
-from baa_core.masking import find_hand
 from baa_core.models import AgeNetwork
 from baa_core.outlier import NAME, FeatureSpace, save_feature_space
 from baa_core.phantom import EXAMPLES, draw_phantom, to_png
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
-from baa_core.quality import check_quality
+from baa_core.recipe import Views
 from baa_core.types import Radiograph
 from baa_core.weights import SUFFIX, Manifest, WeightsEntry, replace_file, write_manifest
 
@@ -55,18 +54,16 @@ Features = NDArray[np.float32]
 
 def features_of(assessor: Assessor, radiograph: Radiograph) -> Features | None:
     """Features of a picture and of its mirror image, (2, F), or None where an earlier stage refuses."""
-    recipe = assessor.recipe
-    member = recipe.members[0]
+    member = assessor.recipe.members[0]
     network = assessor.network(member)
     if not isinstance(network, AgeNetwork):
         raise TypeError(f"'{member.name}' is no age network")
     try:
-        hand = find_hand(radiograph, assessor.network(recipe.hand), recipe.hand.input)
-        check_quality(radiograph, hand)
+        hand = assessor.find_hand(radiograph)
     except BoneAgeError:
         return None
     with torch.inference_mode():
-        found: Features = network.backbone(views(tensor(prepare(radiograph, hand, member.input)), True)).numpy()
+        found: Features = network.backbone(shown(tensor(prepare(radiograph, hand, member.input)), Views())).numpy()
     return found
 
 

@@ -109,6 +109,8 @@ SEX = Member(
     ),
 )
 
+SEX_LONGER = replace(SEX, name="sex_longer", training=replace(SEX.training, init="sex"))
+
 AGE_START = Member(
     name="age_start",
     architecture=Architecture(LITE0),
@@ -159,6 +161,8 @@ AGE = Member(
     ),
 )
 
+AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
+
 RECIPE = Recipe(
     name="deeplasia",
     title="Deeplasia",
@@ -166,7 +170,7 @@ RECIPE = Recipe(
     "Pediatr Radiol 2024;54:82-95. doi:10.1007/s00247-023-05789-1",
     hand=HAND,
     members=(AGE,),
-    sex=SEX,
+    sex=(SEX,),
     start=(AGE_START, START, SEX_START),
     planned=(
         *published("b0_512", B0, "relu6", 512, B0_TRAINING),

@@ -64,4 +64,4 @@ def test_the_hand_network_answers_on_the_pictures_grid() -> None:
 
 
 def test_networks_are_built_for_serving(tiny_recipe: Recipe) -> None:
-    assert not any(build(m.architecture).training for m in (tiny_recipe.hand, tiny_recipe.sex, *tiny_recipe.members))
+    assert not any(build(m.architecture).training for m in tiny_recipe.served)

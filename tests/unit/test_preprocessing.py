@@ -24,7 +24,7 @@ def hand(tilt_degrees: float = 0.0, inverted: bool = False) -> tuple[Radiograph,
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_member_gets_a_standardised_square(recipe: object) -> None:
-    for member in (recipe.hand, recipe.sex, *recipe.members):  # type: ignore[attr-defined]
+    for member in recipe.served:  # type: ignore[attr-defined]
         made = prepare(*hand(), member.input)
         side = member.input.side_px
         assert made.image.shape == (1, 1, side, side)

@@ -22,7 +22,7 @@ def test_a_recipe_is_complete(recipe: Recipe) -> None:
     assert recipe.members
     assert "doi:" in recipe.citation
     assert recipe.hand.architecture.task == "hand"
-    assert recipe.sex.architecture.task == "sex"
+    assert {member.architecture.task for member in recipe.sex} == {"sex"}
     assert {member.architecture.task for member in recipe.members} == {"age"}
     for member in recipe.networks:
         assert member.training.init in ("scratch", "imagenet", *(m.name for m in recipe.networks)), member.name

@@ -144,7 +144,7 @@ def test_a_manifest_that_is_no_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_the_shipped_weights_are_what_their_manifest_says(recipe: Recipe) -> None:
     manifest = read_manifest(DEFAULT_FOLDER)
-    for member in (recipe.hand, recipe.sex, *recipe.members):
+    for member in recipe.served:
         assert not load_network(member, DEFAULT_FOLDER, manifest).training
         assert manifest.weights[member.name].licence
     fitted = Calibration.from_dict(manifest.calibration[recipe.name])

@@ -1,0 +1,183 @@
+"""`python -m train.results RECIPE`: one table of what each part of a recipe is worth, on sharp `val` and `test` films.
+
+The recipe as it is served, beside each network alone, more or fewer views, no bias correction, the predicted in place
+of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
+
+import pandas as pd
+from tqdm import tqdm
+
+from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
+
+# isort: split
+from baa_core.calibration import Calibration, LinearBias
+from baa_core.ensemble import likelier_sex, predict_months_by_sex, predict_sex
+from baa_core.errors import BoneAgeError
+from baa_core.evaluation import markdown_table, measure_errors
+from baa_core.models import AgeNetwork
+from baa_core.pipeline import Assessor, load_assessor
+from baa_core.recipe import Views
+from baa_core.types import DISCLAIMER, SEXES
+
+from .samples import Sample, find_samples, read_labels, read_sample
+
+SPLITS = ("val", "test")
+# Deeplasia's test-time augmentation (supplement 3).
+VIEWS: Mapping[str, Views] = {
+    "plain": Views(mirror=False),
+    "mirrored": Views(),
+    "turned": Views(turns_degrees=(-10.0, -5.0, 0.0, 5.0, 10.0)),
+}
+READING = "{member} {views} {sex}"
+HEADER = ("", "n", "MAE", "RMSE", "within 12", "girls", "boys")
+
+
+def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
+    """What every network says about every film that is not refused, in every view, for both sexes; raw months."""
+    networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in assessor.recipe.members}
+    sex_networks = {m.name: assessor.network(m) for m in assessor.recipe.sex}
+    rows = []
+    for sample in tqdm(samples, desc="reading films", mininterval=10):
+        label = labels.loc[sample.rsna_id]
+        row = {"split": label.split, "sex": label.sex, "true_months": float(label.bone_age_months)}
+        try:
+            radiograph = read_sample(sample)
+            inputs = assessor.prepare(radiograph, assessor.find_hand(radiograph))
+        except BoneAgeError as error:
+            rows.append({**row, "refused": type(error).__name__})
+            continue
+        row["sex_predicted"] = likelier_sex(fmean(predict_sex(sex_networks, inputs, assessor.recipe.views).values()))
+        for name, views in VIEWS.items():
+            for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
+                row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def months(films: pd.DataFrame, bias: Mapping[str, LinearBias], views: str, sex: str) -> pd.Series:
+    """The mean of the corrected members, by film.
+
+    Args:
+        bias: the members to average, each with its line.
+        views: of `VIEWS`.
+        sex: the column that says for which sex to answer.
+    """
+    corrected = [
+        bias[member]
+        .correct(
+            films[READING.format(member=member, views=views, sex="male")].where(
+                films[sex] == "male", films[READING.format(member=member, views=views, sex="female")]
+            )
+        )
+        .clip(lower=0.0)
+        for member in bias
+    ]
+    return cast(pd.Series, sum(corrected) / len(corrected))
+
+
+def variants(films: pd.DataFrame, calibration: Calibration, mean_months: Mapping[str, float]) -> dict[str, pd.Series]:
+    """Estimates by what makes them, the served one first."""
+    bias = dict(calibration.bias)
+    alone = {f"{m} alone": months(films, {m: line}, "mirrored", "sex") for m, line in bias.items()}
+    return {
+        "as served": months(films, bias, "mirrored", "sex"),
+        **(alone if len(alone) > 1 else {}),
+        "without the mirror image": months(films, bias, "plain", "sex"),
+        "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, "turned", "sex"),
+        "without bias correction": months(films, dict.fromkeys(bias, LinearBias()), "mirrored", "sex"),
+        "predicted in place of entered sex": months(films, bias, "mirrored", "sex_predicted"),
+        "mean by sex, picture not looked at": films.sex.map(mean_months),
+    }
+
+
+def measure(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, dict[str, Any]]:
+    """The error measures of every variant, and the mean difference by sex."""
+    found = {}
+    for name, estimate in estimates.items():
+        errors = estimate - films.true_months
+        by_sex = {sex: round(float(errors[films.sex == sex].mean()), 2) for sex in SEXES}
+        measured = measure_errors(errors.to_numpy(float))
+        found[name] = {"n": len(errors), **measured, "mean_difference_by_sex_months": by_sex}
+    return found
+
+
+def to_markdown(document: Mapping[str, Any]) -> str:
+    """The table, one part a split."""
+    parts = [f"# What each part is worth\n\nMade by `{document['command']}`. Sharp films; months.\n"]
+    for split, part in document["splits"].items():
+        refused = ", ".join(f"{n} {kind}" for kind, n in part["refused"].items()) or "none"
+        parts += [f"## {split}\n\nRefused: {refused}.\n"]
+        parts += [markdown_table(HEADER, [_row(name, group) for name, group in part["variants"].items()])]
+    return "\n".join([*parts, f"{DISCLAIMER}\n"])
+
+
+def _row(name: str, group: Mapping[str, Any]) -> list[str]:
+    low, high = group["mae_interval_months"]
+    difference = group["mean_difference_by_sex_months"]
+    return [
+        name,
+        str(group["n"]),
+        f"{group['mae_months']:.2f} [{low:.2f}, {high:.2f}]",
+        f"{group['rmse_months']:.2f}",
+        f"{100 * group['within_12_months']:.1f} %",
+        f"{difference['female']:+.2f}",
+        f"{difference['male']:+.2f}",
+    ]
+
+
+def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Read the films, measure, and write `results.{json,md}`.
+
+    Raises:
+        BoneAgeError: weights or data are missing.
+    """
+    assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
+    samples = [s for s in find_samples(args.images, labels) if s.kind == "sharp" and labels.split[s.rsna_id] in SPLITS]
+    films = read_films(assessor, samples, labels)
+    mean_months = labels[labels.split == "train"].groupby("sex").bone_age_months.mean().to_dict()
+    parts = {}
+    for split in SPLITS:
+        own = films[films.split == split]
+        refused = own["refused"].dropna() if "refused" in own else pd.Series(dtype=str)
+        kept = own.drop(refused.index)
+        measured = measure(kept, variants(kept, assessor.calibration, mean_months))
+        parts[split] = {"refused": refused.value_counts().to_dict(), "variants": measured}
+    document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
+    folder = args.weights / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    (folder / "results.md").write_text(to_markdown(document), "utf-8")
+    return document
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 done, 1 a problem said in one sentence."""
+    line = argparse.ArgumentParser(prog="python -m train.results", description=__doc__)
+    line.add_argument("recipe")
+    line.add_argument("--images", nargs="+", type=Path, required=True)
+    line.add_argument("--labels", type=Path, required=True)
+    line.add_argument("--weights", type=Path, default=Path("weights"))
+    words = sys.argv[1:] if arguments is None else arguments
+    args = line.parse_args(words)
+    try:
+        document = run(args, f"{line.prog} {shlex.join(words)}")
+    except BoneAgeError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(to_markdown(document))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
