@@ -49,18 +49,39 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
 
 
 def about_sex(
-    entered: Sex | None, probability_male: float, mismatch: bool, by_sex: Mapping[Sex, Prediction]
+    entered: Sex | None,
+    probability_male: float,
+    mismatch: bool,
+    by_sex: Mapping[Sex, Prediction],
+    youngest_months: float,
 ) -> tuple[Caution, ...]:
-    """That the sex was predicted, with both estimates; or that the entry should be checked."""
+    """That the sex was predicted, with both estimates; that the entry should be checked, or could not be.
+
+    Args:
+        entered: as entered, or None.
+        probability_male: of the sex networks.
+        mismatch: the entry is in question.
+        by_sex: the estimates.
+        youngest_months: bone age from which a hand tells the sex well enough for a check.
+    """
     predicted: Sex = "male" if probability_male >= 0.5 else "female"
     sure = max(probability_male, 1.0 - probability_male)
     if entered is None:
         girl, boy = by_sex["female"].bone_age_months, by_sex["male"].bone_age_months
+        young = by_sex[predicted].bone_age_months < youngest_months
         return (
             Caution(
                 "sex_unknown",
                 f"No sex was entered. The estimate is for a {CHILD[predicted]}, as predicted from the picture "
-                f"(probability {sure:.2f}). For a girl it is {girl:.0f} months, for a boy {boy:.0f}.",
+                f"(probability {sure:.2f}). For a girl it is {girl:.0f} months, for a boy {boy:.0f}."
+                + (f" Below {youngest_months / 12:.0f} years a hand hardly tells the sex." if young else ""),
+            ),
+        )
+    if by_sex[entered].bone_age_months < youngest_months:
+        return (
+            Caution(
+                "sex_unchecked",
+                f"The entered sex was not checked: below {youngest_months / 12:.0f} years a hand hardly tells it.",
             ),
         )
     if mismatch:

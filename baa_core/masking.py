@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from .errors import HandNotFound, SeveralHands
@@ -24,6 +25,8 @@ SURE = 0.9
 SMALLEST_AREA_SHARE = 0.015
 SECOND_HAND_AREA_SHARE = 0.35  # of the largest region's area
 QUARTER_TURN_FROM_DEGREES = 45.0
+BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
+BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 RING_SHARE = 0.03  # width of the ring around the hand, of the picture's side
 
 
@@ -131,11 +134,27 @@ def _one_region(probability: FloatArray, radiograph: Radiograph) -> BoolArray:
             f"More than one hand was found in {radiograph.name}. One hand and wrist is expected: "
             "crop the picture to the hand you mean and try again."
         )
-    region = (regions == sure[0][1]).astype(np.uint8)
+    region = _without_bridges((regions == sure[0][1]).astype(np.uint8))
     contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(region)
     cv2.drawContours(filled, contours, -1, 1, -1)
     return np.asarray(filled, dtype=np.bool_)
+
+
+def _without_bridges(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The main part of a region, without what hangs on it by a bridge thinner than a finger, such as a lead marker."""
+    height, width = region.shape
+    scale = min(1.0, BRIDGE_GRID_PX / max(height, width))
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    radius = max(1, round(BRIDGE_SHARE * max(size)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    coarse = cv2.resize(region, size, interpolation=cv2.INTER_NEAREST)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(coarse, cv2.MORPH_OPEN, kernel))
+    if count <= 2:
+        return region
+    main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    near = cv2.resize(cv2.dilate(main, kernel), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(region & near, np.uint8)
 
 
 def _not_found(radiograph: Radiograph) -> str:

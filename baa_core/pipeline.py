@@ -235,7 +235,13 @@ class Assessor:
         sex = estimate.sex_used
         span, measured = known.trained_range_months[sex], known.range_error_months[sex]
         return (
-            *cautions.about_sex(patient.sex, estimate.probability_male, estimate.mismatch, estimate.by_sex),
+            *cautions.about_sex(
+                patient.sex,
+                estimate.probability_male,
+                estimate.mismatch,
+                estimate.by_sex,
+                known.mismatch_youngest_months,
+            ),
             *cautions.about_age(estimate.prediction, patient.chronological_age_months, span, measured),
         )
 

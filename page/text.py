@@ -100,8 +100,9 @@ def offer(radiograph: Radiograph) -> str:
 
 def sex_sentence(report: Report) -> str:
     """Whether the picture agrees with the entered sex, worded as a check of the entry; "" where a caution says it."""
-    if report.sex_entered is None or report.sex_mismatch:
-        return ""  # a caution says it
+    said = {caution.code for caution in report.cautions} & {"sex_unknown", "sex_mismatch", "sex_unchecked"}
+    if report.sex_entered is None or said:
+        return ""
     male = report.sex_probability_male
     if report.sex_predicted != report.sex_entered:
         return f"Sex check: entered as {report.sex_entered}; the picture is not clear enough to question that."
