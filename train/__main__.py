@@ -15,10 +15,10 @@ from pathlib import Path
 from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError
 from baa_core.recipe import Member
 from baa_core.recipes import RECIPES
 
+from .command import says_problems
 from .fit import Options, fit, measure_speed
 from .mining import fit_hand
 
@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 wrong usage or a problem that is said in one sentence."""
     line = parser()
@@ -96,14 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
         teacher=args.teacher,
         workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
     )
-    try:
-        if args.speed:
-            print(measure_speed(member, options))
-        else:
-            print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    if args.speed:
+        print(measure_speed(member, options))
+    else:
+        print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
     return 0
 
 

@@ -22,11 +22,11 @@ from torch.utils.data import DataLoader
 from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError
 from baa_core.recipe import Member
 from baa_core.recipes.deeplasia import START, masked_hand, whole_frame
 from baa_core.types import DISCLAIMER
 
+from .command import says_problems
 from .data import labelled
 from .fit import EVALUATION_BATCH, Options, fit
 from .module import AgeTask
@@ -120,6 +120,7 @@ def to_markdown(rows: list[dict[str, Any]], command: str) -> str:
     return "\n".join([*lines, "", DISCLAIMER, ""])
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.ablation", description=__doc__)
@@ -135,11 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(names) - set(VARIANTS):
         line.error(f"there is no variant {', '.join(sorted(unknown))}")
     options = Options(tuple(args.images), args.labels, args.runs, args.cache, minutes=args.minutes, workers=1)
-    try:
-        rows = [run(name, options) for name in dict.fromkeys(["base", *names])]
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    rows = [run(name, options) for name in dict.fromkeys(["base", *names])]
     text = to_markdown(rows, f"python -m train.ablation --minutes {args.minutes:g}")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")

@@ -35,7 +35,6 @@ from baa_core.calibration import (
 )
 from baa_core.ensemble import predict_months, predict_sex
 from baa_core.errors import (
-    BoneAgeError,
     HandCutOff,
     HandNotFound,
     InvalidTable,
@@ -49,6 +48,7 @@ from baa_core.recipes import find_recipe
 from baa_core.types import ENDS, SEXES, End, MeasuredError, Sex
 from baa_core.weights import Manifest, WeightsEntry, read_manifest, replace_file, write_manifest
 
+from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
 from .widths import ONE_WIDTH, fit_widths, write_proof
 
@@ -237,6 +237,7 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     return calibration
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.calibrate", description=__doc__)
@@ -250,11 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = line.parse_args(words)
     if not args.table and not (args.images and args.labels):
         line.error("--images and --labels are needed, or --table")
-    try:
-        calibration = run(args, f"{line.prog} {shlex.join(words)}")
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    calibration = run(args, f"{line.prog} {shlex.join(words)}")
     print(json.dumps(calibration.to_dict(), indent=1))
     return 0
 

@@ -26,6 +26,7 @@ from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.types import Patient, Radiograph
 
+from .command import says_problems
 from .films import pasted
 from .hands import HELD_OUT_EVERY, load_plain
 from .mining import Points, read_points
@@ -149,6 +150,7 @@ def _months(assessor: Assessor, grey: NDArray[np.uint8], patient: Patient) -> fl
     return assessor.assess(content, patient, name="film.png").prediction.bone_age_months
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.check", description=__doc__)
@@ -159,22 +161,18 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--annotations", type=Path, required=True)
     args = line.parse_args(arguments)
-    try:
-        assessor, labels = load_assessor(args.recipe), read_labels(args.labels)
-        fitted = [f for f in args.images if f.name == "rsna_fitted"]
-        others = [f for f in args.images if f.name == "not_hands_64px"]
-        samples = find_samples([f for f in args.images if f not in fitted + others], labels)
-        held_out = [s for s in samples if labels.split[s.rsna_id] in ("val", "test")]
-        sharp_val = [s for s in held_out if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
-        result = {
-            "points": points_inside(assessor, held_out, read_points(args.annotations)),
-            "pasted": dice_on_pasted(assessor, fitted),
-            "other_body_parts": others_refused(assessor, others),
-            "change_months": steadiness(assessor, sharp_val, labels),
-        }
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    assessor, labels = load_assessor(args.recipe), read_labels(args.labels)
+    fitted = [f for f in args.images if f.name == "rsna_fitted"]
+    others = [f for f in args.images if f.name == "not_hands_64px"]
+    samples = find_samples([f for f in args.images if f not in fitted + others], labels)
+    held_out = [s for s in samples if labels.split[s.rsna_id] in ("val", "test")]
+    sharp_val = [s for s in held_out if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
+    result = {
+        "points": points_inside(assessor, held_out, read_points(args.annotations)),
+        "pasted": dice_on_pasted(assessor, fitted),
+        "other_body_parts": others_refused(assessor, others),
+        "change_months": steadiness(assessor, sharp_val, labels),
+    }
     print(json.dumps(result, indent=1))
     return 0
 

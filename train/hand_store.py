@@ -23,6 +23,7 @@ from baa_core.recipe import Member
 from baa_core.recipes import find_recipe
 from baa_core.types import HandMask
 
+from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
 from .start import member_start
 
@@ -81,6 +82,7 @@ def store_hands(samples: list[Sample], member: Member, weights: Path, folder: Pa
     return table
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.hand_store", description=__doc__)
@@ -91,15 +93,11 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--cache", type=Path, default=Path("cache"))
     line.add_argument("--workers", type=int, default=2)
     args = line.parse_args(arguments)
-    try:
-        member = find_recipe(args.recipe).hand
-        samples = find_samples(args.images, read_labels(args.labels))
-        weights = args.weights or Path("runs") / member.name / f"{member.name}.safetensors"
-        table = store_hands(samples, member, weights, args.cache / "hands", args.workers)
-        print(table.groupby("kind").found.agg(["size", "sum"]))
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    member = find_recipe(args.recipe).hand
+    samples = find_samples(args.images, read_labels(args.labels))
+    weights = args.weights or Path("runs") / member.name / f"{member.name}.safetensors"
+    table = store_hands(samples, member, weights, args.cache / "hands", args.workers)
+    print(table.groupby("kind").found.agg(["size", "sum"]))
     return 0
 
 

@@ -38,6 +38,7 @@ from baa_core.recipe import Views
 from baa_core.types import Radiograph
 from baa_core.weights import SUFFIX, Manifest, WeightsEntry, replace_file, write_manifest
 
+from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
 
 DIMENSIONS = 48
@@ -224,6 +225,7 @@ def keep(assessor: Assessor, space: FeatureSpace, table: dict[str, Any], minutes
     replace_file(folder / "evaluation" / "outliers.json", (json.dumps(whole, indent=1) + "\n").encode())
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.outliers", description=__doc__)
@@ -232,17 +234,13 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--weights", type=Path, default=Path("weights"))
     args = line.parse_args(arguments)
-    try:
-        start = perf_counter()
-        assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
-        others = [path for folder in args.images if folder.name == OTHERS for path in sorted(folder.glob("*.*"))]
-        samples = find_samples([folder for folder in args.images if folder.name != OTHERS], labels)
-        space, table = fit_and_measure(assessor, samples, labels, others)
-        keep(assessor, space, table, (perf_counter() - start) / 60, args.weights)
-        print(json.dumps(table, indent=1))
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    start = perf_counter()
+    assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
+    others = [path for folder in args.images if folder.name == OTHERS for path in sorted(folder.glob("*.*"))]
+    samples = find_samples([folder for folder in args.images if folder.name != OTHERS], labels)
+    space, table = fit_and_measure(assessor, samples, labels, others)
+    keep(assessor, space, table, (perf_counter() - start) / 60, args.weights)
+    print(json.dumps(table, indent=1))
     return 0
 
 

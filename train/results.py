@@ -30,6 +30,7 @@ from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipe import Views
 from baa_core.types import DISCLAIMER, SEXES
 
+from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
 
 SPLITS = ("val", "test")
@@ -161,6 +162,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
     return document
 
 
+@says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.results", description=__doc__)
@@ -170,11 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--weights", type=Path, default=Path("weights"))
     words = sys.argv[1:] if arguments is None else arguments
     args = line.parse_args(words)
-    try:
-        document = run(args, f"{line.prog} {shlex.join(words)}")
-    except BoneAgeError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    document = run(args, f"{line.prog} {shlex.join(words)}")
     print(to_markdown(document))
     return 0
 
