@@ -30,17 +30,16 @@ def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
 
 def shown(image: Tensor, views: Views) -> Tensor:
     """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""
-    turned = torch.cat([turn(image, degrees) for degrees in views.turns_degrees])
+    turned = torch.cat([turn(image, degrees, views.zoom) for degrees in views.turns_degrees])
     return torch.cat([turned, turned.flip(3)]) if views.mirror else turned
 
 
-def turn(image: Tensor, degrees: float) -> Tensor:
-    """A square picture turned clockwise about its middle; what comes in from beyond its edge repeats the edge."""
-    if degrees == 0.0:
+def turn(image: Tensor, degrees: float, zoom: float = 1.0) -> Tensor:
+    """A square picture turned clockwise and enlarged about its middle; beyond its edge, the edge is repeated."""
+    if degrees == 0.0 and zoom == 1.0:
         return image
     angle = torch.deg2rad(torch.tensor(degrees))
-    cosine, sine = angle.cos(), angle.sin()
-    zero = torch.zeros(())
+    cosine, sine, zero = angle.cos() / zoom, angle.sin() / zoom, torch.zeros(())
     back = torch.stack([torch.stack([cosine, sine, zero]), torch.stack([-sine, cosine, zero])])[None]
     grid = affine_grid(back, list(image.shape), align_corners=False)
     return grid_sample(image, grid, padding_mode="border", align_corners=False)

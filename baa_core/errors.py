@@ -9,6 +9,7 @@
     ├── HandCutOff             the picture's edge takes the fingers or the wrist away
     ├── QualityTooLow          a hand, but too small, dark, bright, blurred or grainy to read
     ├── UnusualPicture         nothing like the frontal hand films the networks learned from
+    ├── LandmarksNotFound      a hand, but its joints cannot be placed
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── UnknownRecipe          no recipe of that name
@@ -54,6 +55,10 @@ class QualityTooLow(BoneAgeError):
 
 class UnusualPicture(BoneAgeError):
     """To the networks the picture is unlike every frontal hand film they learned from."""
+
+
+class LandmarksNotFound(BoneAgeError):
+    """The network is too unsure of where the joints are for a point or a region to be shown."""
 
 
 class WeightsMissing(BoneAgeError):

@@ -22,18 +22,20 @@ import torch
 from torch import nn
 
 from . import __version__, cautions
+from .anatomy import hand_regions
 from .calibration import Calibration, calibrate
 from .ensemble import age_forward, likelier_sex, predict_months_by_sex, predict_sex
 from .errors import WeightsMissing
 from .explain import saliency
 from .io import read_radiograph
+from .landmarks import find_landmarks
 from .masking import find_hand
 from .models import AgeNetwork
 from .preprocessing import ModelInput, prepare
 from .quality import check_quality
 from .recipe import InputSpec, Member, Recipe
 from .recipes import find_recipe
-from .types import SEXES, Caution, Explanation, HandMask, Patient, Prediction, Radiograph, Report, Sex
+from .types import SEXES, BoolArray, Caution, Explanation, HandMask, Patient, Prediction, Radiograph, Report, Sex
 from .weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
 
 STAGES = ("reading", "finding the hand", "estimating", "explaining")
@@ -189,6 +191,15 @@ class Assessor:
             stage_seconds=clock.seconds,
         )
 
+    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
+        """A radiograph and its hand.
+
+        Raises:
+            BoneAgeError: as `assess`.
+        """
+        radiograph = read_radiograph(source, name)
+        return radiograph, self.find_hand(radiograph)
+
     def find_hand(self, radiograph: Radiograph) -> HandMask:
         """The one hand of a radiograph, if it can be read.
 
@@ -198,6 +209,22 @@ class Assessor:
         hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
         check_quality(radiograph, hand)
         return hand
+
+    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+        """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).
+
+        Raises:
+            LandmarksNotFound: its joints cannot be placed.
+            WeightsMissing: this recipe places none, or the network's weights are not there.
+        """
+        member = self.recipe.landmarks
+        if member is None:
+            raise WeightsMissing(
+                f"The recipe '{self.recipe.name}' has no network that places joints, and so no regions. "
+                "Choose a recipe that has one."
+            )
+        landmarks = find_landmarks(prepare(radiograph, hand, member.input), self.network(member))
+        return hand_regions(landmarks, hand)
 
     def prepare(self, radiograph: Radiograph, hand: HandMask) -> dict[str, ModelInput]:
         """Each member's picture by name; members with the same input share one."""
@@ -209,10 +236,9 @@ class Assessor:
 
     def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient) -> Estimate:
         """Sex and months for both sexes, corrected, with intervals."""
-        views = self.recipe.views
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
-        probability_male = fmean(predict_sex(sex_networks, inputs, views).values())
-        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, views)
+        probability_male = fmean(predict_sex(sex_networks, inputs, self.recipe.sex_views).values())
+        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, self.recipe.views)
         by_sex = {sex: calibrate(answers[sex], sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         other = 1.0 - probability_male if used == "male" else probability_male

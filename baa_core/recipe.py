@@ -20,8 +20,8 @@ class Architecture:
 
     Attributes:
         backbone: a timm model name.
-        task: what comes out: "age" (months), "sex" (logit of male), or "hand" (mask and more).
-        hidden: widths of the fully connected layers after the backbone.
+        task: what comes out: "age" (months), "sex" (logit of male), "hand" (mask and more), or "landmarks" (places).
+        hidden: widths of the fully connected layers after the backbone; of the convolutions for hand and landmarks.
         sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
         output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).
         activation: in place of the backbone's own, or "" to keep it.
@@ -30,7 +30,7 @@ class Architecture:
     """
 
     backbone: str
-    task: Literal["age", "sex", "hand"] = "age"
+    task: Literal["age", "sex", "hand", "landmarks"] = "age"
     hidden: tuple[int, ...] = (256,)
     sex_features: int = 32
     output: Literal["regression", "expectation"] = "expectation"
@@ -74,7 +74,7 @@ class TrainingPlan:
     optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
     schedule: Literal["plateau", "cosine"] = "cosine"
     weight_decay: float = 0.0
-    loss: Literal["mse", "distribution", "bce", "mask"] = "distribution"
+    loss: Literal["mse", "distribution", "bce", "mask", "landmarks"] = "distribution"
     augment: str = "strong"
     images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
     init: str = "scratch"
@@ -108,10 +108,12 @@ class Views:
         mirror: the mirror image too, so that left and right hands get the same answer.
         turns_degrees: turned by each of these, clockwise positive. Deeplasia's test-time augmentation takes
             -10, -5, 0, 5 and 10 degrees, mirrored or not (supplement 3).
+        zoom: enlarged by this about its middle; below 1 it is reduced.
     """
 
     mirror: bool = True
     turns_degrees: tuple[float, ...] = (0.0,)
+    zoom: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class Recipe:
         sex: the networks that check the entered sex; their probabilities are averaged.
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
-        views: as which pictures each one is shown to the networks for sex and age.
+        landmarks: the network that places the joints, for a system that shows them.
+        views: as which pictures each one is shown to the age networks.
+        sex_views: as which pictures each one is shown to the sex networks.
     """
 
     name: str
@@ -136,6 +140,8 @@ class Recipe:
     start: tuple[Member, ...] = ()
     planned: tuple[Member, ...] = ()
     views: Views = Views()
+    sex_views: Views = Views()
+    landmarks: Member | None = None
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -146,7 +152,12 @@ class Recipe:
     @property
     def networks(self) -> tuple[Member, ...]:
         """Every member that `python -m train` can make."""
-        return (*self.served, *self.start, *self.planned)
+        return (*self.shipped, *self.start, *self.planned)
+
+    @property
+    def shipped(self) -> tuple[Member, ...]:
+        """The members whose weights come with the software: the served ones, and what explanations need besides."""
+        return self.served if self.landmarks is None else (*self.served, self.landmarks)
 
     @property
     def estimating(self) -> tuple[Member, ...]:

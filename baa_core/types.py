@@ -24,6 +24,9 @@ BoolArray = NDArray[np.bool_]
 
 DISCLAIMER = "Research and education only. Not a medical device; not for diagnosis or treatment."
 OLDEST_MONTHS = 300.0  # 25 years: beyond every atlas of the hand
+FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+# From palm to tip; radius and ulna are their growth plates.
+LANDMARKS = ("wrist", *(f"{finger}{joint}" for finger in FINGERS for joint in (1, 2, 3, 4)), "radius", "ulna")
 
 
 def freeze(array: NDArray[Any]) -> None:
@@ -273,3 +276,22 @@ class Report:
             "seconds": round(self.seconds, 3),
             "disclaimer": DISCLAIMER,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Where the joints of a hand are, on the radiograph's grid.
+
+    Attributes:
+        points: each of `LANDMARKS` to (row, column).
+        spread_px: how wide the network's heat lies around each point, as a standard deviation: its doubt.
+    """
+
+    points: Mapping[str, tuple[float, float]]
+    spread_px: Mapping[str, float]
+
+    @property
+    def hand_length_px(self) -> float:
+        """From the wrist to the tip of the middle finger."""
+        (top, left), (bottom, right) = self.points["middle_finger4"], self.points["wrist"]
+        return float(np.hypot(bottom - top, right - left))

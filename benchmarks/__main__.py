@@ -33,14 +33,14 @@ import numpy as np
 import torch
 
 from baa_core.batch import Batch, run_batch
-from baa_core.ensemble import encode_sex
+from baa_core.ensemble import encode_sex, shown
 from baa_core.explain import smooth_and_scale
 from baa_core.io import read_radiograph
 from baa_core.masking import find_hand
 from baa_core.phantom import draw_phantom
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
-from baa_core.recipe import Member
+from baa_core.recipe import Member, Views
 from baa_core.types import SEXES, Patient
 from baa_core.weights import load_network
 
@@ -86,16 +86,16 @@ class Naive:
         hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input)
         with torch.no_grad():
             for member in self.recipe.sex:
-                for view in self.views(radiograph, hand, member):
+                for view in self.views(radiograph, hand, member, self.recipe.sex_views):
                     self.networks[member.name](view)
         months, heats = [], []
         for member in self.recipe.members:
             network = self.networks[member.name]
             with torch.no_grad():
-                for view in self.views(radiograph, hand, member):
+                for view in self.views(radiograph, hand, member, self.recipe.views):
                     months += [float(network(view, encode_sex([sex]))) for sex in SEXES]
             gradients = []
-            for number, view in enumerate(self.views(radiograph, hand, member)):
+            for number, view in enumerate(self.views(radiograph, hand, member, Views(self.recipe.views.mirror))):
                 view.requires_grad_()
                 network.zero_grad()
                 network(view, encode_sex(["male"])).sum().backward()
@@ -105,10 +105,10 @@ class Naive:
             heats.append(prepare(radiograph, hand, member.input).bring_home(heat))
         return float(np.mean(months))
 
-    def views(self, radiograph: Any, hand: Any, member: Member) -> list[torch.Tensor]:
-        """The prepared picture and, if the recipe averages, its mirror image."""
+    def views(self, radiograph: Any, hand: Any, member: Member, views: Views) -> list[torch.Tensor]:
+        """The prepared picture in every view, one by one."""
         image = torch.tensor(prepare(radiograph, hand, member.input).image)
-        return [image, image.flip(3).clone()] if self.recipe.views.mirror else [image]
+        return [view.clone() for view in shown(image, views).split(1)]
 
 
 def batch_images_per_second(assessor: Assessor, path: Path, folder: Path, repeats: int) -> float:

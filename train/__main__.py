@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--seed", type=int, default=42)
     line.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     line.add_argument("--out", type=Path, help="folder of checkpoints and weights (runs/<member>)")
-    line.add_argument("--annotations", type=Path, help="folder with hand_keypoints.csv and joint_boxes.csv (for hand)")
+    line.add_argument(
+        "--annotations", type=Path, help="folder with hand_keypoints.csv and joint_boxes.csv (for hand and landmarks)"
+    )
     line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
     line.add_argument("--speed", action="store_true", help="measure the loader and the training step, and stop")
     line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of decoded pictures")

@@ -70,6 +70,11 @@ AUGMENTATIONS: dict[str, A.Compose] = {
     "strong": A.Compose(_geometric(0.30, 0.30, 30, 10) + _intensity(70, 130)),
     "light": A.Compose(_geometric(0.15, 0.06, 15, 3) + _intensity(70, 140)),
     "light_degraded": A.Compose([Degrade(p=0.3), *_geometric(0.15, 0.06, 15, 3), *_intensity(70, 140)]),
+    # For pictures with landmarks: more turning, since nothing but the hand network's tilt sets them upright.
+    "pointed": A.Compose(
+        [Degrade(p=0.3), *_geometric(0.15, 0.06, 25, 3), *_intensity(70, 140)],
+        keypoint_params=A.KeypointParams("xy", remove_invisible=False),
+    ),
 }
 
 
@@ -81,3 +86,16 @@ def augment(picture: Grey, name: str) -> Grey:
         name: a key of `AUGMENTATIONS`.
     """
     return np.asarray(AUGMENTATIONS[name](image=picture)["image"], dtype=np.uint8)
+
+
+def augment_pointed(picture: Grey, points: NDArray[np.float32], name: str) -> tuple[Grey, NDArray[np.float32]]:
+    """One random version of a picture and where it puts the picture's points.
+
+    Args:
+        picture: uint8 (S, S).
+        points: (K, 2), (row, column) in pixels.
+        name: a key of `AUGMENTATIONS` that moves points too.
+    """
+    made = AUGMENTATIONS[name](image=picture, keypoints=points[:, ::-1])
+    moved = np.asarray(made["keypoints"], dtype=np.float32)[:, ::-1]
+    return np.asarray(made["image"], dtype=np.uint8), np.ascontiguousarray(moved)

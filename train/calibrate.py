@@ -68,14 +68,14 @@ LICENCE = (
 
 
 def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
-    """Copy the weights of every served member into `folder` and list them.
+    """Copy the weights of every shipped member into `folder` and list them.
 
     Raises:
         WeightsMissing: a member has not been trained.
     """
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
     entries = dict(old.weights)
-    for member in recipe.served:
+    for member in recipe.shipped:
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
             if member.name in entries:
@@ -113,7 +113,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
             continue
         label = labels.loc[sample.rsna_id]
         answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)
-        male = predict_sex({m.name: assessor.network(m) for m in recipe.sex}, made, recipe.views)
+        male = predict_sex({m.name: assessor.network(m) for m in recipe.sex}, made, recipe.sex_views)
         rows.append(
             {
                 "rsna_id": sample.rsna_id,

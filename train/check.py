@@ -1,8 +1,9 @@
 """`python -m train.check`: measure the shipped hand network and the steadiness of the estimate.
 
 Prints one JSON object: annotated points inside the mask on `val` and `test`, Dice on held-out
-cut-out hands pasted onto drawn films, other body parts refused, and how far the months of
-`val` films move when the film comes mirrored, turned or with its greys reversed.
+cut-out hands pasted onto drawn films, other body parts refused, how far placed joints lie from
+annotated ones, and how far the months of `val` films move when the film comes mirrored, turned or
+with its greys reversed.
 """
 
 from __future__ import annotations
@@ -21,20 +22,24 @@ from numpy.typing import NDArray
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError, HandNotFound, SeveralHands
+from baa_core.errors import BoneAgeError, HandNotFound, LandmarksNotFound, SeveralHands
+from baa_core.landmarks import find_landmarks
 from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor, load_assessor
+from baa_core.preprocessing import prepare
 from baa_core.types import Patient, Radiograph
 
 from .command import says_problems
 from .films import pasted
 from .hands import HELD_OUT_EVERY, load_plain
+from .landmark_labels import HAND_ENDS, read_landmarks
 from .mining import Points, read_points
 from .samples import Sample, find_samples, read_labels, read_sample
 
 WIDENED_SHARE = 0.01  # of the frame's diagonal
 PASTED = 60
 STEADINESS_FILMS = 30
+NEAR_SHARE = 0.05  # of the hand's length
 
 
 def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, Points]) -> dict[str, Any]:
@@ -87,6 +92,56 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
         "refused": refused,
         "dice_mean": round(float(np.mean(scores)), 4),
         "dice_lowest": round(float(np.min(scores)), 4),
+    }
+
+
+def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFrame) -> dict[str, Any]:
+    """How far placed joints lie from annotated ones, in hand lengths, by kind of film; empty without a network.
+
+    Args:
+        table: as `read_landmarks` gives it. Points that stand for boxes are counted apart: they are off themselves.
+    """
+    member = assessor.recipe.landmarks
+    if member is None or member.name not in assessor.manifest.weights:
+        return {}
+    network, errors, spreads, refused = assessor.network(member), [], [], 0
+    for sample in samples:
+        rows = table[table.rsna_id == sample.rsna_id].set_index("landmark")
+        if not set(HAND_ENDS) <= set(rows.index):
+            continue
+        radiograph = read_sample(sample)
+        try:
+            hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+            found = find_landmarks(prepare(radiograph, hand, member.input), network)
+        except (HandNotFound, SeveralHands, LandmarksNotFound):
+            refused += 1
+            continue
+        known = rows[["y", "x"]].to_numpy() * radiograph.shape - 0.5
+        placed = np.array([found.points[str(name)] for name in rows.index])
+        ends = [rows.index.get_loc(name) for name in HAND_ENDS]
+        length_px = float(np.hypot(*(known[ends[1]] - known[ends[0]])))
+        apart = np.hypot(*(placed - known).T) / length_px
+        spreads.append(float(np.median(list(found.spread_px.values()))) / found.hand_length_px)
+        errors += [
+            (sample.kind if exact else "from_boxes", name, error)
+            for name, exact, error in zip(rows.index, rows.exact, apart, strict=True)
+        ]
+    figures = {"films": len(spreads), "films_refused": refused}
+    if not spreads:
+        return figures
+    return _error_figures(pd.DataFrame(errors, columns=["kind", "landmark", "error"]), spreads) | figures
+
+
+def _error_figures(errors: pd.DataFrame, spreads: list[float]) -> dict[str, Any]:
+    def figures(found: pd.Series) -> dict[str, float]:
+        near = float((found <= NEAR_SHARE).mean())
+        return {"median": round(float(found.median()), 4), "within_5_percent": round(near, 4), "points": len(found)}
+
+    annotated = errors[errors.kind != "from_boxes"]
+    return {
+        "by_kind": {str(kind): figures(rows.error) for kind, rows in errors.groupby("kind")},
+        "median_by_landmark": annotated.groupby("landmark").error.median().round(4).to_dict(),
+        "spread": {"median": round(float(np.median(spreads)), 4), "largest": round(max(spreads), 4)},
     }
 
 
@@ -171,6 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
         "points": points_inside(assessor, held_out, read_points(args.annotations)),
         "pasted": dice_on_pasted(assessor, fitted),
         "other_body_parts": others_refused(assessor, others),
+        "landmarks": landmark_errors(assessor, held_out, read_landmarks(args.annotations, labels)),
         "change_months": steadiness(assessor, sharp_val, labels),
     }
     print(json.dumps(result, indent=1))

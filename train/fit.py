@@ -24,6 +24,7 @@ from baa_core.recipe import Member
 from baa_core.weights import DEFAULT_FOLDER, save_network
 
 from .data import LabelledPictures, labelled
+from .landmarks import LandmarkTask, landmark_sets
 from .module import TASKS, Task
 from .samples import find_samples, read_labels
 from .start import imagenet_start, member_start
@@ -51,7 +52,7 @@ class Options:
 
 
 def fit(member: Member, options: Options) -> str:
-    """Train an age or sex network and write `<out>/<member>.safetensors` and `<out>/result.json`.
+    """Train an age, sex or landmark network and write `<out>/<member>.safetensors` and `<out>/result.json`.
 
     Returns:
         one line for train/RUNS.md.
@@ -64,7 +65,7 @@ def fit(member: Member, options: Options) -> str:
         print(f"{member.name} was trained with another system's readings too (--teacher). Going on with labels alone.")
         member = replace(member, training=replace(member.training, teacher_weight=0.0))
     training, validation = loaders(member, options)
-    task = TASKS[member.architecture.task](member, options.minutes)
+    task = make_task(member, options.minutes)
     if not options.resume:
         start(task, member, options)
     result = run(task, training, validation, options)
@@ -77,7 +78,7 @@ def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> st
     A GPU is kept busy if the first figure is the larger.
     """
     training, _ = loaders(member, options)
-    task = TASKS[member.architecture.task](member, None)
+    task = make_task(member, None)
     device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
     task.to(device, memory_format=torch.channels_last)
     task.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to tell
@@ -96,6 +97,12 @@ def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> st
     stream, size = _endless(training), member.training.batch_size
     brought, taken = _rate(lambda: next(stream), seconds), _rate(step, seconds)
     return f"{member.name}: loader {size * brought:.0f} images/s, step {size * taken:.0f} images/s on {device.type}"
+
+
+def make_task(member: Member, minutes: float | None) -> Task:
+    """The training of this member's kind of network."""
+    tasks: dict[str, type[Task]] = {**TASKS, "landmarks": LandmarkTask}
+    return tasks[member.architecture.task](member, minutes)
 
 
 def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -147,6 +154,8 @@ def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoad
     """Training and validation batches of a member."""
     labels = read_labels(options.labels, options.teacher)
     samples = find_samples(options.images, labels)
+    if member.architecture.task == "landmarks":
+        return batches(*landmark_sets(member, samples, labels, options.annotations, options.cache), member, options)
     hands = options.cache / "hands"
     kinds = member.training.images
     training = labelled(member, samples, labels, "train", kinds, options.cache, hands, augmented=True)

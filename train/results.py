@@ -58,7 +58,8 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
         except BoneAgeError as error:
             rows.append({**row, "refused": type(error).__name__})
             continue
-        row["sex_predicted"] = likelier_sex(fmean(predict_sex(sex_networks, inputs, assessor.recipe.views).values()))
+        male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
+        row["sex_predicted"] = likelier_sex(fmean(male.values()))
         for name, views in VIEWS.items():
             for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}

@@ -167,6 +167,13 @@ def test_a_turned_view_is_turned_clockwise_about_the_middle() -> None:
     assert torch.equal(turn(dot, 0.0), dot)
 
 
+def test_a_zoomed_view_is_reduced_about_the_middle() -> None:
+    dot = torch.zeros(1, 1, 9, 9)
+    dot[0, 0, 0, 4] = 1.0  # four above the middle
+    assert int(turn(dot, 0.0, 0.5)[0, 0, :, 4].argmax()) == 2
+    assert shown(dot, Views(turns_degrees=(-7.0, 7.0), zoom=0.9)).shape == (4, 1, 9, 9)
+
+
 def test_turned_views_and_their_mirror_images_are_averaged() -> None:
     """Turned by a half, the ramp's left edge is 1: views at 0, 100 and their mirror images at 100 and 0."""
     networks, inputs = {"a": LeftEdge()}, {"a": model_input(np.tile(np.linspace(0, 1, 5), (5, 1)))}

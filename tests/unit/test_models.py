@@ -5,7 +5,7 @@ from baa_core.models import OLDEST_CLASS_MONTHS, HandNetwork, build
 from baa_core.recipe import Architecture, Recipe
 from baa_core.recipes import RECIPES
 
-RECIPE_MEMBERS = [pytest.param(m, id=f"{r.name}-{m.name}") for r in RECIPES.values() for m in (r.sex, *r.members)]
+RECIPE_MEMBERS = [pytest.param(m, id=f"{r.name}-{m.name}") for r in RECIPES.values() for m in r.estimating]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,53 @@
+"""ModelInput -> Landmarks: where the joints of the prepared hand are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from .errors import LandmarksNotFound
+from .preprocessing import ModelInput
+from .types import LANDMARKS, Landmarks
+
+# Of the hand's length, median over the points. Training draws the heat to a spot that spreads about 0.04: the bound is
+# twice that. `python -m train.check` prints what held-out hands reach.
+LARGEST_SPREAD_SHARE = 0.08
+
+
+def find_landmarks(model_input: ModelInput, network: nn.Module) -> Landmarks:
+    """Place the 21 joints and tips of a hand, and the ends of radius and ulna.
+
+    The picture and its mirror image are both shown and what comes out is averaged, so that left and right hands get
+    the same points.
+
+    Args:
+        model_input: the prepared hand, as the network's member takes it.
+        network: `models.LandmarkNetwork`.
+
+    Returns:
+        points and their spread on the radiograph's grid. Where the two views disagree the spread is wider.
+
+    Raises:
+        LandmarksNotFound: the heat is spread so widely that the points mean nothing.
+    """
+    image = torch.from_numpy(np.array(model_input.image))
+    with torch.inference_mode():
+        output = network(torch.cat([image, image.flip(-1)]))
+    places, spreads = output.places.numpy().astype(np.float64), output.spread.numpy().astype(np.float64)
+    places[1, :, 1] = 1.0 - places[1, :, 1]
+    spread = np.sqrt((spreads**2).mean(axis=0) + (places.var(axis=0)).sum(axis=1))  # of both views' heat together
+    side_px, home = model_input.mask.shape[0], model_input.to_radiograph
+    pixels = places.mean(axis=0)[:, ::-1] * side_px - 0.5
+    columns_rows = pixels @ home[:, :2].T + home[:, 2]
+    scale = side_px * float(np.sqrt(abs(np.linalg.det(home[:, :2]))))
+    landmarks = Landmarks(
+        points={name: (float(row), float(column)) for name, (column, row) in zip(LANDMARKS, columns_rows, strict=True)},
+        spread_px={name: float(share) * scale for name, share in zip(LANDMARKS, spread, strict=True)},
+    )
+    if float(np.median(spread)) * scale > LARGEST_SPREAD_SHARE * landmarks.hand_length_px:
+        raise LandmarksNotFound(
+            "The joints of this hand could not be placed. A hand seen from its palm or back is expected, fingers "
+            "apart and unbent. Give such a picture, or do without points and regions."
+        )
+    return landmarks
