@@ -154,7 +154,7 @@ def _without_bridges(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return region
     main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
     near = cv2.resize(cv2.dilate(main, kernel), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(region & near, np.uint8)
+    return np.asarray(np.minimum(region, near), np.uint8)
 
 
 def _not_found(radiograph: Radiograph) -> str:

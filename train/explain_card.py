@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import shlex
 import sys
@@ -83,21 +84,25 @@ def region_rows(film: Film, rsna_id: int) -> list[Row]:
 
 
 def read_rows(path: Path) -> pd.DataFrame:
-    """What is finished; a line that an interruption cut short is dropped."""
+    """What is finished. A last line that an interruption cut short is cut off the file."""
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = pd.read_csv(path, on_bad_lines="skip", dtype={"part": str, "name": str, "measure": str})
-    return rows.dropna()
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        path.write_bytes(whole)
+    return pd.read_csv(io.BytesIO(whole))
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:
-    """One finished part of a film, written at once."""
-    new = not path.is_file()
+    """One finished part of a film, in one write."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([] if path.is_file() else [COLUMNS])
+    writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerows([COLUMNS] if new else [])
-        writer.writerows(rows)
+        file.write(text.getvalue())
 
 
 def examine_films(
