@@ -1,4 +1,4 @@
-"""The page: layout and handlers. Every number it shows comes from one call of `assess`.
+"""The page: handlers and what serves it. Every number it shows comes from one call of `assess`, or of `examine`.
 
     python app.py [--host 127.0.0.1] [--port 7860] [--no-browser]
 
@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 # Gradio reads these when it is imported: send nothing home, keep uploads in a folder of our own.
 PRIVATE_FOLDER = Path(tempfile.mkdtemp(prefix="bone-age-")).resolve()
@@ -32,53 +32,24 @@ from baa_core.io import read_radiograph  # noqa: E402
 from baa_core.recipes import RECIPES  # noqa: E402
 from baa_core.types import DISCLAIMER  # noqa: E402
 from page import text  # noqa: E402
-from page.examples import EXAMPLES, draw_example  # noqa: E402
+from page.examples import draw_example  # noqa: E402
+from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
 from page.guard import Guard  # noqa: E402
 from page.intake import Chosen, entered_patient, take_upload  # noqa: E402
-from page.loading import CanAssess, Loading, sentence_for  # noqa: E402
+from page.layout import Entries, Results, lay_out_entries, lay_out_results, look  # noqa: E402
+from page.loading import CanAnswer, Loading, sentence_for  # noqa: E402
 from page.view import View, view_of  # noqa: E402
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
-FORGET_AFTER_SECONDS = 3600
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
-SEXES = [("Female", "female"), ("Male", "male"), ("Unknown", "unknown")]
 STYLE = Path(__file__).resolve().parent / "page" / "style.css"
-
-
-class Entries(NamedTuple):
-    """The components on the left."""
-
-    chosen: gr.State
-    file: gr.File
-    ready: gr.HTML
-    use_offer: gr.Button
-    sex: gr.Radio
-    years: gr.Textbox
-    months: gr.Textbox
-    go: gr.Button
-    examples: list[gr.Button]
-
-
-class Results(NamedTuple):
-    """The components on the right: what `Handlers.assess` fills, then the switches for the picture."""
-
-    card: gr.HTML
-    details: gr.Column
-    picture: gr.HTML
-    interval: gr.Plot
-    members: gr.HTML
-    how: gr.HTML
-    view: gr.State
-    with_mask: gr.Checkbox
-    with_heat: gr.Checkbox
-    opacity: gr.Slider
 
 
 class Handlers:
     """What the page does. Each method turns what a visitor entered into values for components."""
 
-    def __init__(self, assessor: CanAssess) -> None:
+    def __init__(self, assessor: CanAnswer) -> None:
         self.assessor = assessor
 
     def cleared(self, card: str = text.EMPTY) -> tuple[Any, ...]:
@@ -160,44 +131,6 @@ class Handlers:
             raise gr.Error(sentence_for(error), print_exception=False) from None
 
 
-def lay_out_entries() -> Entries:
-    """File, sex, age, the button, examples."""
-    chosen = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
-    file = gr.File(label="Hand radiograph", height=150)
-    gr.HTML(text.FORMATS)
-    ready = gr.HTML()
-    use_offer = gr.Button("Use sex and age from the file", visible=False, size="sm")
-    sex = gr.Radio(SEXES, label="Sex")
-    with gr.Row():
-        years, months = (
-            gr.Textbox(label=f"Age: {unit}", placeholder="optional", min_width=110, max_lines=1)
-            for unit in ("years", "months")
-        )
-    go = gr.Button("Assess", variant="primary", size="lg", elem_id="baa-assess", interactive=False)
-    gr.HTML(text.EXAMPLES_LINE)
-    with gr.Row(elem_classes="baa-example-row"):
-        examples = [gr.Button(label, size="sm", min_width=90) for label in EXAMPLES]
-    gr.HTML(text.PRIVACY)
-    return Entries(chosen, file, ready, use_offer, sex, years, months, go, examples)
-
-
-def lay_out_results() -> Results:
-    """The card, and below it everything that belongs to a result."""
-    card = gr.HTML(text.EMPTY, elem_id="baa-card")
-    with gr.Column(visible=False, elem_id="baa-details") as details:
-        picture = gr.HTML(elem_id="baa-picture")
-        with gr.Row(elem_classes="baa-layers"):
-            with_mask = gr.Checkbox(True, label="Mask", min_width=100, container=False, scale=0)
-            with_heat = gr.Checkbox(True, label="Heatmap", min_width=110, container=False, scale=0)
-            opacity = gr.Slider(0, 100, 50, step=5, label="Heatmap opacity, %", min_width=220)
-        interval = gr.Plot(show_label=False, elem_id="baa-interval")
-        members = gr.HTML()
-        with gr.Accordion("How was this made?", open=False):
-            how = gr.HTML()
-    view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
-    return Results(card, details, picture, interval, members, how, view, with_mask, with_heat, opacity)
-
-
 def connect(do: Handlers, left: Entries, right: Results) -> None:
     """Which entry calls which handler. Only `answer` can be called from outside the page."""
     patient, results, layers = [left.sex, left.years, left.months], list(right[:7]), list(right[7:])
@@ -220,32 +153,22 @@ def connect(do: Handlers, left: Entries, right: Results) -> None:
         listen(do.redraw, [right.view, *layers], right.picture, **quick)
 
 
-def build_app(assessor: CanAssess) -> gr.Blocks:
+def build_app(assessor: CanAnswer) -> gr.Blocks:
     """The page around an assessor."""
     with gr.Blocks(title=text.TITLE, delete_cache=(600, 600), analytics_enabled=False) as page:
         gr.HTML(text.HEADER)
-        with gr.Tabs(), gr.Tab("Assess"), gr.Row():
+        with gr.Row():
             with gr.Column(scale=4, min_width=300):
                 left = lay_out_entries()
-            with gr.Column(scale=7, min_width=300):
-                right = lay_out_results()
+            with gr.Column(scale=7, min_width=300), gr.Tabs(selected="assess") as tabs:
+                with gr.Tab("Assess", id="assess"):
+                    right = lay_out_results()
+                with gr.Tab("Explain", id="explain"):
+                    tab = lay_out_explain()
+        left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(Handlers(assessor), left, right)
+        connect_explain(page, ExplainHandlers(assessor), left, tab)
     return page.queue(max_size=WAITING_ROOM)
-
-
-def look() -> gr.themes.Base:
-    """Quiet greys and one accent, in system type; text and buttons have at least 4.5:1 contrast."""
-    fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
-    return gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", **fonts).set(
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_400",
-        block_label_text_color="*neutral_600",
-        block_title_text_color="*neutral_700",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
-    )
 
 
 def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> None:

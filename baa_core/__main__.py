@@ -1,4 +1,4 @@
-"""The command line: `python -m baa_core assess | batch | evaluate`.
+"""The command line: `python -m baa_core assess | explain | batch | evaluate`.
 
 Exit status: 0 if every radiograph was assessed, 2 if any was refused, 1 for wrong usage.
 With `--json` standard output holds one JSON object a line and nothing else; everything
@@ -22,6 +22,7 @@ from .batch import Batch, refusal, run_batch
 from .cases import Cases, mean_train_age, read_cases
 from .errors import BoneAgeError, WeightsCorrupt, WeightsMissing
 from .evaluation import Evaluation, evaluate
+from .explain import METHODS, find_method
 from .figures import (
     bland_altman_figure,
     encode_png,
@@ -30,10 +31,12 @@ from .figures import (
     overlay,
     predicted_figure,
     write_figure,
-    years_and_months,
 )
+from .inquiry import DEFAULT_METHOD, examine
+from .panel_figures import write_panel
 from .pipeline import Assessor, load_assessor
 from .recipes import RECIPES, find_recipe
+from .summary import summarise, summarise_panel
 from .types import DISCLAIMER, Patient, Report, parse_sex
 
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """The three commands and their options."""
+    """The four commands and their options."""
     parser = Parser(prog="python -m baa_core", description=f"Bone age from hand radiographs. {DISCLAIMER}")
     parser.add_argument("--version", action="version", version=f"baa_core {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -88,13 +91,21 @@ def build_parser() -> Parser:
     assess.add_argument("--mask", type=Path, metavar="OUT.png", help="draw the hand mask (one FILE only)")
     assess.set_defaults(run=run_assess)
 
+    explain = commands.add_parser("explain", help="explain one estimate, and test the explanation", allow_abbrev=False)
+    explain.add_argument("file", metavar="FILE", help="PNG, JPEG, TIFF, BMP, WebP or DICOM")
+    explain.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
+    explain.add_argument("--method", default=DEFAULT_METHOD, metavar="NAME", help=f"one of: {', '.join(METHODS)}")
+    explain.add_argument("--out", type=Path, metavar="DIR", help="write pictures and figures here; made if not there")
+    explain.add_argument("--json", action="store_true", help="one JSON object")
+    explain.set_defaults(run=run_explain)
+
     batch = commands.add_parser("batch", help="assess a table of radiographs", allow_abbrev=False)
     batch.add_argument("table", type=Path, metavar="TABLE.csv", help="columns file, sex; others are carried through")
     batch.add_argument("--images", type=Path, required=True, metavar="DIR", help="where the files are")
     batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
     batch.set_defaults(run=run_batch_command)
 
-    for command in (assess, batch):
+    for command in (assess, explain, batch):
         command.add_argument("--recipe", default="deeplasia", metavar="NAME", help=f"one of: {', '.join(RECIPES)}")
 
     evaluation = commands.add_parser("evaluate", help="compare results with labels", allow_abbrev=False)
@@ -128,6 +139,37 @@ def run_assess(options: argparse.Namespace) -> int:
     return status
 
 
+def run_explain(options: argparse.Namespace) -> int:
+    """One panel, with its pictures and figures if asked for."""
+    find_recipe(options.recipe)
+    find_method(options.method)
+    if options.out is not None:
+        _make_folder(options.out)
+    try:
+        with redirect_stdout(sys.stderr):
+            patient = Patient(parse_sex(options.sex))
+            panel = examine(load_assessor(options.recipe), options.file, patient, options.method, _Progress())
+    except Exception as error:  # noqa: BLE001, a traceback may quote the file
+        print(_write_out(refusal(options.file, options.recipe, error), options.json))
+        return SOME_REFUSED
+    if options.out is not None:
+        write_panel(panel, options.out)
+    result = panel.to_dict() | {"file": options.file}
+    print(json.dumps(result, allow_nan=False) if options.json else summarise_panel(panel))
+    return ALL_ASSESSED
+
+
+class _Progress:
+    """Says each stage once, to standard error."""
+
+    said = ""
+
+    def __call__(self, stage: str) -> None:
+        if stage != self.said:
+            print(f"{stage} ...", file=sys.stderr)
+            self.said = stage
+
+
 def run_batch_command(options: argparse.Namespace) -> int:
     """Assess a table, or what is left of it."""
     find_recipe(options.recipe)
@@ -144,9 +186,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     evaluation = evaluate(cases, mean_train_age(options.labels))
     words = [str(word) for word in (options.results, "--labels", options.labels, "--out", options.out)]
     command = "python -m baa_core evaluate " + shlex.join(words)
-    if options.out.exists() and not options.out.is_dir():
-        raise WrongUsage(f"{options.out.name} is a file, but --out needs a folder. Name another one.")
-    options.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(options.out)
     document = {"command": command, **evaluation.to_dict()}
     (options.out / "evaluation.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
     (options.out / "evaluation.md").write_text(evaluation.to_markdown(command), "utf-8")
@@ -156,25 +196,15 @@ def run_evaluate(options: argparse.Namespace) -> int:
     return ALL_ASSESSED
 
 
-def summarise(result: dict[str, Any]) -> str:
-    """A result's dict as lines for people."""
-    if result["status"] == "refused":
-        return f"{result['file']}\n  Refused           {result['error']['message']}\n"
-    low, high = result["interval_months"]
-    sex = f"entered {result['sex_entered']}, estimate made for {result['sex_used']}; the picture suggests "
-    sex += f"{result['sex_predicted']} (probability of male {result['sex_probability_male']:.2f})"
-    lines = [
-        ("Bone age", f"{years_and_months(result['bone_age_months'])} ({result['bone_age_months']:.1f} months)"),
-        ("90 % interval", f"{years_and_months(low)} to {years_and_months(high)} ({low:.1f} to {high:.1f} months)"),
-        ("Sex", sex),
-        ("If female", years_and_months(result["bone_age_if_female_months"])),
-        ("If male", years_and_months(result["bone_age_if_male_months"])),
-        *(("Caution", caution["message"]) for caution in result["cautions"]),
-        ("Recipe", result["recipe"] + "".join(f", {name} {m:.1f}" for name, m in result["members"].items())),
-    ]
-    if (age := result["chronological_age_months"]) is not None:
-        lines.insert(2, ("Age today", f"{years_and_months(age)} ({age:g} months)"))
-    return "\n".join([result["file"], *(f"  {name:<16}  {text}" for name, text in lines), f"  {DISCLAIMER}\n"])
+def _make_folder(folder: Path) -> None:
+    """Make the folder of `--out`.
+
+    Raises:
+        WrongUsage: there is a file of that name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise WrongUsage(f"{folder.name} is a file, but --out needs a folder. Name another one.")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write_out(result: dict[str, Any], as_json: bool) -> str:

@@ -63,11 +63,16 @@ def overlay(
     picture = np.repeat(grey[:, :, None], 3, axis=2)
     if heat is not None:
         _blend_heat(picture, heat, float(np.clip(opacity, 0.0, 1.0)))
-    if mask is not None:
-        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        thickness = max(1, round(max(grey.shape) / 600))
-        cv2.drawContours(picture, outlines, -1, CONTOUR_RGB, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
-    return picture
+    return picture if mask is None else outlined(picture, mask)
+
+
+def outlined(picture: Bytes, mask: BoolArray) -> Bytes:
+    """A picture, (H, W, 3) red first, with the edge of what is True in the mask, (H, W), drawn on a copy of it."""
+    drawn = picture.copy()
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    thickness = max(1, round(max(mask.shape) / 600))
+    cv2.drawContours(drawn, outlines, -1, CONTOUR_RGB, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
+    return drawn
 
 
 def mask_picture(mask: BoolArray) -> Bytes:

@@ -10,9 +10,9 @@ from .errors import LandmarksNotFound
 from .preprocessing import ModelInput
 from .types import LANDMARKS, Landmarks
 
-# Of the hand's length, median over the points. Training draws the heat to a spot that spreads about 0.04: the bound is
-# twice that. `python -m train.check` prints what held-out hands reach.
-LARGEST_SPREAD_SHARE = 0.08
+# Of the hand's length, median over the points. Of 24 sharp `val` films three lie above, and on these the points are
+# visibly wrong; the others have 0.13 to 0.23.
+LARGEST_SPREAD_SHARE = 0.25
 
 
 def find_landmarks(model_input: ModelInput, network: nn.Module) -> Landmarks:

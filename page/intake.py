@@ -46,5 +46,5 @@ def entered_patient(sex: str | None, years: str | None, months: str | None) -> P
         InvalidPatient: no sex was chosen, or the age makes no sense.
     """
     if sex is None:
-        raise InvalidPatient("No sex has been chosen. Choose Female, Male or Unknown, and press Assess again.")
+        raise InvalidPatient("No sex has been chosen. Choose Female, Male or Unknown, and press the button again.")
     return Patient(parse_sex(sex), entered_age_months(years, months))

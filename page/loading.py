@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from baa_core.errors import BoneAgeError
@@ -13,22 +14,27 @@ from baa_core.types import Patient, Report
 from .text import NEUTRAL
 
 if TYPE_CHECKING:
+    from baa_core.explain.panel import Panel
     from baa_core.pipeline import Assessor
 
 LOG = logging.getLogger("bone_age.page")
 
 
-class CanAssess(Protocol):
-    """What the page needs: `baa_core.pipeline.Assessor`, or one still loading."""
+class CanAnswer(Protocol):
+    """What the page needs of whatever stands behind it."""
 
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
         """See `baa_core.pipeline.Assessor.assess`."""
+
+    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+        """See `baa_core.inquiry.examine`."""
 
 
 class Loading:
     """An assessor that loads in the background; what goes wrong meanwhile is said at the first picture."""
 
     def __init__(self, recipe: str) -> None:
+        self._recipe = recipe
         self._ready: Future[Assessor] = ThreadPoolExecutor(max_workers=1).submit(self._load, recipe)
 
     @staticmethod
@@ -42,6 +48,20 @@ class Loading:
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
         """Wait until loaded, then assess."""
         return self._ready.result().assess(source, patient, **options)
+
+    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+        """Wait until loaded, then explain."""
+        from baa_core.inquiry import examine
+
+        return examine(self._explaining, source, patient, method, **options)
+
+    @cached_property
+    def _explaining(self) -> Assessor:
+        """Networks of its own: Grad-CAM hooks into those it asks, and nobody else's picture must pass there."""
+        self._ready.result()
+        from baa_core.pipeline import load_assessor
+
+        return load_assessor(self._recipe)
 
 
 def sentence_for(error: Exception) -> str:

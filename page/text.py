@@ -13,12 +13,13 @@ from baa_core.recipe import Recipe
 from baa_core.types import DISCLAIMER, Radiograph, Report
 
 TITLE = "Bone age from a hand radiograph"
+DRAWN_TAG = '<span class="baa-tag">drawn, not a patient</span>'
 CHILD: Mapping[str, str] = {"female": "a girl", "male": "a boy"}
 NEUTRAL = (
     "Something went wrong on this side, and no estimate was made. The picture was not kept. "
     "Please try again; if it happens again, tell us which steps led here."
 )
-NO_PICTURE = "No radiograph has been chosen yet. Choose a file, or one of the drawn examples, and press Assess again."
+NO_PICTURE = "No radiograph has been chosen yet. Choose a file or a drawn example, and press the button again."
 
 HEADER = f"""
 <header class="baa-header">
@@ -69,17 +70,17 @@ def age_boxes(months: float) -> tuple[str, str]:
     return f"{years:g}", f"{rest:.1f}".removesuffix(".0")
 
 
-def refusal(sentence: str) -> str:
+def refusal(sentence: str, what: str = "Not assessed") -> str:
     """The card shown in place of a result."""
     return (
-        '<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">Not assessed</p>'
+        f'<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">{what}</p>'
         f"<p>{escape(sentence)}</p></section>"
     )
 
 
 def chosen(name: str, drawn: bool = False) -> str:
     """One line that says which picture is about to be assessed."""
-    tag = ' <span class="baa-tag">drawn, not a patient</span>' if drawn else ""
+    tag = f" {DRAWN_TAG}" if drawn else ""
     return f'<p class="baa-chosen" role="status">Ready to assess: <strong>{escape(name)}</strong>{tag}</p>'
 
 
@@ -143,7 +144,7 @@ def result(report: Report, drawn: bool) -> str:
     low, high = report.prediction.interval_months
     notes = [sex_sentence(report), comparison(report)]
     cautions = "".join(f"<li>{escape(caution.message)}</li>" for caution in report.cautions)
-    tag = '<span class="baa-tag">drawn, not a patient</span>' if drawn else ""
+    tag = DRAWN_TAG if drawn else ""
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Result">
   <p class="baa-eyebrow">Estimated bone age for {CHILD[report.prediction.sex_used]} {tag}</p>
@@ -232,11 +233,16 @@ def picture(address: str, with_mask: bool, with_heat: bool) -> str:
     return f"""
 <figure class="baa-picture">
   <img src="{address}" alt="{shown}">
-  <figcaption><span>{shown}</span><span class="baa-buttons">
-  <a class="baa-link" role="button" tabindex="0" download="bone-age-picture.png" href="#"
+  <figcaption><span>{shown}</span>{buttons("bone-age-picture.png")}</figcaption>
+</figure>
+"""
+
+
+def buttons(file: str) -> str:
+    """The two buttons under a picture: keep it as a file of this name, see it on the full screen."""
+    return f"""<span class="baa-buttons">
+  <a class="baa-link" role="button" tabindex="0" download="{file}" href="#"
      onclick="this.href = this.closest('figure').querySelector('img').src">Download</a>
   <button type="button" class="baa-link" onclick="const f = this.closest('figure');
      document.fullscreenElement ? document.exitFullscreen() : f.requestFullscreen()">Full screen</button>
-  </span></figcaption>
-</figure>
-"""
+  </span>"""

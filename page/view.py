@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from baa_core.figures import downsample_for_display, encode_png, overlay
+from baa_core.figures import Bytes, downsample_for_display, encode_png, overlay
 from baa_core.types import BoolArray, FloatArray, Report
 
 LONGEST_SIDE_PX = 1000
@@ -37,7 +37,12 @@ class View:
         """
         mask, heat = self.mask if with_mask else None, self.heat if with_heat else None
         drawn = overlay(self.pixels, inverted=self.inverted, mask=mask, heat=heat, opacity=opacity)
-        return "data:image/png;base64," + base64.b64encode(encode_png(drawn)).decode()
+        return address_of(drawn)
+
+
+def address_of(picture: Bytes) -> str:
+    """A picture as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode()
 
 
 def view_of(report: Report) -> View:

@@ -12,22 +12,22 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
-    ("steps", "tables", "framing"),
+    ("steps", "tables", "framing", "anatomy"),
     ("recipe", "cases"),
     ("models", "recipes"),
     ("preprocessing", "weights"),
-    ("io", "masking", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures", "phantom",
-     "evaluation"),
-    ("pipeline",),
-    ("batch",),
+    ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",
+     "phantom", "evaluation"),
+    ("pipeline", "panel_figures", "summary"),
+    ("batch", "inquiry"),
     ("__main__",),
 )  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 
 # library: the only places that may import it, as module paths; a trailing dot means everything below.
 DOORS: dict[str, tuple[str, ...]] = {
-    "gradio": ("app",),
-    "plotly": ("baa_core.figures",),
+    "gradio": ("app", "page.layout", "page.explain_tab"),
+    "plotly": ("baa_core.figures", "baa_core.panel_figures"),
     "captum": ("baa_core.explain.captum_door",),
     "timm": ("baa_core.models", "train.start"),  # start: ImageNet weights to begin a training from
     "torchvision": ("baa_core._torchvision",),

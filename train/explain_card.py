@@ -25,7 +25,7 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError
+from baa_core.errors import BoneAgeError, LandmarksNotFound
 from baa_core.evaluation import age_bands, markdown_table
 from baa_core.explain import METHODS, find_method, months_by_region
 from baa_core.explain.trust import STABLE_FROM
@@ -38,7 +38,7 @@ from .samples import Sample, find_samples, read_labels, read_sample
 
 BANDS_MONTHS = (0.0, 60.0, 96.0, 132.0, 168.0, 240.0)
 COLUMNS = ("rsna_id", "part", "name", "measure", "value")
-METHOD, REGION, REFUSED = "method", "region", "refused"
+METHOD, REGION, UNPLACED, REFUSED = "method", "region", "unplaced", "refused"
 METHOD_HEADER = (
     "method", "films", "better than chance", "than edges", "than both, every time", "months apart", "chance", "edges",
     "stable", "least correlation", "sum missed", "seconds",
@@ -53,7 +53,7 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
     start = perf_counter()
     explanation = draw_map(film, method)
     drawn = perf_counter() - start
-    deletion, stable = try_map(film, method, explanation), shake(film, method, explanation)
+    deletion, stable = try_map(film, method, explanation), shake(film, method)
     measured = {
         "area": deletion.area_months,
         "random_area": deletion.random_area_months,
@@ -70,8 +70,11 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
 
 
 def region_rows(film: Film, rsna_id: int) -> list[Row]:
-    """What each region is worth on one film."""
-    masks = film.assessor.regions(film.radiograph, film.hand)
+    """What each region is worth on one film, or that its joints could not be placed."""
+    try:
+        masks = film.assessor.regions(film.radiograph, film.hand)
+    except LandmarksNotFound as error:
+        return [(rsna_id, UNPLACED, type(error).__name__, "count", 1.0)]
     return [
         (rsna_id, REGION, name, measure, value)
         for name, effect in months_by_region(film.forwards, film.inputs, masks).items()
@@ -115,7 +118,7 @@ def examine_films(
     for sample in tqdm(samples, desc="explaining", mininterval=10):
         number = sample.rsna_id
         left = [name for name in methods if (number, METHOD, name) not in done]
-        regions_done = any(key[:2] == (number, REGION) for key in done)
+        regions_done = any(key[0] == number and key[1] in (REGION, UNPLACED) for key in done)
         if number in films or (not left and regions_done):
             continue
         radiograph = read_sample(sample)
@@ -181,7 +184,8 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"# Can the explanations be trusted\n\nMade by `{document['command']}`. Sharp `val` films; "
-            f"{document['refused']} refused. docs/explanations.md says what is measured.\n",
+            f"{document['refused']} refused, on {document['unplaced']} the joints could not be placed. "
+            "docs/explanations.md says what is measured.\n",
             markdown_table(METHOD_HEADER, methods),
             "Months apart, chance, edges, least correlation, sum missed and seconds (of the map, and with its tests): "
             "medians.\n",
@@ -242,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         "command": f"{line.prog} {shlex.join(words)}",
         "recipe": args.recipe,
         "refused": int((rows.part == REFUSED).sum()),
+        "unplaced": int((rows.part == UNPLACED).sum()),
         "methods": measure_methods(rows),
         "regions": measure_regions(rows, labels),
         "disclaimer": DISCLAIMER,

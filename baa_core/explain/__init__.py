@@ -1,37 +1,59 @@
-"""Networks + inputs -> which places of the radiograph move the bone age.
+"""Networks + inputs -> which places of the radiograph move the bone age, and whether to believe it.
 
 heatmap       the default picture, Deeplasia's saliency: fast, unsigned
-methods       five methods by name, signed and in months, for one network or the ensemble
-attributions  how each is made
-trust         whether to believe a map: curves, stability, agreement, a verdict
+methods       six methods by name, signed and in months, for one network or the ensemble
+attributions  how each is made: by gradients
+occlusions    and by hiding squares
+regions       months and shares by region of the hand
+textbook      which bones the atlas looks at for a stage
+drift         the same film changed in ways that should not matter
+deletion      curves: does the map mark what moves the estimate?
+trust         stability, agreement, a verdict
+panel         all of it about one film
 captum_door   Captum, imported when the first map is made
 """
 
 from __future__ import annotations
 
 from .attributions import Attribution, blurred_hand
-from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth_and_scale
-from .methods import METHODS, Method, bring_months_home, explain_with, find_method
-from .trust import Curves, Verdict, agreement, compare, deletion_curve, insertion_curve, judge, stability
+from .deletion import Deletion, Removal, measure_deletion
+from .drift import OTHER_SEX, TRANSFORMS, measure_drift
+from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth, smooth_and_scale
+from .methods import METHODS, Method, bring_months_home, evidence, explain_with, find_method
+from .regions import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region, regions_on_input
+from .textbook import Stage, textbook_stage
+from .trust import Verdict, agreement, judge, stability
 
 __all__ = [
     "DRAWN_FROM",
+    "ELSEWHERE",
     "METHODS",
+    "OTHER_SEX",
+    "OUTSIDE",
+    "TRANSFORMS",
     "Attribution",
-    "Curves",
+    "Deletion",
     "Method",
+    "RegionEffect",
+    "Removal",
+    "Stage",
     "Verdict",
     "absolute_gradient",
     "agreement",
+    "attribution_shares",
     "blurred_hand",
     "bring_months_home",
-    "compare",
-    "deletion_curve",
+    "evidence",
     "explain_with",
     "find_method",
-    "insertion_curve",
     "judge",
+    "measure_deletion",
+    "measure_drift",
+    "months_by_region",
+    "regions_on_input",
     "saliency",
+    "smooth",
     "smooth_and_scale",
     "stability",
+    "textbook_stage",
 ]

@@ -15,11 +15,24 @@ from torch import nn
 from ..errors import UnknownMethod
 from ..preprocessing import ModelInput
 from ..types import FloatArray, SignedExplanation
-from .attributions import Attribution, Forward, grad_cam, integrated_gradients, occlusion, signed_gradient, smoothgrad
+from .attributions import (
+    Attribution,
+    Forward,
+    blurred_hand,
+    grad_cam,
+    integrated_gradients,
+    signed_gradient,
+    sketched_gradients,
+    smoothgrad,
+)
+from .occlusions import both_ways, occlusion, sketched_both_ways, sketched_occlusion
 from .trust import agreement
 
 ANTIALIAS = 0.6  # deviation of the Gaussian before thinning out a map, in pixels of the coarser grid
 COMPARED_PX = 256  # longer side on which members' maps are compared
+
+
+Attribute = Callable[[nn.Module, Forward, ModelInput], Attribution]
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class Method:
         signed: the map tells evidence for older from evidence for younger.
         attribute: network, the network as a function of the picture alone ((1, C, S, S) to months (1,), views
             averaged), and the prepared picture, to the map.
+        per_grey: the map is in months per unit of grey, not in months.
+        sketch: the same at less cost, for asking again and again; None where the map itself is cheap.
     """
 
     name: str
@@ -41,7 +56,9 @@ class Method:
     shows: str
     cannot: str
     signed: bool
-    attribute: Callable[[nn.Module, Forward, ModelInput], Attribution]
+    attribute: Attribute
+    per_grey: bool = False
+    sketch: Attribute | None = None
 
 
 METHODS: Mapping[str, Method] = {
@@ -54,6 +71,7 @@ METHODS: Mapping[str, Method] = {
             "It cannot say how many months a bone contributes, only where the estimate is sensitive, and it is grainy.",
             True,
             signed_gradient,
+            per_grey=True,
         ),
         Method(
             "smoothgrad",
@@ -62,6 +80,7 @@ METHODS: Mapping[str, Method] = {
             "It cannot say how many months a bone contributes, and it explains noisy pictures, not quite this one.",
             True,
             smoothgrad,
+            per_grey=True,
         ),
         Method(
             "integrated_gradients",
@@ -70,6 +89,7 @@ METHODS: Mapping[str, Method] = {
             "It cannot show what the blurred outline of the hand alone tells the network, such as its size and shape.",
             True,
             integrated_gradients,
+            sketch=sketched_gradients,
         ),
         Method(
             "grad_cam",
@@ -86,6 +106,16 @@ METHODS: Mapping[str, Method] = {
             "It cannot show what several places only tell together, and the network has never seen a blurred patch.",
             True,
             occlusion,
+            sketch=sketched_occlusion,
+        ),
+        Method(
+            "both_ways",
+            "Occlusion both ways",
+            "How many months a square is worth, hidden in a sharp hand and shown in a blurred one; the months add up.",
+            "It cannot show anything finer than a fifth of the picture, and no network has seen half-blurred hands.",
+            True,
+            both_ways,
+            sketch=sketched_both_ways,
         ),
     )
 }
@@ -100,6 +130,16 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownMethod(f"There is no explanation method '{name[:30]}'. Choose one of: {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def evidence(method: Method, months: FloatArray, model_input: ModelInput) -> FloatArray:
+    """What a map, (S, S), says that each pixel's detail is worth, in months: what `deletion` puts to the test.
+
+    A map per unit of grey says it of the detail that blurring takes, to first order.
+    """
+    if not method.per_grey:
+        return months
+    return np.asarray(months * (model_input.image[0, 0] - blurred_hand(model_input)), np.float32)
 
 
 def bring_months_home(months: FloatArray, model_input: ModelInput) -> FloatArray:

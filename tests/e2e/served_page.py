@@ -128,3 +128,10 @@ def assess(page: Page, sex: str) -> str:
     card = page.locator(".baa-result, .baa-refusal")
     card.wait_for()
     return card.inner_text()
+
+
+def keep(page: Page, name: str) -> None:
+    """Save a screenshot where BAA_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("BAA_SCREENSHOTS"):
+        page.wait_for_timeout(1000)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

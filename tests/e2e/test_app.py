@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -18,42 +16,12 @@ from playwright.sync_api import Browser, Page, expect
 from baa_core.pipeline import Assessor
 from baa_core.types import Patient
 from page.examples import EXAMPLES, draw_example
-from tests.e2e.served_page import Served, assess, chromium, find_chromium, open_page, serve, upload
+from tests.e2e.served_page import Served, assess, keep, open_page, serve, upload
 from tests.hostile import dicom_bytes, drawn_hand
 
 pytestmark = pytest.mark.browser
 EXAMPLE = next(iter(EXAMPLES))
 IMAGE = "#baa-picture img"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One page for all tests."""
-    with serve(tmp_path_factory.mktemp("served")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all tests; without it they are skipped, or fail where BAA_REQUIRE_BROWSER is 1."""
-    if find_chromium() is None:
-        if os.environ.get("BAA_REQUIRE_BROWSER") == "1":
-            pytest.fail("Chromium is required (BAA_REQUIRE_BROWSER=1) but not installed: run `make chromium`.")
-        pytest.skip("Chromium is not installed: run `make chromium`")
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def page(served: Served, browser: Browser) -> Iterator[Page]:
-    """The page as a visitor with a desktop finds it; every address asked for must be the page's own."""
-    page = open_page(browser, served.url)
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url))
-    yield page
-    page.context.close()
-    strangers = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
-    assert not strangers, f"the page asked for {strangers}"
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +34,6 @@ def sexes(label: str) -> tuple[str, str]:
     """The example's own sex as the page names it, and the other."""
     own = draw_example(label)[0].sex.capitalize()
     return own, "Male" if own == "Female" else "Female"
-
-
-def keep(page: Page, name: str) -> None:
-    """Save a screenshot where BAA_SCREENSHOTS names a folder."""
-    if folder := os.environ.get("BAA_SCREENSHOTS"):
-        page.wait_for_timeout(1000)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def offered_json(page: Page) -> dict:

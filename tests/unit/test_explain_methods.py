@@ -11,8 +11,17 @@ from torch import Tensor, nn
 
 from baa_core.ensemble import age_forward
 from baa_core.errors import UnknownMethod
-from baa_core.explain import METHODS, blurred_hand, bring_months_home, captum_door, explain_with, find_method
-from baa_core.explain.attributions import last_feature_map, occlude
+from baa_core.explain import (
+    METHODS,
+    blurred_hand,
+    bring_months_home,
+    captum_door,
+    evidence,
+    explain_with,
+    find_method,
+)
+from baa_core.explain.attributions import last_feature_map
+from baa_core.explain.occlusions import occlude
 from baa_core.explain.trust import correlation
 from baa_core.models import build
 from baa_core.preprocessing import ModelInput
@@ -92,6 +101,36 @@ def test_occlusion_of_a_linear_network_on_a_disjoint_grid() -> None:
     assert np.unique(found[16:32, 16:32][picture.mask[16:32, 16:32]].round(6)).size == 1
 
 
+def test_both_ways_is_the_same_for_a_linear_network_and_adds_up() -> None:
+    """Nothing depends on its surroundings there, so hidden and shown are worth the same."""
+    weights, picture = random_weights(), prepared()
+    lost = float((weights * (picture.image[0, 0] - blurred_hand(picture))).sum())
+    both, one = (months_by(name, linear(weights), picture) for name in ("both_ways", "occlusion"))
+    even = (both - one)[picture.mask]
+    assert even == pytest.approx(np.full_like(even, even.mean()), abs=1e-4)  # only what overlap left out is spread
+    assert both.sum() == pytest.approx(lost, abs=1e-3)
+
+
+def test_both_ways_shares_a_product_that_occlusion_counts_twice() -> None:
+    """f = 10 a*b, a and b the means of two squares: hiding either loses what both have, showing either gains little."""
+    picture = prepared()
+    one, other = (slice(16, 24), slice(16, 24)), (slice(32, 40), slice(32, 40))
+    image = picture.image.copy()
+    image[0, 0][one], image[0, 0][other] = 3.0, 4.0
+    picture = ModelInput(image, picture.mask, IDENTITY, (SIDE, SIDE), background_masked=True)
+
+    def product(given: Tensor) -> Tensor:
+        return 10 * given[:, 0, *one].mean(dim=(1, 2)) * given[:, 0, *other].mean(dim=(1, 2))
+
+    whole, blurred = (float(product(torch.tensor(p)[None, None])) for p in (image[0, 0], blurred_hand(picture)))
+    a0, b0 = (float(blurred_hand(picture)[place].mean()) for place in (one, other))
+    lost, alone = occlude(product, picture, 8, 8), occlude(product, picture, 8, 8, alone=True)
+    assert lost[one].sum() == pytest.approx(10 * (3 - a0) * 4, rel=1e-3)
+    assert alone[one].sum() == pytest.approx(10 * (3 - a0) * b0, rel=1e-3)
+    assert ((lost + alone) / 2).sum() == pytest.approx(whole - blurred, rel=1e-3)  # Shapley's values, two places
+    assert lost.sum() > 1.2 * (whole - blurred)
+
+
 @pytest.mark.parametrize("masked", [True, False], ids=["masked", "whole"])
 def test_occlusion_with_overlap_asks_only_about_windows_on_the_hand(masked: bool) -> None:
     asked = []
@@ -101,7 +140,7 @@ def test_occlusion_with_overlap_asks_only_about_windows_on_the_hand(masked: bool
         return image.mean(dim=(1, 2, 3))
 
     METHODS["occlusion"].attribute(nn.Identity(), forward, prepared(masked=masked))
-    windows = (round(SIDE / 3 - 3) + 1) ** 2  # a stride of 4 % of 64 px is 3 px
+    windows = (round(SIDE / 6 - 2) + 1) ** 2  # a stride of a tenth of 64 px is 6 px
     assert 0.3 * windows < len(asked) < 0.9 * windows
     assert set(asked) == {(1, 1, SIDE, SIDE)}
 
@@ -325,3 +364,29 @@ def test_captum_waits_until_a_map_is_made() -> None:
     """Its import takes longer than an assessment."""
     top = ast.parse(inspect.getsource(captum_door)).body
     assert "captum" not in " ".join(ast.unparse(node) for node in top if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.sketch])
+def test_a_sketch_is_cheaper_and_resembles_the_map(name: str) -> None:
+    asked = {"map": 0, "sketch": 0}
+    network, picture = Tiny(0), prepared()
+
+    def counting(which: str) -> Callable[[Tensor], Tensor]:
+        def forward(image: Tensor) -> Tensor:
+            asked[which] += 1
+            return age_forward(network, "male", mirror=False)(image)
+
+        return forward
+
+    whole = METHODS[name].attribute(network, counting("map"), picture).months
+    assert METHODS[name].sketch is not None
+    rough = METHODS[name].sketch(network, counting("sketch"), picture).months
+    assert asked["sketch"] < asked["map"] / 2
+    assert correlation(whole, rough) > 0.5
+
+
+def test_evidence_of_a_map_per_grey_is_what_blurring_takes_to_first_order() -> None:
+    weights, picture = random_weights(), prepared()
+    detail = picture.image[0, 0] - blurred_hand(picture)
+    assert evidence(METHODS["saliency"], weights, picture) == pytest.approx(weights * detail, abs=1e-5)
+    assert evidence(METHODS["occlusion"], weights, picture) is weights

@@ -1,24 +1,17 @@
-"""Curves, stability and verdict, with networks whose sensitive place is known."""
+"""Deletion, stability and verdict, with networks whose sensitive place is known."""
 
 import numpy as np
 import pytest
 from torch import Tensor
 
-from baa_core.explain import Curves, agreement, blurred_hand, judge, stability
-from baa_core.explain.trust import (
-    AGREE_FROM,
-    CURVE_STEPS,
-    STABLE_FROM,
-    compare,
-    correlation,
-    deletion_curve,
-    insertion_curve,
-)
+from baa_core.explain import Deletion, Removal, agreement, blurred_hand, judge, measure_deletion, stability
+from baa_core.explain.deletion import CURVE_STEPS, chance, curves, evened
+from baa_core.explain.trust import AGREE_FROM, STABLE_FROM, correlation
 from baa_core.preprocessing import ModelInput
 from baa_core.steps import IDENTITY
 
 SIDE = 96
-PLACE = (slice(20, 34), slice(50, 64))
+OLDER, YOUNGER = (slice(20, 34), slice(50, 64)), (slice(60, 74), slice(30, 44))
 
 
 def prepared() -> ModelInput:
@@ -30,15 +23,24 @@ def prepared() -> ModelInput:
     return ModelInput(pixels[None, None], mask, IDENTITY, (SIDE, SIDE), background_masked=True)
 
 
-def reads_one_place(image: Tensor) -> Tensor:
-    """Months = 10 times the contrast of one small square."""
-    return 10 * image[:, 0, *PLACE].square().mean(dim=(1, 2))
+def detail(image: Tensor, place: tuple[slice, slice]) -> Tensor:
+    """The contrast of one small square: what blurring takes."""
+    return image[:, 0, *place].square().mean(dim=(1, 2))
 
 
-def marks_it() -> np.ndarray:
+def weighs_two_places(image: Tensor) -> Tensor:
+    """One square's detail speaks for older, another's as much for younger: with all of it gone nothing has changed."""
+    return 100 + 10 * detail(image, OLDER) - 10 * detail(image, YOUNGER)
+
+
+def marks_them() -> np.ndarray:
     months = np.zeros((SIDE, SIDE), np.float32)
-    months[PLACE] = -1.0  # evidence for younger counts as much
+    months[OLDER], months[YOUNGER] = 1.0, -1.0
     return months
+
+
+def tried(months: np.ndarray, forward=weighs_two_places) -> Deletion:
+    return measure_deletion({"a": forward}, {"a": prepared()}, {"a": months})
 
 
 def test_curves_of_a_linear_network_by_hand() -> None:
@@ -54,32 +56,63 @@ def test_curves_of_a_linear_network_by_hand() -> None:
         asked.append(1)
         return (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))
 
-    deleted = deletion_curve(forward, picture, ranks)
-    assert deleted == pytest.approx([abs(lost[order[:n]].sum()) for n in upto], abs=1e-2)
-    assert len(asked) <= 30
-    inserted = insertion_curve(forward, picture, ranks)
-    assert inserted == pytest.approx([abs(lost[order[n:]].sum()) for n in upto], abs=1e-2)
+    ((high, low),) = curves(forward, picture, [ranks])
+    assert high == pytest.approx([lost[order[:n]].sum() for n in upto], abs=2e-2)
+    assert low == pytest.approx([lost[order[::-1][:n]].sum() for n in upto], abs=2e-2)
+    assert len(asked) == 2 + 2 * (CURVE_STEPS - 1)
 
 
-def test_the_map_that_marks_the_place_beats_chance_and_edges() -> None:
-    picture = prepared()
-    deletion = compare(deletion_curve, reads_one_place, picture, marks_it())
-    assert deletion.fractions.shape == deletion.shown.shape == deletion.random.shape == deletion.edges.shape
-    assert (deletion.shown[0], deletion.fractions[0], deletion.fractions[-1]) == (0, 0, 1)
-    assert deletion.shown[1] == pytest.approx(deletion.shown[-1], rel=0.1)  # all of it gone with the first twelfth
-    assert deletion.random[-1] == pytest.approx(deletion.shown[-1], rel=1e-5)
-    shown, random, edges = (deletion.area(curve) for curve in (deletion.shown, deletion.random, deletion.edges))
-    assert shown > 1.4 * random
-    assert shown > 1.4 * edges
-    insertion = compare(insertion_curve, reads_one_place, picture, marks_it())
-    assert insertion.area(insertion.shown) < 0.6 * insertion.area(insertion.random)
-    assert insertion.shown[-1] == pytest.approx(0.0, abs=1e-5)
+def test_area_and_insertion_by_hand() -> None:
+    """Half of what goes first takes 6 months, the other half gives them back; the middle step alone differs."""
+    removal = Removal(np.array([0, -6, 0], np.float32), np.array([0, 6, 0], np.float32))
+    assert removal.area_months == pytest.approx(6.0)
+    one_way = Removal(np.array([0, -8, -10], np.float32), np.array([0, -2, -10], np.float32))
+    assert one_way.area_months == pytest.approx(3.0)
+    back = one_way.insertion()
+    assert (back.older_first.tolist(), back.younger_first.tolist()) == ([-10, -2, 0], [-10, -8, 0])
+    assert float(np.trapezoid(back.older_first - back.younger_first)) / 2 == pytest.approx(one_way.area_months)
+
+
+def test_evidence_that_cancels_is_found_all_the_same() -> None:
+    """In the sum nothing is lost, so a curve without signs would end where it began."""
+    deletion = tried(marks_them())
+    assert deletion.fractions.shape == deletion.shown.older_first.shape
+    assert (deletion.shown.older_first[0], deletion.fractions[-1]) == (0, 1)
+    assert abs(deletion.shown.older_first[-1]) < 2
+    assert deletion.shown.older_first[1] < -8
+    assert deletion.shown.younger_first[1] > 8
+    assert deletion.area_months > 14
+    assert deletion.faithful
+    assert deletion.random_area_months <= deletion.luckiest_area_months < deletion.area_months
+    assert deletion.edge_area_months < deletion.area_months
+
+
+def test_signs_the_wrong_way_round_are_worse_than_chance() -> None:
+    wrong = tried(-marks_them())
+    assert wrong.area_months == pytest.approx(-tried(marks_them()).area_months, rel=0.1)
+    assert not wrong.faithful
+
+
+def test_what_blurring_does_anywhere_drops_out() -> None:
+    """A network that reads sharpness as age falls by the same months whatever goes first: no map explains it."""
+    deletion = tried(marks_them(), lambda image: 30 * image.square().mean(dim=(1, 2, 3)))
+    fall = abs(deletion.shown.older_first[-1])
+    assert fall > 10
+    assert abs(deletion.area_months) < 0.1 * fall
 
 
 def test_a_map_of_another_place_is_not_faithful() -> None:
-    elsewhere = np.arange(SIDE, dtype=np.float32)[:, None].repeat(SIDE, axis=1)  # the lower, the more
-    curves = compare(deletion_curve, reads_one_place, prepared(), elsewhere)
-    assert not judge(curves, {"noise": 0.9}, None).faithful
+    elsewhere = np.arange(SIDE, dtype=np.float32)[None].repeat(SIDE, axis=0)  # the further right, the more
+    assert not tried(elsewhere, lambda image: 10 * detail(image, YOUNGER)).faithful
+
+
+def test_a_map_of_chance_is_as_coarse_as_the_map() -> None:
+    shown = evened(marks_them())
+    one, other = chance(shown, 0), chance(shown, 1)
+    assert np.abs(np.fft.rfft2(one)) == pytest.approx(np.abs(np.fft.rfft2(shown)), abs=1e-3)
+    assert abs(np.corrcoef(one.ravel(), shown.ravel())[0, 1]) < 0.5
+    assert not np.array_equal(one, other)
+    assert np.array_equal(one, chance(shown, 0))
 
 
 def test_correlation_of_maps() -> None:
@@ -129,20 +162,26 @@ def test_noise_stays_off_a_masked_background_and_a_fickle_map_is_not_stable() ->
     assert np.array_equal(noisy.image[0, 0][~picture.mask], picture.image[0, 0][~picture.mask])
     assert not np.array_equal(noisy.image, picture.image)
     assert max(found.values()) < 0.3
-    assert not judge(compare(deletion_curve, reads_one_place, picture, marks_it()), found, None).stable
+    assert not judge(tried(marks_them()), found, None).stable
 
 
-def curves(shown: float, random: float, edges: float) -> Curves:
-    """Straight lines of these mean heights."""
+def straight(area: float) -> Removal:
+    """Two curves apart by `area` in the mean."""
+    half = np.full(CURVE_STEPS + 1, area / 2, np.float32)
+    return Removal(-half, half)
+
+
+def deletion(shown: float, random: tuple[float, ...], edges: float) -> Deletion:
     fractions = np.linspace(0, 1, CURVE_STEPS + 1, dtype=np.float32)
-    return Curves(fractions, *(2 * mean * fractions for mean in (shown, random, edges)))
+    return Deletion(fractions, straight(shown), tuple(straight(area) for area in random), straight(edges))
 
 
 def test_the_verdict_is_one_sentence_with_its_numbers() -> None:
-    verdict = judge(curves(8.0, 3.0, 5.0), {"noise": 0.9, "turned left": 0.7}, 0.8)
+    verdict = judge(deletion(8.0, (3.0, -4.0), -5.0), {"noise": 0.9, "turned left": 0.7}, 0.8)
     assert (verdict.faithful, verdict.stable, verdict.agreeing) == (True, True, True)
     assert verdict.sentence == (
-        "Faithful: blurring what it marks moves the estimate by 8.0 months, random places 3.0, edges 5.0; "
+        "Faithful: blurring what it marks moves the estimate the way it says by 8.0 months, maps of chance by 3.5 "
+        "(4.0 at most), edges by 5.0; "
         "stable (correlation 0.70 or more under small changes; least: turned left); "
         "the networks agree (correlation 0.80)."
     )
@@ -151,7 +190,7 @@ def test_the_verdict_is_one_sentence_with_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("areas", "least", "between", "expected"),
     [
-        ((3.2, 3.0, 1.0), 0.9, None, (False, True, None)),  # hardly better than chance
+        ((3.2, 3.3, 1.0), 0.9, None, (False, True, None)),  # one map of chance does better
         ((8.0, 3.0, 8.5), 0.9, None, (False, True, None)),  # an edge detector does better
         ((0.0, 0.0, 0.0), 0.9, None, (False, True, None)),  # nothing moves the estimate
         ((8.0, 3.0, 5.0), STABLE_FROM - 0.01, None, (True, False, None)),
@@ -161,6 +200,7 @@ def test_the_verdict_is_one_sentence_with_its_numbers() -> None:
 def test_what_is_not_shown_is_not_claimed(
     areas: tuple[float, float, float], least: float, between: float | None, expected: tuple[bool, bool, bool | None]
 ) -> None:
-    verdict = judge(curves(*areas), {"noise": least}, between)
+    shown, random, edges = areas
+    verdict = judge(deletion(shown, (0.0, random), edges), {"noise": least}, between)
     assert (verdict.faithful, verdict.stable, verdict.agreeing) == expected
     assert verdict.sentence.startswith("Faithful" if expected[0] else "Not shown to be faithful")

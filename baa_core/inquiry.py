@@ -1,0 +1,255 @@
+"""Assessor + film -> Panel: every part of an explanation, in order, with progress and a way to stop.
+
+Example:
+    panel = baa_core.inquiry.examine(assessor, "hand.dcm", Patient(sex="female"), on_stage=print)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from time import perf_counter
+
+from torch import Tensor, nn
+
+from . import cautions
+from .ensemble import Forward, age_forward
+from .errors import BoneAgeError, LandmarksNotFound
+from .explain import (
+    OTHER_SEX,
+    Deletion,
+    Method,
+    attribution_shares,
+    evidence,
+    explain_with,
+    find_method,
+    judge,
+    measure_deletion,
+    measure_drift,
+    months_by_region,
+    stability,
+    textbook_stage,
+)
+from .explain.methods import Attribute
+from .explain.panel import Panel
+from .pipeline import Assessor, Clock, Estimate
+from .preprocessing import ModelInput
+from .types import SEXES, BoolArray, Caution, FloatArray, HandMask, Patient, Radiograph, SignedExplanation
+
+STAGES = (
+    "finding the hand",
+    "estimating",
+    "drawing the map",
+    "going region by region",
+    "trying the map",
+    "shaking the picture",
+    "changing the film",
+)
+DEFAULT_METHOD = "both_ways"
+
+Listener = Callable[[str], None]
+
+
+class Teller:
+    """Tells the listener each stage as it begins, and the same one again whenever asked to."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self.listener, self.stage = listener, STAGES[0]
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins."""
+        self.stage = stage
+        self.again()
+
+    def again(self) -> None:
+        """Before a pass: the listener's moment to raise."""
+        if self.listener:
+            self.listener(self.stage)
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A radiograph with everything that is asked about it.
+
+    Attributes:
+        assessor, radiograph, hand, estimate: by whom, of what.
+        inputs: member name to its prepared picture.
+        networks: the age networks by name.
+        forwards: the same as functions of the picture alone, for the sex used; each tells the listener before a pass.
+        teller: tells the listener.
+    """
+
+    assessor: Assessor
+    radiograph: Radiograph
+    hand: HandMask
+    estimate: Estimate
+    inputs: Mapping[str, ModelInput]
+    networks: Mapping[str, nn.Module]
+    forwards: Mapping[str, Forward]
+    teller: Teller
+
+    @property
+    def months(self) -> float:
+        """The film's own estimate."""
+        return self.estimate.prediction.bone_age_months
+
+
+def examine(
+    assessor: Assessor,
+    source: str | os.PathLike[str] | bytes,
+    patient: Patient | None = None,
+    method: str = DEFAULT_METHOD,
+    on_stage: Listener | None = None,
+    *,
+    name: str | None = None,
+) -> Panel:
+    """Explain one radiograph's estimate and put the explanation to the test.
+
+    Args:
+        assessor: the system.
+        source: a file, or its bytes.
+        patient: the sex as entered; unknown if left out.
+        method: one of `explain.METHODS`.
+        on_stage: told the name of each stage of `STAGES` as it begins, and the same name again before every pass of a
+            network. What it raises ends the inquiry there and then.
+        name: what to call the picture in messages; the file's name otherwise.
+
+    Raises:
+        UnknownMethod: no method has that name.
+        BoneAgeError: no honest number can be given; the message says why and what to do.
+    """
+    chosen, teller, start = find_method(method), Teller(on_stage), perf_counter()
+    clock = Clock(teller)
+    with clock.stage(STAGES[0]):
+        radiograph, hand = assessor.look(source, name)
+    with clock.stage(STAGES[1]):
+        film = film_of(assessor, radiograph, hand, patient or Patient(), teller)
+    return _examine(film, chosen, clock, start)
+
+
+def film_of(
+    assessor: Assessor, radiograph: Radiograph, hand: HandMask, patient: Patient, teller: Teller | None = None
+) -> Film:
+    """A radiograph with its estimate, ready to be asked about."""
+    teller = teller or Teller(None)
+    inputs = assessor.prepare(radiograph, hand)
+    estimate = assessor.estimate(inputs, patient)
+    networks = {member.name: assessor.network(member) for member in assessor.recipe.members}
+    mirror = assessor.recipe.views.mirror
+    forwards = {
+        name: _telling(age_forward(network, estimate.sex_used, mirror), teller) for name, network in networks.items()
+    }
+    return Film(assessor, radiograph, hand, estimate, inputs, networks, forwards, teller)
+
+
+def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
+    """The map and all that is asked about it."""
+    with clock.stage(STAGES[2]):
+        explanation = draw_map(film, method)
+    with clock.stage(STAGES[3]):
+        masks, unplaced = _divide(film)
+        regions = months_by_region(film.forwards, film.inputs, masks)
+    with clock.stage(STAGES[4]):
+        deletion = try_map(film, method, explanation)
+    with clock.stage(STAGES[5]):
+        stable = shake(film, method)
+    with clock.stage(STAGES[6]):
+        drift = _drift(film)
+    return Panel(
+        file=film.radiograph.name,
+        recipe=film.assessor.recipe.name,
+        sex_used=film.estimate.sex_used,
+        estimate_months=film.months,
+        explanation=explanation,
+        regions=regions,
+        shares=attribution_shares(explanation.months, masks, film.hand.pixels),
+        deletion=deletion,
+        stability=stable,
+        drift=drift,
+        textbook=textbook_stage(film.months, film.estimate.sex_used),
+        verdict=judge(deletion, stable, explanation.member_agreement),
+        cautions=(*_cautions(film, explanation), *unplaced),
+        seconds=perf_counter() - start,
+        radiograph=film.radiograph,
+        hand=film.hand,
+        masks=masks,
+        stage_seconds=clock.seconds,
+    )
+
+
+def _telling(forward: Forward, teller: Teller) -> Forward:
+    """A network's forward that lets the listener speak up first."""
+
+    def asked(picture: Tensor) -> Tensor:
+        teller.again()
+        return forward(picture)
+
+    return asked
+
+
+def draw_map(film: Film, method: Method) -> SignedExplanation:
+    """The ensemble's estimate explained by one method."""
+    return explain_with(method.name, film.networks, film.forwards, film.inputs)
+
+
+def try_map(film: Film, method: Method, explanation: SignedExplanation) -> Deletion:
+    """Whether blurring what the map marks moves the estimate the way it says; 62 forwards a network."""
+    said = {name: evidence(method, made, film.inputs[name]) for name, made in explanation.by_member.items()}
+    return measure_deletion(film.forwards, film.inputs, said)
+
+
+def shake(film: Film, method: Method) -> dict[str, float]:
+    """How much of each network's map survives small changes, averaged over the networks; four maps each.
+
+    They are sketches where the method has one, and of the picture alone, without its mirror image: they are only
+    compared with each other, and cost a fraction.
+    """
+    attribute = method.sketch or method.attribute
+    found = []
+    for name, network in film.networks.items():
+        forward = _telling(age_forward(network, film.estimate.sex_used, mirror=False), film.teller)
+        ask = partial(_months, attribute, network, forward)
+        found.append(stability(ask, film.inputs[name], ask(film.inputs[name])))
+    return {change: fmean(each[change] for each in found) for change in found[0]}
+
+
+def _months(attribute: Attribute, network: nn.Module, forward: Forward, given: ModelInput) -> FloatArray:
+    return attribute(network, forward, given).months
+
+
+def _drift(film: Film) -> dict[str, float | None]:
+    """The changed films through the whole chain for the same sex, then this film for the other sex."""
+    used = film.estimate.sex_used
+
+    def estimate(changed: Radiograph) -> float | None:
+        film.teller.again()
+        try:
+            hand = film.assessor.find_hand(changed)
+        except BoneAgeError:
+            return None
+        inputs = film.assessor.prepare(changed, hand)
+        return film.assessor.estimate(inputs, Patient(sex=used)).prediction.bone_age_months
+
+    found = measure_drift(estimate, film.radiograph, film.hand, film.months)
+    (other,) = (sex for sex in SEXES if sex != used)
+    return {**found, OTHER_SEX: film.estimate.by_sex[other].bone_age_months - film.months}
+
+
+def _divide(film: Film) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
+    """The regions of the hand; none, and a caution that says so, where its joints cannot be placed."""
+    try:
+        return film.assessor.regions(film.radiograph, film.hand), ()
+    except LandmarksNotFound as error:
+        return {}, (Caution("no_regions", f"{error} So there is nothing to say about regions here."),)
+
+
+def _cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]:
+    """About the picture and the map; those about the estimate stand in its report."""
+    return (
+        *film.radiograph.cautions,
+        *cautions.about_picture(film.radiograph, film.hand),
+        *cautions.about_explanation(explanation),  # type: ignore[arg-type]  # it asks for the share alone
+    )

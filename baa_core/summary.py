@@ -1,0 +1,70 @@
+"""Results as lines for people: what the command line prints without `--json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .anatomy import REGION_TITLES
+from .explain import METHODS
+from .explain.panel import Panel
+from .figures import years_and_months
+from .types import DISCLAIMER
+
+
+def region_title(name: str) -> str:
+    """A region as people call it: "radius_ulna" as "Radius and ulna"."""
+    return REGION_TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def summarise(result: dict[str, Any]) -> str:
+    """A result's dict as lines for people."""
+    if result["status"] == "refused":
+        return f"{result['file']}\n  {'Refused':<18}  {result['error']['message']}\n"
+    low, high = result["interval_months"]
+    sex = f"entered {result['sex_entered']}, estimate made for {result['sex_used']}; the picture suggests "
+    sex += f"{result['sex_predicted']} (probability of male {result['sex_probability_male']:.2f})"
+    lines = [
+        ("Bone age", f"{years_and_months(result['bone_age_months'])} ({result['bone_age_months']:.1f} months)"),
+        ("90 % interval", f"{years_and_months(low)} to {years_and_months(high)} ({low:.1f} to {high:.1f} months)"),
+        ("Sex", sex),
+        ("If female", years_and_months(result["bone_age_if_female_months"])),
+        ("If male", years_and_months(result["bone_age_if_male_months"])),
+        *(("Caution", caution["message"]) for caution in result["cautions"]),
+        ("Recipe", result["recipe"] + "".join(f", {name} {m:.1f}" for name, m in result["members"].items())),
+    ]
+    if (age := result["chronological_age_months"]) is not None:
+        lines.insert(2, ("Age today", f"{years_and_months(age)} ({age:g} months)"))
+    return _lines(result["file"], lines)
+
+
+def summarise_panel(panel: Panel) -> str:
+    """A panel as lines for people."""
+    regions = [
+        (
+            region_title(name),
+            f"without it {effect.months:+.1f} months, without as much hand elsewhere {effect.null_low_months:+.1f} to "
+            f"{effect.null_high_months:+.1f}; {panel.shares[name]:.0%} of the map",
+        )
+        for name, effect in panel.regions.items()
+    ]
+    drift = (f"{name} {'refused' if m is None else f'{round(m, 1) + 0.0:+.1f}'}" for name, m in panel.drift.items())
+    stage, shown = panel.textbook, METHODS[panel.explanation.method]
+    lines = [
+        (
+            "Bone age",
+            f"{years_and_months(panel.estimate_months)} ({panel.estimate_months:.1f} months, {panel.sex_used})",
+        ),
+        ("Method", f"{shown.title}. {shown.shows} {shown.cannot}"),
+        *regions,
+        ("Stands out", ", ".join(map(region_title, panel.strongest)) or "no region more than as much hand elsewhere"),
+        ("Textbook", f"{stage.name}: {', '.join(map(region_title, stage.regions))}. {stage.sentence} ({stage.source})"),
+        ("Inside the hand", f"{panel.explanation.inside_hand_share:.0%} of the map"),
+        ("Drift, months", ", ".join(drift)),
+        ("Verdict", panel.verdict.sentence),
+        *(("Caution", caution.message) for caution in panel.cautions),
+    ]
+    return _lines(panel.file, lines)
+
+
+def _lines(file: str, lines: list[tuple[str, str]]) -> str:
+    return "\n".join([file, *(f"  {name:<18}  {text}" for name, text in lines), f"  {DISCLAIMER}\n"])

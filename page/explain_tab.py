@@ -1,0 +1,224 @@
+"""The Explain tab: layout, handlers, and what calls what. The slow work is one call of `examine`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from baa_core.explain.panel import Panel
+from baa_core.inquiry import DEFAULT_METHOD, STAGES
+from baa_core.panel_figures import deletion_figure, drift_figure, insertion_figure, regions_figure
+
+from . import explain_text as words
+from .explain_view import PanelView, panel_view_of
+from .intake import Chosen, entered_patient
+from .layout import FORGET_AFTER_SECONDS, Entries
+from .loading import CanAnswer, sentence_for
+from .running import Run, Runs, Stopped
+from .text import NO_PICTURE, refusal
+
+OPACITY_PERCENT = 60
+# Gradio tells nobody of a click into a figure, so the page itself turns a click on a bar into one on its radio button.
+# The figure may be drawn, or drawn anew, some seconds after its value has come.
+CLICK_ON_BARS = """() => {
+  const bind = () => {
+    const plot = document.querySelector("#baa-bars .js-plotly-plot");
+    if (!plot || !plot.on || plot.dataset.bound) return;
+    plot.dataset.bound = "yes";
+    plot.on("plotly_click", (event) => {
+      document.querySelectorAll("#baa-region input")[event.points[0].pointNumber + 1].click();
+    });
+  };
+  const timer = setInterval(bind, 300);
+  setTimeout(() => clearInterval(timer), 30000);
+}"""
+
+
+class ExplainTab(NamedTuple):
+    """The components of the tab: what chooses and starts, then what `ExplainHandlers.explain` fills, then opacity."""
+
+    method: gr.Radio
+    note: gr.HTML
+    go: gr.Button
+    stop: gr.Button
+    card: gr.HTML
+    details: gr.Column
+    region: gr.Radio
+    picture: gr.HTML
+    bars: gr.Plot
+    table: gr.HTML
+    textbook: gr.HTML
+    deletion: gr.Plot
+    insertion: gr.Plot
+    trust: gr.HTML
+    drift: gr.Plot
+    view: gr.State
+    opacity: gr.Slider
+
+
+class ExplainHandlers:
+    """What the tab does. A run belongs to one session of the page, and only that session can stop it."""
+
+    def __init__(self, assessor: CanAnswer) -> None:
+        self.assessor = assessor
+        self.runs = Runs()
+
+    def cleared(self, card: str = words.EMPTY) -> tuple[Any, ...]:
+        """The tab without an explanation."""
+        return card, gr.update(visible=False), words.NO_REGION, "", None, "", "", None, None, "", None, None
+
+    def stop(self, view: PanelView | None, request: gr.Request) -> Any:
+        """Stop this session's run before its next pass of a network. An older explanation stays as it was."""
+        return words.STOPPED if self.runs.stop(session_of(request)) and view is None else gr.skip()
+
+    def forget(self, request: gr.Request) -> tuple[Any, ...]:
+        """Another picture was chosen: stop, and show nothing of the one before."""
+        self.runs.stop(session_of(request))
+        return self.cleared()
+
+    def left(self, request: gr.Request) -> None:
+        """The visitor closed the page."""
+        self.runs.stop(session_of(request))
+
+    def explain(
+        self,
+        chosen: Chosen | None,
+        sex: str | None,
+        method: str,
+        opacity: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
+    ) -> tuple[Any, ...]:
+        """The whole tab for the chosen picture, or a card that says why there is nothing."""
+        if chosen is None:
+            return self.cleared(refusal(NO_PICTURE, "Not explained"))
+        session = session_of(request)
+        run = self.runs.begin(session)
+        try:
+            panel = self.assessor.examine(
+                chosen.content,
+                entered_patient(sex, None, None),
+                method,
+                name=chosen.name,
+                on_stage=lambda stage: step(run, stage, progress),
+            )
+            filled = self.filled(panel, chosen.drawn, opacity)
+            run.look()
+            return filled
+        except Stopped:
+            return self.cleared(words.STOPPED)
+        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+            return self.cleared(refusal(sentence_for(error), "Not explained"))
+        finally:
+            self.runs.end(session, run)
+
+    def filled(self, panel: Panel, drawn: bool, opacity: float) -> tuple[Any, ...]:
+        """Everything a panel shows, in the order of `ExplainTab`."""
+        view = panel_view_of(panel)
+        regions = [("None", words.NO_REGION), *((words.region_title(name), name) for name in panel.regions)]
+        return (
+            words.card(panel, drawn),
+            gr.update(visible=True),
+            gr.update(choices=regions, value=words.NO_REGION),
+            self.redraw(view, words.NO_REGION, opacity),
+            bars(panel),
+            words.region_table(panel),
+            words.textbook(panel),
+            fit(deletion_figure(panel.deletion)),
+            fit(insertion_figure(panel.deletion)),
+            words.trust_table(panel),
+            drift(panel),
+            view,
+        )
+
+    def redraw(self, view: PanelView | None, region: str | None, opacity: float) -> str:
+        """The picture again with another region outlined or another opacity in percent; no network runs."""
+        return "" if view is None else view.figure(region, opacity / 100)
+
+
+def bars(panel: Panel) -> Any:
+    """The regions' months, named as the page names them, with their shares of the map; the page has its own heading."""
+    figure = regions_figure(panel.regions)
+    names = [f"{words.region_title(name)}<br>{panel.shares[name]:.0%} of the map" for name in panel.regions]
+    figure.update_yaxes(tickvals=list(figure.data[0].y), ticktext=names)
+    return fit(figure)
+
+
+def drift(panel: Panel) -> Any:
+    """The drift in months, with room for the numbers beside the bars."""
+    figure = drift_figure(panel.drift)
+    low, high = min(0.0, *figure.data[0].x), max(0.0, *figure.data[0].x)
+    margin = 0.3 * max(high - low, 1.0)
+    figure.update_xaxes(range=[low - margin, high + margin], nticks=6)
+    return fit(figure)
+
+
+def fit(figure: Any) -> Any:
+    """A figure made for a page of its own, for this one: no heading, nothing to drag, readable at 390 px."""
+    legend = {"y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+    figure.update_layout(title=None, margin={"t": 12, "r": 12}, legend=legend)
+    figure.update_xaxes(title_font_size=12, fixedrange=True)
+    figure.update_yaxes(title_font_size=12, fixedrange=True)
+    return figure
+
+
+def session_of(request: gr.Request) -> str:
+    """Which visitor asks; one name for all who come without a session, from outside a browser."""
+    return request.session_hash or ""
+
+
+def step(run: Run, stage: str, progress: gr.Progress) -> None:
+    """Between two passes of a network: stop if asked to, else say how far the work is."""
+    run.look()
+    progress((STAGES.index(stage), len(STAGES)), desc=stage.capitalize())
+
+
+def lay_out_explain() -> ExplainTab:
+    """Method and buttons, the card, and below it everything that belongs to an explanation."""
+    method = gr.Radio(words.METHOD_CHOICES, value=DEFAULT_METHOD, label="Method", elem_id="baa-method")
+    note = gr.HTML(words.method_note(DEFAULT_METHOD))
+    with gr.Row():
+        go = gr.Button("Explain", variant="primary", min_width=120, elem_id="baa-explain")
+        stop = gr.Button("Cancel", min_width=120, elem_id="baa-cancel")
+    card = gr.HTML(words.EMPTY, elem_id="baa-explained")
+    with gr.Column(visible=False, elem_id="baa-panel") as details:
+        picture = gr.HTML(elem_id="baa-map")
+        unchosen = [("None", words.NO_REGION)]
+        region = gr.Radio(unchosen, value=words.NO_REGION, label="Outline a region", elem_id="baa-region")
+        opacity = gr.Slider(0, 100, OPACITY_PERCENT, step=5, label="Opacity of the map, %", elem_id="baa-map-opacity")
+        gr.HTML(words.BARS_NOTE)
+        bars = gr.Plot(show_label=False, elem_id="baa-bars")
+        table = gr.HTML()
+        textbook = gr.HTML()
+        gr.HTML(words.CURVES_NOTE)
+        deletion, insertion = (gr.Plot(show_label=False, elem_id=f"baa-{name}") for name in ("deletion", "insertion"))
+        trust = gr.HTML(elem_id="baa-trust")
+        gr.HTML(words.DRIFT_NOTE)
+        drift = gr.Plot(show_label=False, elem_id="baa-drift")
+    view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
+    return ExplainTab(
+        method, note, go, stop, card, details, region, picture, bars, table, textbook, deletion, insertion, trust,
+        drift, view, opacity,
+    )  # fmt: skip
+
+
+def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: ExplainTab) -> None:
+    """Which entry calls which handler; nothing here can be called from outside the page."""
+    private: dict[str, Any] = {"api_visibility": "private"}
+    quick = private | {"show_progress": "hidden", "queue": False}
+    newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    results = list(tab[4:-1])
+    tab.method.change(words.method_note, tab.method, tab.note, **quick)
+    # A group of its own: an assessment need not wait for somebody's panel.
+    slow = private | {"concurrency_id": "panel", "concurrency_limit": 1, "show_progress_on": tab.card}
+    entered = [left.chosen, left.sex, tab.method, tab.opacity]
+    run = tab.go.click(do.explain, entered, results, **slow)
+    # `cancels` takes a run that still waits out of the queue; one under way ends by its handler.
+    tab.stop.click(do.stop, tab.view, tab.card, cancels=run, **quick)
+    others = [left.file.upload, left.file.clear, *(button.click for button in left.examples)]
+    gr.on(others, do.forget, None, results, cancels=run, **quick)
+    tab.bars.change(None, js=CLICK_ON_BARS, **quick)
+    page.unload(do.left)
+    for listen in (tab.region.change, tab.opacity.change):
+        listen(do.redraw, [tab.view, tab.region, tab.opacity], tab.picture, **newest)

@@ -1,0 +1,229 @@
+"""The words of the Explain tab, as escaped HTML."""
+
+from __future__ import annotations
+
+import base64
+import json
+from html import escape
+
+from baa_core.anatomy import REGION_TITLES
+from baa_core.explain import ELSEWHERE, METHODS, OUTSIDE
+from baa_core.explain.panel import Panel
+from baa_core.figures import years_and_months
+from baa_core.panel_figures import OLDER, YOUNGER
+from baa_core.types import DISCLAIMER
+
+from .text import CHILD, DRAWN_TAG, buttons, table
+
+METHOD_CHOICES = [(method.title, name) for name, method in METHODS.items()]
+NO_REGION = ""
+EMPTY = """
+<section class="baa-card baa-empty" aria-live="polite">
+  <p class="baa-empty-title">The explanation will appear here</p>
+  <ol><li>Choose a radiograph and enter the sex, as for an assessment.</li>
+  <li>Choose a method: each shows something else.</li>
+  <li>Press Explain. It takes about 20 seconds on a small machine, and can be cancelled.</li></ol>
+</section>
+"""
+STOPPED = """
+<section class="baa-card baa-empty" role="status">
+  <p class="baa-empty-title">Stopped</p>
+  <p>No explanation was made, and nothing was kept. Press Explain to begin again.</p>
+</section>
+"""
+BARS_NOTE = """
+<h3>What each region is worth</h3>
+<p class="baa-fine">Each region is blurred in turn and the estimate asked for again. The grey band is what blurring as
+much of the hand elsewhere does: a bar that stays within it says nothing about its region.</p>
+"""
+CURVES_NOTE = """
+<h3>Does the map mark what moves the estimate?</h3>
+<p class="baa-fine">The hand is blurred step by step, and comes back step by step: once beginning with what the map
+says speaks for an older hand, once with what speaks for a younger one. The wider the two lines of the map lie apart,
+the more it knows; lines of chance and of mere edges are drawn beside them.</p>
+"""
+DRIFT_NOTE = """
+<h3>What should not matter</h3>
+<p class="baa-fine">The same film, changed in ways that leave the bones as they are, goes through the whole assessment
+again. The estimate should stay where it is. The other sex is shown for comparison: there it may move.</p>
+"""
+
+
+def region_title(name: str) -> str:
+    """A region as people call it."""
+    return REGION_TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def method_note(name: str) -> str:
+    """What a method shows and what it cannot."""
+    method = METHODS[name]
+    return (
+        f'<div class="baa-note" role="status"><p><strong>What it shows.</strong> {escape(method.shows)}</p>'
+        f"<p><strong>Its limits.</strong> {escape(method.cannot)}</p></div>"
+    )
+
+
+def checked(panel: Panel) -> list[tuple[bool, str]]:
+    """The checks made on this picture: passed or not, and what that means."""
+    verdict = panel.verdict
+    marks, stable, agree = verdict.faithful, verdict.stable, verdict.agreeing
+    found = [
+        (marks, "Marks what moves the estimate" if marks else "Not shown to mark what moves the estimate"),
+        (stable, "Stable under small changes" if stable else "Not stable under small changes"),
+    ]
+    if agree is not None:
+        found.append((agree, "The networks agree" if agree else "The networks disagree"))
+    return found
+
+
+def plain_verdict(panel: Panel) -> str:
+    """Whether to believe the map, in one short sentence and by its checks."""
+    found = checked(panel)
+    failed = sum(not passed for passed, _ in found)
+    sentence = (
+        f"Do not rely on this map: it failed {failed} of {len(found)} checks on this picture."
+        if failed
+        else f"This map passed all {len(found)} checks on this picture."
+    )
+    items = "".join(f'<li class="baa-{"passed" if passed else "failed"}">{words}</li>' for passed, words in found)
+    return f'<p class="baa-verdict">{sentence}</p><ul class="baa-checks">{items}</ul>'
+
+
+def weightiest(panel: Panel) -> str:
+    """Which regions stand out, in one sentence."""
+    if not panel.strongest:
+        return "No region moves the estimate more than as much hand elsewhere does."
+    worth = (f"{region_title(name).lower()} {signed(panel.regions[name].months)} months" for name in panel.strongest)
+    return f"Without its detail, these regions move the estimate more than chance: {', '.join(worth)}."
+
+
+def signed(months: float) -> str:
+    """Months with a sign, a true minus, and no minus before zero."""
+    return f"{round(months, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def card(panel: Panel, drawn: bool) -> str:
+    """The card on top: what was explained, whether to believe it, cautions, disclaimer."""
+    cautions = "".join(f"<li>{escape(caution.message)}</li>" for caution in panel.cautions)
+    return f"""
+<section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Explanation">
+  <p class="baa-eyebrow">{escape(METHODS[panel.explanation.method].title)}, explaining
+  {years_and_months(panel.estimate_months)} ({panel.estimate_months:.1f} months) for {CHILD[panel.sex_used]}
+  {DRAWN_TAG if drawn else ""}</p>
+  {plain_verdict(panel)}
+  <p>{escape(panel.verdict.sentence)}</p>
+  <p>{escape(weightiest(panel))}</p>
+  {f'<div class="baa-cautions"><p>Please note</p><ul>{cautions}</ul></div>' if cautions else ""}
+  <p class="baa-fine">{escape(DISCLAIMER)} Made in {panel.seconds:.0f} seconds. {download_link(panel)}</p>
+</section>
+"""
+
+
+def download_link(panel: Panel) -> str:
+    """A link that holds the panel as JSON, so that nothing has to be written on the server."""
+    content = base64.b64encode(json.dumps(panel.to_dict(), indent=2).encode()).decode()
+    return (
+        '<a class="baa-link" id="baa-panel-json" download="bone-age-explanation.json" '
+        f'href="data:application/json;base64,{content}">Download as JSON</a>'
+    )
+
+
+def legend(method: str, full_months: float) -> str:
+    """The colours of the map and what the full colour means.
+
+    Args:
+        method: of the map.
+        full_months: at full colour, summed over one hundredth of the hand.
+    """
+    grey = " and unit of grey" if METHODS[method].per_grey else ""
+    full, unit = f"{full_months:.2g}", f"months per hundredth of the hand{grey}"
+    said = f"Blue speaks for younger, red for older; full colour is {full} {unit}"
+    return (
+        f'<div class="baa-legend" role="img" aria-label="{said}">'
+        f"<span>−{full} younger</span>"
+        f'<i style="background: linear-gradient(to right, {YOUNGER}, transparent, {OLDER})"></i>'
+        f"<span>older +{full}</span>"
+        f"<small>{unit}</small></div>"
+    )
+
+
+def picture(address: str, legend_html: str, region: str) -> str:
+    """The radiograph with the signed map, the legend, and the chosen region said."""
+    shown = "Radiograph with the signed map"
+    if region:
+        shown += f"; outlined: {region_title(region).lower()}"
+    return f"""
+<figure class="baa-picture">
+  <img src="{address}" alt="{escape(shown)}">
+  {legend_html}
+  <figcaption><span>{escape(shown)}</span>{buttons("bone-age-map.png")}</figcaption>
+</figure>
+"""
+
+
+def region_table(panel: Panel) -> str:
+    """Each region's months, what chance does, and its share of the map."""
+    rows, shares = [], {name: f"<td><span>{100 * share:.0f} %</span></td>" for name, share in panel.shares.items()}
+    for name, effect in panel.regions.items():
+        mark = "<strong>stands out</strong>" if effect.stands_out else ""
+        low, high = signed(effect.null_low_months), signed(effect.null_high_months)
+        rows.append(
+            f"<tr><td>{escape(region_title(name))}</td><td><span>{signed(effect.months)}</span> {mark}</td>"
+            f"<td><span>{low}</span> to <span>{high}</span></td>{shares[name]}</tr>"
+        )
+    for name, title in ((ELSEWHERE, "Elsewhere in the hand"), (OUTSIDE, "On its edge and beyond")):
+        rows.append(f"<tr><td>{title}</td><td></td><td></td>{shares[name]}</tr>")
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Region", "Without it", "Elsewhere", "Map"))
+    return f"""
+<table class="baa-table baa-regions">
+<caption>Months the estimate moves without a region, and without as much of the hand elsewhere; the region's share of
+the map.</caption>
+<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
+"""
+
+
+def textbook(panel: Panel) -> str:
+    """The regions the atlas looks at for this stage, beside those that moved the estimate."""
+    stage = panel.textbook
+    both = "<span>also the networks</span>"
+    looked = "".join(
+        f"<li>{escape(region_title(name))} {both if name in panel.strongest else ''}</li>" for name in stage.regions
+    )
+    also = "<span>also the atlas</span>"
+    used = "".join(
+        f"<li>{escape(region_title(name))}, {signed(panel.regions[name].months)} months without it "
+        f"{also if name in stage.regions else ''}</li>"
+        for name in panel.strongest
+    )
+    return f"""
+<h3>The textbook beside the networks</h3>
+<div class="baa-two">
+  <div><p class="baa-eyebrow">The atlas, {escape(stage.name)} ({"girls" if stage.sex == "female" else "boys"} of
+  {years_and_months(stage.from_months)} to {years_and_months(stage.to_months)})</p><ol>{looked}</ol>
+  <p class="baa-fine">{escape(stage.sentence)} After {escape(stage.source)}.</p></div>
+  <div><p class="baa-eyebrow">The networks, on this picture</p>
+  {f"<ol>{used}</ol>" if used else "<p>No region stands out from as much hand elsewhere.</p>"}
+  <p class="baa-fine">A network need not look where a reader does; where they differ, look again.</p></div>
+</div>
+"""
+
+
+def trust_table(panel: Panel) -> str:
+    """The numbers behind the verdict."""
+    shown = panel.explanation
+    rows = {
+        "Months between the map's two lines": f"{panel.deletion.area_months:.1f}",
+        "The same for maps of chance": (
+            f"{panel.deletion.random_area_months:.1f} on average, {panel.deletion.luckiest_area_months:.1f} at most"
+        ),
+        "The same for mere edges": f"{panel.deletion.edge_area_months:.1f}",
+        **{f"Likeness of the map after: {change}": f"{value:.2f}" for change, value in panel.stability.items()},
+        "Share of the map on the hand": f"{100 * shown.inside_hand_share:.0f} %",
+    }
+    if shown.member_agreement is not None:
+        rows["Likeness of the networks' maps"] = f"{shown.member_agreement:.2f}"
+    if shown.completeness_error_months is not None:
+        rows["Months that do not add up"] = f"{shown.completeness_error_months:.2f}"
+    return table(("Check", "Found"), rows) + (
+        '<p class="baa-fine">Likeness is a correlation: 1 is the same map, 0 is none.</p>'
+    )

@@ -1,0 +1,205 @@
+"""The Explain tab in a real browser, with the shipped networks. Set BAA_SCREENSHOTS to keep pictures."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from baa_core.anatomy import REGION_TITLES
+from baa_core.explain import METHODS
+from baa_core.types import DISCLAIMER
+from page.examples import EXAMPLES
+from tests.e2e.served_page import Served, keep, open_page
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+EXAMPLE = next(iter(EXAMPLES))
+FASTEST, OTHER = "Gradient", "Grad-CAM"
+PANEL_MS = 300_000  # 20 seconds on two free cores
+MAP = "#baa-map img"
+FIGURES = ("bars", "deletion", "insertion", "drift")
+WIDTH = "document.documentElement.scrollWidth"
+
+
+def choose_example(page: Page) -> None:
+    """A drawn hand, and its assessment awaited."""
+    page.get_by_role("button", name=EXAMPLE).click()
+    page.locator(".baa-result").wait_for()
+    page.get_by_role("tab", name="Explain").click()
+
+
+def explain(page: Page, method: str) -> None:
+    """Choose a method and press Explain."""
+    page.get_by_role("radio", name=method, exact=True).check()
+    page.locator("#baa-explain").click()
+
+
+def wait_for_panel(page: Page, method: str) -> None:
+    """Until the card of this method is there."""
+    card = page.locator("#baa-explained .baa-result .baa-eyebrow")
+    expect(card).to_contain_text(f"{method}, explaining", timeout=PANEL_MS)
+
+
+@pytest.fixture(scope="module")
+def explained(served: Served, browser: Browser) -> Iterator[Page]:
+    """A page that shows an explanation, for all tests that only look."""
+    page = open_page(browser, served.url)
+    asked: list[str] = []
+    page.context.on("request", lambda request: asked.append(request.url))
+    choose_example(page)
+    explain(page, FASTEST)
+    wait_for_panel(page, FASTEST)
+    yield page
+    page.context.close()
+    assert not [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
+
+
+def shown(page: Page) -> str:
+    """The address of the map shown, which holds it."""
+    return page.locator(MAP).get_attribute("src") or ""
+
+
+def changed(page: Page, before: str) -> str:
+    """The map once it is another one."""
+    page.wait_for_function("before => document.querySelector('#baa-map img').src !== before", arg=before)
+    return shown(page)
+
+
+def decoded(address: str) -> np.ndarray:
+    """The pixels of a picture held by its address."""
+    return cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_everything_is_there(explained: Page) -> None:
+    for name in FIGURES:
+        expect(explained.locator(f"#baa-{name} .js-plotly-plot")).to_be_visible()
+    card = explained.locator("#baa-explained").inner_text()
+    assert DISCLAIMER in card
+    assert "for a " in card
+    body = explained.inner_text("body")
+    for title in REGION_TITLES.values():
+        assert title in body
+    for words in ("The atlas", "The networks, on this picture", "months per hundredth of the hand"):
+        assert words in body
+    keep(explained, "explained_1280")
+
+
+def test_the_download_is_the_panel(explained: Page) -> None:
+    with explained.expect_download() as started:
+        explained.locator("#baa-panel-json").click()
+    assert started.value.suggested_filename == "bone-age-explanation.json"
+    told = json.loads(Path(started.value.path()).read_text())
+    assert told["method"] == "saliency"
+    assert set(told["regions"]) <= set(REGION_TITLES)
+    assert told["verdict"] in explained.locator("#baa-explained").inner_text()
+
+
+def test_a_chosen_region_is_outlined_on_the_picture(explained: Page) -> None:
+    plain = shown(explained)
+    explained.get_by_role("radio", name="Metacarpals", exact=True).check()
+    outlined = changed(explained, plain)
+    expect(explained.locator("#baa-map figcaption")).to_contain_text("outlined: metacarpals")
+    different = (decoded(plain) != decoded(outlined)).any(axis=2)
+    assert 0 < different.mean() < 0.05, "an outline and nothing else"
+    keep(explained, "region_1280")
+    explained.keyboard.press("Tab")  # the keyboard goes on to the next region
+    explained.keyboard.press("Space")
+    assert changed(explained, outlined) != plain
+    explained.get_by_role("radio", name="None", exact=True).check()
+    expect(explained.locator(MAP)).to_have_attribute("src", plain)
+
+
+def test_a_click_on_a_bar_chooses_its_region(explained: Page) -> None:
+    plain = shown(explained)
+    explained.locator("#baa-bars").scroll_into_view_if_needed()
+    box = explained.locator("#baa-bars .barlayer .point").nth(1).bounding_box()  # the second region's grey band
+    assert box is not None
+    place = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    explained.mouse.move(*place)
+    explained.wait_for_timeout(500)
+    explained.mouse.click(*place)
+    changed(explained, plain)
+    second = explained.locator("#baa-region label").nth(2).inner_text().strip()
+    expect(explained.locator("#baa-map figcaption")).to_contain_text(f"outlined: {second.lower()}")
+    explained.get_by_role("radio", name="None", exact=True).check()
+    expect(explained.locator(MAP)).to_have_attribute("src", plain)
+
+
+def test_opacity_changes_the_map_only(explained: Page) -> None:
+    before, card = shown(explained), explained.locator("#baa-explained").inner_text()
+    number = explained.locator("#baa-map-opacity input[type=number]")
+    number.fill("0")
+    explained.keyboard.press("Tab")
+    film = decoded(changed(explained, before))
+    assert np.array_equal(film[..., 0], film[..., 2]), "without the map the film is grey"
+    assert explained.locator("#baa-explained").inner_text() == card
+    number.fill("60")
+    explained.keyboard.press("Tab")
+    expect(explained.locator(MAP)).to_have_attribute("src", before)
+
+
+def test_a_phone_needs_no_sideways_scrolling(explained: Page) -> None:
+    explained.set_viewport_size({"width": 390, "height": 844})
+    explained.wait_for_timeout(1500)
+    keep(explained, "explained_390")
+    assert explained.evaluate(WIDTH) <= 390
+    for name in FIGURES:
+        box = explained.locator(f"#baa-{name} .main-svg").first.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    explained.set_viewport_size({"width": 1280, "height": 1000})
+
+
+def test_assessing_again_leaves_the_explanation(explained: Page) -> None:
+    before = shown(explained)
+    explained.locator("#baa-assess").click()
+    expect(explained.get_by_role("tab", name="Assess")).to_have_attribute("aria-selected", "true")
+    explained.locator("#baa-picture img").wait_for()
+    explained.get_by_role("tab", name="Explain").click()
+    assert shown(explained) == before
+
+
+def test_another_method_gives_another_map(explained: Page) -> None:
+    before = shown(explained)
+    explain(explained, OTHER)
+    expect(explained.locator(".baa-note")).to_contain_text(METHODS["grad_cam"].cannot)
+    wait_for_panel(explained, OTHER)
+    assert shown(explained) != before
+
+
+def test_what_cannot_be_explained_is_said_in_one_sentence(page: Page) -> None:
+    page.get_by_role("tab", name="Explain").click()
+    page.locator("#baa-explain").click()
+    expect(page.locator("#baa-explained .baa-refusal")).to_contain_text("No radiograph has been chosen")
+    expect(page.locator("#baa-panel")).not_to_be_visible()
+
+
+def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
+    choose_example(page)
+    explain(page, FASTEST)
+    page.get_by_text("Trying the map").first.wait_for(timeout=PANEL_MS)
+    keep(page, "progress_1280")
+    page.locator("#baa-cancel").click()
+    expect(page.locator("#baa-explained .baa-empty-title")).to_have_text("Stopped")
+    expect(page.locator("#baa-panel")).not_to_be_visible()
+    expect(page.get_by_text("Trying the map")).to_have_count(0)
+    page.locator("#baa-assess").click()
+    expect(page.get_by_role("tab", name="Assess")).to_have_attribute("aria-selected", "true")
+    page.locator(".baa-result").wait_for()
+
+
+def test_another_picture_clears_the_explanation_and_stops_the_run(page: Page) -> None:
+    choose_example(page)
+    explain(page, FASTEST)
+    page.get_by_text("Drawing the map").first.wait_for(timeout=PANEL_MS)
+    page.get_by_role("button", name=list(EXAMPLES)[1]).click()
+    expect(page.locator("#baa-explained .baa-empty-title")).to_have_text("The explanation will appear here")
+    expect(page.locator("#baa-explained")).not_to_contain_text("steps")
+    expect(page.locator(".baa-chosen")).to_contain_text(list(EXAMPLES)[1])
+    page.wait_for_timeout(3000)
+    expect(page.locator("#baa-explained .baa-result")).to_have_count(0)

@@ -1,0 +1,275 @@
+"""The panel: how its parts are put together, what it says, and what it draws. Untrained networks, or none at all."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from baa_core.errors import LandmarksNotFound, UnknownMethod, UnreadableImage
+from baa_core.explain import (
+    ELSEWHERE,
+    OTHER_SEX,
+    OUTSIDE,
+    TRANSFORMS,
+    Deletion,
+    RegionEffect,
+    Removal,
+    judge,
+    textbook_stage,
+)
+from baa_core.explain.panel import Panel
+from baa_core.inquiry import STAGES, examine
+from baa_core.io import read_radiograph
+from baa_core.panel_figures import (
+    OLDER,
+    YOUNGER,
+    deletion_figure,
+    drift_figure,
+    full_colour_months,
+    insertion_figure,
+    regions_figure,
+    regions_picture,
+    rgb,
+    signed_overlay,
+    write_panel,
+)
+from baa_core.phantom import draw_phantom, to_png
+from baa_core.pipeline import Assessor
+from baa_core.recipe import Views
+from baa_core.summary import summarise_panel
+from baa_core.types import BoolArray, Caution, HandMask, Patient, Radiograph, SignedExplanation
+
+PROMISED = {
+    "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability", "member_agreement", "drift",
+    "verdict", "seconds",
+}  # fmt: skip
+ADDED = {"file", "status", "recipe", "cautions", "disclaimer"}
+
+
+class Halved(Assessor):
+    """An assessor whose regions are the upper and the lower half of the hand."""
+
+    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
+        radiograph = read_radiograph(source, name)
+        return radiograph, self.find_hand(radiograph)
+
+    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+        rows = np.flatnonzero(hand.pixels.any(axis=1))
+        upper = np.arange(len(hand.pixels))[:, None] < (rows[0] + rows[-1]) / 2
+        return {"fingers": hand.pixels & upper, "wrist_side": hand.pixels & ~upper}
+
+
+@pytest.fixture(scope="module")
+def halved(tiny_assessor: Assessor) -> Halved:
+    """Two untrained networks."""
+    return Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+
+
+def hand_png(seed: int = 0) -> bytes:
+    return to_png(draw_phantom(120.0, "male", seed=seed, height_px=300).radiograph)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """What the listener heard while `examined` was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def examined(halved: Halved, told: list[str]) -> Panel:
+    return examine(halved, hand_png(), Patient("male"), "saliency", told.append, name="hand.png")
+
+
+def test_the_json_is_what_is_promised(examined: Panel) -> None:
+    values = json.loads(json.dumps(examined.to_dict(), allow_nan=False))
+    assert set(values) == PROMISED | ADDED
+    assert (values["method"], values["file"], values["recipe"]) == ("saliency", "hand.png", "tiny")
+    assert set(values["regions"]) == {"fingers", "wrist_side"}
+    for region in values["regions"].values():
+        assert set(region) == {"months", "null_low", "null_high", "attribution_share"}
+        assert region["null_low"] <= region["null_high"]
+    assert set(values["deletion"]) == {"area", "random_area", "edge_area"}
+    assert set(values["stability"]) == {"noise", "turned left", "turned right"}
+    assert -1 <= values["member_agreement"] <= 1
+    assert set(values["drift"]) == {*TRANSFORMS, OTHER_SEX}
+    assert values["verdict"].endswith(".")
+
+
+def test_its_parts_belong_together(halved: Halved, examined: Panel) -> None:
+    report = halved.assess(hand_png(), Patient("male"))
+    assert examined.estimate_months == report.prediction.bone_age_months
+    assert examined.drift[OTHER_SEX] == pytest.approx(
+        report.bone_age_if_female_months - report.bone_age_if_male_months, abs=1e-4
+    )
+    assert sum(examined.shares.values()) == pytest.approx(1.0)
+    assert list(examined.shares) == ["fingers", "wrist_side", ELSEWHERE, OUTSIDE]
+    assert examined.textbook == textbook_stage(examined.estimate_months, "male")
+    assert examined.explanation.months.shape == examined.radiograph.shape == examined.masks["fingers"].shape
+    assert not examined.masks["fingers"].flags.writeable
+    assert 0 < sum(examined.stage_seconds.values()) <= examined.seconds
+
+
+def test_stages_are_told_in_order_and_again_before_every_pass(examined: Panel, told: list[str]) -> None:
+    once = [stage for number, stage in enumerate(told) if number == 0 or stage != told[number - 1]]
+    assert tuple(once) == STAGES == tuple(examined.stage_seconds)
+    for stage in STAGES[2:]:
+        assert told.count(stage) > 2
+
+
+class Stopped(Exception):
+    """The user has had enough."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_listener_can_stop_it_anywhere(halved: Halved, stage: str) -> None:
+    """At the second word about a stage, which comes in the middle of it; the first two stages say only one."""
+    heard: list[str] = []
+
+    def stop(told: str) -> None:
+        heard.append(told)
+        if heard.count(stage) == (2 if STAGES.index(stage) > 1 else 1):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        examine(halved, hand_png(), Patient("male"), "grad_cam", stop)
+    assert heard[-1] == stage
+
+
+def test_wrong_method_and_no_picture_are_said_before_any_work(halved: Halved) -> None:
+    with pytest.raises(UnknownMethod, match="Choose one of"):
+        examine(halved, hand_png(), Patient("male"), "guessing", lambda _: pytest.fail("it began"))
+    with pytest.raises(UnreadableImage):
+        examine(halved, b"no picture")
+
+
+def test_one_network_agrees_with_none(halved: Halved) -> None:
+    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=Views(mirror=False))
+    panel = examine(
+        Halved(alone, halved.manifest, halved.calibration, halved.folder), hand_png(), Patient("male"), "grad_cam"
+    )
+    assert panel.explanation.member_agreement is None
+    assert panel.to_dict()["member_agreement"] is None
+    assert "network" not in panel.verdict.sentence
+
+
+class Unplaced(Halved):
+    """An assessor that cannot place the joints."""
+
+    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+        raise LandmarksNotFound("The joints could not be placed.")
+
+
+def test_without_joints_the_rest_is_shown_with_a_caution(halved: Halved) -> None:
+    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=Views(mirror=False))
+    unplaced = Unplaced(alone, halved.manifest, halved.calibration, halved.folder)
+    panel = examine(unplaced, hand_png(), Patient("male"), "grad_cam")
+    assert [caution.code for caution in panel.cautions][-1] == "no_regions"
+    assert (dict(panel.regions), panel.strongest) == ({}, ())
+    assert panel.to_dict()["regions"] == {}
+    assert "no region" in summarise_panel(panel)
+    assert len(regions_figure(panel.regions).data[0].x) == 0
+    assert sum(panel.shares.values()) == pytest.approx(1.0)
+
+
+def made_up(drift: dict[str, float | None] | None = None, inside: float = 1.0) -> Panel:
+    """A panel of invented numbers: two regions, of which one matters, and a map with two spots."""
+    months = np.zeros((120, 90), np.float32)
+    months[30:40, 20:30], months[80:90, 60:70] = 1.0, -0.5
+    masks = {"carpals": months > 0, "radius_ulna": months < 0}
+    fractions = np.linspace(0, 1, 9, dtype=np.float32)
+    pair = Removal(-8 * fractions * (1 - fractions), 8 * fractions * (1 - fractions))
+    deletion = Deletion(fractions, pair, (pair.insertion(),), pair.insertion())
+    stable = {"noise": 0.9}
+    return Panel(
+        file="a.png",
+        recipe="tiny",
+        sex_used="female",
+        estimate_months=50.0,
+        explanation=SignedExplanation(months, "occlusion", inside, {}, None, None),
+        regions={"carpals": RegionEffect(-4.2, -1.0, 1.0), "radius_ulna": RegionEffect(0.5, -1.0, 1.0)},
+        shares={"carpals": 0.6, "radius_ulna": 0.3, ELSEWHERE: 0.1, OUTSIDE: 0.0},
+        deletion=deletion,
+        stability=stable,
+        drift=drift or {"mirrored": 1.25, "brighter": None},
+        textbook=textbook_stage(50.0, "female"),
+        verdict=judge(deletion, stable, None),
+        cautions=(Caution("a", "Beware."),),
+        seconds=1.0,
+        radiograph=Radiograph(np.full((120, 90), 0.5, np.float32)),
+        hand=HandMask(np.ones((120, 90), bool), 1.0, 0.0, inverted=False),
+        masks=masks,
+    )
+
+
+def test_what_stands_out_comes_first() -> None:
+    assert made_up().strongest == ("carpals",)
+
+
+def test_the_summary_is_for_people() -> None:
+    text = summarise_panel(made_up())
+    for said in (
+        "a.png", "4 years 2 months", "Occlusion", "Carpal bones", "without it -4.2 months", "-1.0 to +1.0",
+        "60% of the map",
+        "before puberty: Distal phalanges, Middle phalanges", "not verified against the book", "mirrored +1.2",
+        "brighter refused", "Not shown to be faithful", "Beware.", "Not a medical device",
+    ):  # fmt: skip
+        assert said in text
+    assert "radius_ulna" not in text
+
+
+def test_the_map_is_red_for_older_and_blue_for_younger() -> None:
+    panel = made_up()
+    picture = signed_overlay(panel.radiograph.pixels, panel.explanation.months, opacity=1.0)
+    assert (picture.shape, picture.dtype) == ((120, 90, 3), np.uint8)
+    assert tuple(picture[35, 25]) == rgb(OLDER)
+    red, _, blue = (int(value) for value in picture[85, 65])
+    assert blue > red
+    assert np.ptp(picture[5, 80]) == 0  # grey where nothing is said
+    assert rgb(YOUNGER)[2] > rgb(YOUNGER)[0]
+    assert 0.5 < full_colour_months(panel.explanation.months) <= 1.0
+    nothing = signed_overlay(panel.radiograph.pixels, np.zeros((120, 90), np.float32))
+    assert np.ptp(nothing) == 0
+    with pytest.raises(ValueError, match="one grid"):
+        signed_overlay(panel.radiograph.pixels, np.zeros((12, 9), np.float32))
+
+
+def test_regions_are_outlined_and_the_chosen_one_filled() -> None:
+    panel = made_up()
+    plain = regions_picture(panel.radiograph.pixels, panel.masks)
+    chosen = regions_picture(panel.radiograph.pixels, panel.masks, chosen="carpals")
+    assert np.ptp(plain[30, 25]) > 30  # its outline
+    assert np.ptp(plain[35, 25]) == 0
+    assert np.ptp(chosen[35, 25]) > 30
+    assert np.array_equal(plain[60:], chosen[60:])
+
+
+@pytest.mark.parametrize("draw", [deletion_figure, insertion_figure])
+def test_curves_show_the_map_beside_edges_and_chance(draw: Callable[[Deletion], object]) -> None:
+    figure = draw(made_up().deletion)
+    assert [trace.name for trace in figure.data] == [
+        f"{what}: {way} first" for what in ("map", "edges", "chance") for way in ("older", "younger")
+    ]
+    assert len(figure.data[0].x) == 9
+    assert (figure.data[0].x[0], figure.data[0].x[-1]) == (0, 100)
+
+
+def test_bars_say_their_months() -> None:
+    panel = made_up()
+    regions, drift = regions_figure(panel.regions), drift_figure(panel.drift)
+    assert list(regions.data[1].y) == ["carpals", "radius ulna"]
+    assert list(regions.data[1].x) == [-4.2, 0.5]
+    assert list(regions.data[0].base) == [-1.0, -1.0]
+    assert list(drift.data[0].text) == ["+1.2", "refused"]
+
+
+def test_everything_is_written(tmp_path: Path) -> None:
+    write_panel(made_up(), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"map.png", "regions.png", "regions.html", "deletion.html", "insertion.html", "drift.html"}
+    assert cv2.imread(str(tmp_path / "map.png")).shape == (120, 90, 3)
+    assert "https://cdn" not in (tmp_path / "drift.html").read_text()[:2000]

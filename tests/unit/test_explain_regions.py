@@ -1,0 +1,238 @@
+"""Regions: shares and months, on toy networks solved by hand; and the textbook's stages."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from baa_core.explain import (
+    ELSEWHERE,
+    OUTSIDE,
+    RegionEffect,
+    attribution_shares,
+    blurred_hand,
+    months_by_region,
+    regions_on_input,
+    textbook_stage,
+)
+from baa_core.explain.regions import PATCHES, draw_patches, like_sized
+from baa_core.phantom import REGIONS, draw_phantom
+from baa_core.preprocessing import ModelInput, prepare
+from baa_core.steps import IDENTITY
+from baa_core.types import SEXES, HandMask
+from tests.conftest import ellipse, masked
+
+SIDE = 96
+READ, IGNORED = (slice(20, 36), slice(30, 46)), (slice(60, 76), slice(50, 66))
+
+
+def region(place: tuple[slice, slice], shape: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    found = np.zeros(shape, bool)
+    found[place] = True
+    return found
+
+
+REGIONS_HERE = {"read": region(READ), "ignored": region(IGNORED)}
+
+
+def prepared(side_px: int = SIDE) -> ModelInput:
+    """A textured disc on black that fills a radiograph of 96 px, at any size of input."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    mask = (rows - 48) ** 2 + (columns - 48) ** 2 < 44**2
+    texture = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
+    pixels = np.where(mask, cv2.GaussianBlur(texture, (0, 0), 2) * 4, -1.0).astype(np.float32)
+    scale = SIDE / side_px
+    there = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+    small = cv2.resize(pixels, (side_px, side_px), interpolation=cv2.INTER_LINEAR)
+    small_mask = cv2.resize(mask.astype(np.uint8), (side_px, side_px), interpolation=cv2.INTER_NEAREST) > 0
+    return ModelInput(small[None, None], small_mask, there if scale != 1 else IDENTITY, (SIDE, SIDE), True)
+
+
+def sharpness(image: Tensor, place: tuple[slice, slice]) -> Tensor:
+    return image[:, 0, *place].square().mean(dim=(1, 2))
+
+
+def reads_one(image: Tensor) -> Tensor:
+    return 100 + 10 * sharpness(image, READ)
+
+
+def test_a_region_is_worth_what_the_network_reads_there() -> None:
+    """By hand: a linear network loses its weights times the detail that blurring takes, within the region."""
+    picture = prepared()
+    weights = np.zeros((SIDE, SIDE), np.float32)
+    weights[24:32, 34:42] = 1.0  # well within the soft edge
+    lost = float((weights * (blurred_hand(picture) - picture.image[0, 0])).sum())
+    found = months_by_region(
+        {"a": lambda image: (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))}, {"a": picture}, REGIONS_HERE
+    )
+    assert found["read"].months == pytest.approx(lost, abs=1e-2)
+    assert found["ignored"].months == pytest.approx(0.0, abs=1e-5)
+
+
+def test_only_the_region_that_matters_stands_out() -> None:
+    asked = []
+
+    def forward(image: Tensor) -> Tensor:
+        asked.append(1)
+        return reads_one(image)
+
+    found = months_by_region({"a": forward}, {"a": prepared()}, REGIONS_HERE)
+    assert found["read"].months < -1
+    assert found["read"].stands_out
+    assert not found["ignored"].stands_out
+    assert found["read"].null_low_months <= found["read"].null_high_months
+    assert len(asked) == 1 + 2 + PATCHES  # both regions are of one size
+
+
+def test_the_null_is_two_deviations_about_the_mean_of_patches_elsewhere() -> None:
+    picture, area = prepared(), int(REGIONS_HERE["read"].sum())
+    weights = np.random.default_rng(3).normal(size=(SIDE, SIDE)).astype(np.float32)
+
+    def forward(image: Tensor) -> Tensor:
+        return (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))
+
+    found = months_by_region({"a": forward}, {"a": picture}, REGIONS_HERE)["read"]
+    moved = []
+    for patch in draw_patches(picture.mask, area):
+        if (patch & REGIONS_HERE["read"]).sum() <= area / 2:
+            soft = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), 0.01 * SIDE)
+            moved.append(float((weights * soft * (blurred_hand(picture) - picture.image[0, 0])).sum()))
+    middle, spread = np.mean(moved), 2 * np.std(moved, ddof=1)
+    assert middle - spread < 0 < middle + spread
+    assert (found.null_low_months, found.null_high_months) == pytest.approx(
+        (middle - spread, middle + spread), abs=0.05
+    )
+
+
+def test_a_region_that_does_nothing_never_stands_out() -> None:
+    """A network loses a month with every pixel blurred outside one region: nothing happens there, which is rare."""
+    picture = prepared()
+    sharp = picture.image[0, 0]
+    counted = cv2.dilate(REGIONS_HERE["read"].astype(np.uint8), np.ones((9, 9))) == 0
+    months = np.where(counted & picture.mask, 1.0, 0.0) / np.where(picture.mask, blurred_hand(picture) - sharp, 1.0)
+
+    def forward(image: Tensor) -> Tensor:
+        return -((image[:, 0].double() - torch.tensor(sharp)) * torch.tensor(months)).sum(dim=(1, 2))
+
+    found = months_by_region({"a": forward}, {"a": picture}, REGIONS_HERE)["read"]
+    assert found.months == pytest.approx(0.0, abs=0.5)
+    assert found.null_low_months < -100
+    assert found.null_high_months >= 0.0
+    assert not found.stands_out
+
+
+def test_members_are_averaged_whatever_their_size() -> None:
+    def on_half(image: Tensor) -> Tensor:
+        return 30 * sharpness(image, (slice(10, 18), slice(15, 23)))  # the same place, half as large
+
+    inputs = {"large": prepared(), "half": prepared(48)}
+    large, half = reads_one, on_half
+    alone = [
+        months_by_region({"a": forward}, {"a": given}, REGIONS_HERE)["read"].months
+        for forward, given in ((large, inputs["large"]), (half, inputs["half"]))
+    ]
+    both = months_by_region({"large": large, "half": half}, inputs, REGIONS_HERE)
+    assert both["read"].months == pytest.approx(np.mean(alone), rel=0.1)
+    assert abs(both["ignored"].months) < 0.1
+
+
+def test_a_region_no_network_sees_is_left_out() -> None:
+    corner = {"corner": region((slice(0, 4), slice(0, 4)))}
+    assert list(months_by_region({"a": reads_one}, {"a": prepared()}, REGIONS_HERE | corner)) == ["read", "ignored"]
+
+
+def test_patches_are_compact_pieces_of_the_hand_and_always_the_same() -> None:
+    hand = prepared().mask
+    patches = draw_patches(hand, 200)
+    assert len(patches) == PATCHES
+    for patch in patches:
+        assert patch.sum() == 200
+        assert not (patch & ~hand).any()
+        rows, columns = np.nonzero(patch)
+        assert max(np.ptp(rows), np.ptp(columns)) < 40  # a disc of that area is 16 px wide; at the edge it is cut
+    assert all(np.array_equal(a, b) for a, b in zip(patches, draw_patches(hand, 200), strict=True))
+
+
+def test_regions_of_about_one_size_share_their_patches() -> None:
+    sizes = like_sized({"a": 100, "b": 150, "c": 170, "d": 1000})
+    assert sizes["a"] == sizes["b"] == round((100 * 150) ** 0.5)
+    assert (sizes["c"], sizes["d"]) == (170, 1000)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 90.0, -30.0])
+def test_regions_arrive_where_the_picture_went(tilt: float) -> None:
+    """Carried to the input and home again, a region lies where it was."""
+    radiograph, hand = ellipse(300, 220, tilt)
+    place = region((slice(100, 140), slice(90, 120)), (300, 220))
+    made = prepare(radiograph, hand, masked(96))
+    there = regions_on_input({"place": place}, made)["place"]
+    home = made.bring_home(there.astype(np.float32)) > 0.5
+    rows, columns = np.nonzero(home)
+    assert (rows.mean(), columns.mean()) == pytest.approx((119.5, 104.5), abs=1.5)
+    assert home.sum() == pytest.approx(place.sum(), rel=0.1)
+
+
+def test_shares_sum_to_one_and_count_both_signs() -> None:
+    hand = prepared().mask
+    months = np.zeros((SIDE, SIDE), np.float32)
+    months[READ], months[48, 48], months[0, 0] = -1.0, 128.0, 128.0
+    shares = attribution_shares(months, REGIONS_HERE, hand)
+    assert shares == pytest.approx({"read": 0.5, "ignored": 0.0, ELSEWHERE: 0.25, OUTSIDE: 0.25}, abs=1e-6)
+    assert sum(attribution_shares(np.zeros_like(months), REGIONS_HERE, hand).values()) == 0.0
+
+
+def test_an_effect_stands_out_outside_its_null_only() -> None:
+    assert RegionEffect(-4.2, -2.0, 2.0).stands_out
+    assert not RegionEffect(-2.0, -2.0, 2.0).stands_out
+    assert not RegionEffect(1.0, -2.0, 2.0).stands_out
+
+
+def test_a_phantoms_regions_fit() -> None:
+    """The regions that anatomy will give have these names; all six are seen and no forward is wasted."""
+    hand = draw_phantom(120.0, "female", height_px=300)
+    made = prepare(hand.radiograph, HandMask(hand.mask.copy(), 1.0, 0.0, False), masked(96))
+    asked = []
+
+    def forward(image: Tensor) -> Tensor:
+        asked.append(1)
+        return image.mean(dim=(1, 2, 3))
+
+    assert tuple(months_by_region({"a": forward}, {"a": made}, hand.regions)) == REGIONS
+    assert len(asked) <= 60
+
+
+@pytest.mark.parametrize(
+    ("months", "sex", "stage", "first"),
+    [
+        (0.0, "female", "infancy", "carpals"),
+        (9.9, "female", "infancy", "carpals"),
+        (10.0, "female", "toddler", "proximal_phalanges"),
+        (13.0, "male", "infancy", "carpals"),
+        (60.0, "male", "before puberty", "distal_phalanges"),
+        (84.0, "female", "early and mid puberty", "distal_phalanges"),
+        (107.0, "male", "before puberty", "distal_phalanges"),
+        (160.0, "female", "late puberty", "distal_phalanges"),
+        (198.0, "male", "late puberty", "distal_phalanges"),
+        (204.0, "male", "after puberty", "radius_ulna"),
+        (260.0, "female", "after puberty", "radius_ulna"),
+    ],
+)
+def test_textbook_stages(months: float, sex: str, stage: str, first: str) -> None:
+    found = textbook_stage(months, sex)
+    assert (found.name, found.regions[0], found.sex) == (stage, first, sex)
+    assert found.from_months <= months
+    assert set(found.regions) <= set(REGIONS)
+
+
+def test_every_stage_says_its_source_and_the_gap_is_said() -> None:
+    for sex in SEXES:
+        for months in range(0, 240, 6):
+            stage = textbook_stage(float(months), sex)
+            assert "Gilsanz and Ratib" in stage.source
+            assert stage.sentence.endswith(".")
+            assert months < stage.to_months or stage.name == "after puberty"
+    assert "16 to 17" in textbook_stage(195.0, "male").sentence
+    assert "16 to 17" not in textbook_stage(185.0, "male").sentence
+    assert "not verified" in textbook_stage(195.0, "male").source
+    assert "not verified" not in textbook_stage(5.0, "male").source
