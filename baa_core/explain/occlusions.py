@@ -49,25 +49,27 @@ def occlude(
             months[touched] = one_by_one(forward)(pictures[touched])
         return months
 
-    def slide(function: Forward, start: Tensor, inserted: Tensor) -> Tensor:
-        found: Tensor = (
-            captum_attr()
-            .Occlusion(function)
-            .attribute(
-                start,
-                sliding_window_shapes=(1, window_px, window_px),
-                strides=(1, stride_px, stride_px),
-                baselines=inserted,
-                perturbations_per_eval=WINDOWS_AT_ONCE,
-            )
-        )
-        return found
-
     with torch.inference_mode():
-        changed = slide(answer, shown, other)
-        pixels = slide(lambda covers: covers.sum(dim=(1, 2, 3)), hand, torch.zeros_like(hand))
+        changed = _slide(answer, shown, other, window_px, stride_px)
+        pixels = _slide(lambda covers: covers.sum(dim=(1, 2, 3)), hand, torch.zeros_like(hand), window_px, stride_px)
     months = as_months(changed * hand / pixels.clamp(min=1.0), model_input)
     return -months if alone else months
+
+
+def _slide(function: Forward, start: Tensor, other: Tensor, window_px: int, stride_px: int) -> Tensor:
+    """What the function loses when a window of `start` becomes that of `other`, averaged on each pixel."""
+    found: Tensor = (
+        captum_attr()
+        .Occlusion(function)
+        .attribute(
+            start,
+            sliding_window_shapes=(1, window_px, window_px),
+            strides=(1, stride_px, stride_px),
+            baselines=other,
+            perturbations_per_eval=WINDOWS_AT_ONCE,
+        )
+    )
+    return found
 
 
 def occlusion(_network: nn.Module, forward: Forward, model_input: ModelInput) -> Attribution:

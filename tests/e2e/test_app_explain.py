@@ -196,7 +196,7 @@ def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
 def test_another_picture_clears_the_explanation_and_stops_the_run(page: Page) -> None:
     choose_example(page)
     explain(page, FASTEST)
-    page.get_by_text("Drawing the map").first.wait_for(timeout=PANEL_MS)
+    page.get_by_text("Trying the map").first.wait_for(timeout=PANEL_MS)
     page.get_by_role("button", name=list(EXAMPLES)[1]).click()
     expect(page.locator("#baa-explained .baa-empty-title")).to_have_text("The explanation will appear here")
     expect(page.locator("#baa-explained")).not_to_contain_text("steps")
