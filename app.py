@@ -1,4 +1,4 @@
-"""The page: handlers and what serves it. Every number it shows comes from one call of `assess`, or of `examine`.
+"""The page: handlers and what serves it. Every number it shows comes from one call of `assess`, `examine` or `compare`.
 
     python app.py [--host 127.0.0.1] [--port 7860] [--no-browser]
 
@@ -32,6 +32,7 @@ from baa_core.io import read_radiograph  # noqa: E402
 from baa_core.recipes import RECIPES  # noqa: E402
 from baa_core.types import DISCLAIMER  # noqa: E402
 from page import text  # noqa: E402
+from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.examples import draw_example  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
 from page.guard import Guard  # noqa: E402
@@ -164,10 +165,13 @@ def build_app(assessor: CanAnswer) -> gr.Blocks:
                 with gr.Tab("Assess", id="assess"):
                     right = lay_out_results()
                 with gr.Tab("Explain", id="explain"):
-                    tab = lay_out_explain()
+                    explained = lay_out_explain()
+                with gr.Tab("Compare", id="compare"):
+                    compared = lay_out_compare()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(Handlers(assessor), left, right)
-        connect_explain(page, ExplainHandlers(assessor), left, tab)
+        connect_explain(page, ExplainHandlers(assessor), left, explained)
+        connect_compare(page, CompareHandlers(assessor), left, compared)
     return page.queue(max_size=WAITING_ROOM)
 
 

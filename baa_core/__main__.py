@@ -1,4 +1,4 @@
-"""The command line: `python -m baa_core assess | explain | batch | evaluate`.
+"""The command line: `python -m baa_core assess | explain | compare | batch | evaluate`.
 
 Exit status: 0 if every radiograph was assessed, 2 if any was refused, 1 for wrong usage.
 With `--json` standard output holds one JSON object a line and nothing else; everything
@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from . import __version__
 from .batch import Batch, refusal, run_batch
 from .cases import Cases, mean_train_age, read_cases
+from .comparison import compare, pictures_of, summarise_comparison, to_dict
 from .errors import BoneAgeError, WeightsCorrupt, WeightsMissing
 from .evaluation import Evaluation, evaluate
 from .explain import METHODS, find_method
@@ -27,8 +28,8 @@ from .figures import (
     bland_altman_figure,
     encode_png,
     error_by_age_figure,
+    heatmap_picture,
     mask_picture,
-    overlay,
     predicted_figure,
     write_figure,
 )
@@ -36,8 +37,8 @@ from .inquiry import DEFAULT_METHOD, examine
 from .panel_figures import write_panel
 from .pipeline import Assessor, load_assessor
 from .recipes import RECIPES, find_recipe
-from .summary import summarise, summarise_panel
-from .types import DISCLAIMER, Patient, Report, parse_sex
+from .summary import summarise, summarise_panel, summarise_systems
+from .types import DISCLAIMER, Patient, Prediction, Report, parse_sex
 
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """The four commands and their options."""
+    """The five commands and their options."""
     parser = Parser(prog="python -m baa_core", description=f"Bone age from hand radiographs. {DISCLAIMER}")
     parser.add_argument("--version", action="version", version=f"baa_core {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -86,18 +87,25 @@ def build_parser() -> Parser:
     assess.add_argument("files", nargs="+", metavar="FILE", help="PNG, JPEG, TIFF, BMP, WebP or DICOM")
     assess.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
     assess.add_argument("--age-months", type=float, metavar="N", help="chronological age")
+    assess.add_argument("--age-group", type=int, metavar="N", help="the group it is in, for a recipe that has some")
     assess.add_argument("--json", action="store_true", help="one JSON object a line")
     assess.add_argument("--heatmap", type=Path, metavar="OUT.png", help="draw what moved the estimate (one FILE only)")
     assess.add_argument("--mask", type=Path, metavar="OUT.png", help="draw the hand mask (one FILE only)")
     assess.set_defaults(run=run_assess)
 
     explain = commands.add_parser("explain", help="explain one estimate, and test the explanation", allow_abbrev=False)
-    explain.add_argument("file", metavar="FILE", help="PNG, JPEG, TIFF, BMP, WebP or DICOM")
-    explain.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
     explain.add_argument("--method", default=DEFAULT_METHOD, metavar="NAME", help=f"one of: {', '.join(METHODS)}")
     explain.add_argument("--out", type=Path, metavar="DIR", help="write pictures and figures here; made if not there")
-    explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(run=run_explain)
+
+    side_by_side = commands.add_parser("compare", help="one radiograph by every recipe", allow_abbrev=False)
+    side_by_side.add_argument("--age-months", type=float, metavar="N", help="chronological age")
+    side_by_side.add_argument("--out", type=Path, metavar="DIR", help="write each one's pictures; made if not there")
+    side_by_side.set_defaults(run=run_compare)
+    for command in (explain, side_by_side):
+        command.add_argument("file", metavar="FILE", help="PNG, JPEG, TIFF, BMP, WebP or DICOM")
+        command.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
+        command.add_argument("--json", action="store_true", help="one JSON object")
 
     batch = commands.add_parser("batch", help="assess a table of radiographs", allow_abbrev=False)
     batch.add_argument("table", type=Path, metavar="TABLE.csv", help="columns file, sex; others are carried through")
@@ -127,7 +135,7 @@ def run_assess(options: argparse.Namespace) -> int:
             with redirect_stdout(sys.stderr):  # whatever a library has to say is no result
                 patient = Patient(parse_sex(options.sex), options.age_months)
                 assessor = assessor or load_assessor(options.recipe)
-                report = assessor.assess(file, patient, explain=options.heatmap is not None)
+                report = assessor.assess(file, patient, explain=bool(options.heatmap), age_group=options.age_group)
             text = _write_out(report.to_dict() | {"file": file}, options.json)
             _write_pictures(report, options)
         except WrongUsage:
@@ -157,6 +165,30 @@ def run_explain(options: argparse.Namespace) -> int:
     result = panel.to_dict() | {"file": options.file}
     print(json.dumps(result, allow_nan=False) if options.json else summarise_panel(panel))
     return ALL_ASSESSED
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """One radiograph by every recipe; one that refuses does not stop the others."""
+    if options.out is not None:
+        _make_folder(options.out)
+    say = _Progress()
+    rows: list[dict[str, Any]] = []
+    predictions: list[Prediction | None] = []
+    pictures: dict[str, bytes] = {}
+    try:
+        with redirect_stdout(sys.stderr):
+            patient = Patient(parse_sex(options.sex), options.age_months)
+            for compared in compare(options.file, patient, on_stage=lambda *said: say(": ".join(said))):
+                pictures |= pictures_of(compared) if options.out is not None else {}
+                rows.append(compared.to_dict(options.file))
+                predictions.append(compared.prediction)
+    except Exception as error:  # noqa: BLE001, a traceback may quote the file
+        rows += [refusal(options.file, name, error) | {"seconds": 0.0} for name in list(RECIPES)[len(rows) :]]
+        predictions += [None] * (len(rows) - len(predictions))
+    _write_files({options.out / name: content for name, content in pictures.items()})
+    result = to_dict(options.file, rows, summarise_comparison(predictions))
+    print(json.dumps(result, allow_nan=False) if options.json else summarise_systems(result))
+    return SOME_REFUSED if None in predictions else ALL_ASSESSED
 
 
 class _Progress:
@@ -232,17 +264,21 @@ def _check_pictures(options: argparse.Namespace) -> None:
 
 
 def _write_pictures(report: Report, options: argparse.Namespace) -> None:
-    """The pictures asked for.
+    """The pictures asked for."""
+    pictures: dict[Path, bytes] = {}
+    if options.heatmap is not None:
+        pictures[options.heatmap] = encode_png(heatmap_picture(report))
+    if options.mask is not None:
+        pictures[options.mask] = encode_png(mask_picture(report.hand.pixels))
+    _write_files(pictures)
+
+
+def _write_files(pictures: dict[Path, bytes]) -> None:
+    """Write pictures.
 
     Raises:
         WrongUsage: one cannot be written.
     """
-    pictures: dict[Path, bytes] = {}
-    if options.heatmap is not None and report.explanation is not None:
-        blended = overlay(report.radiograph.pixels, inverted=report.hand.inverted, heat=report.explanation.heat)
-        pictures[options.heatmap] = encode_png(blended)
-    if options.mask is not None:
-        pictures[options.mask] = encode_png(mask_picture(report.hand.pixels))
     for path, data in pictures.items():
         try:
             path.write_bytes(data)

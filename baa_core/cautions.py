@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .framing import measure_framing
-from .types import Caution, End, Explanation, HandMask, MeasuredError, Prediction, Radiograph, Sex
+from .types import Caution, End, Explanation, HandMask, MeasuredError, Points, Prediction, Radiograph, Sex
 
 TURNED_FROM_DEGREES = 45.0
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
@@ -46,6 +46,18 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
             )
         )
     return tuple(found)
+
+
+def about_points(points: Points) -> tuple[Caution, ...]:
+    """That the points which the recipe's steps go by could not be placed."""
+    if points:
+        return ()
+    return (
+        Caution(
+            "points_not_placed",
+            "The joints of this hand could not be placed, so the picture was not cropped to them before the estimate.",
+        ),
+    )
 
 
 def about_sex(

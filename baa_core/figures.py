@@ -66,6 +66,12 @@ def overlay(
     return picture if mask is None else outlined(picture, mask)
 
 
+def heatmap_picture(report: Report) -> Bytes:
+    """A report's radiograph with its heatmap, (H, W, 3) red first; without heat if none was asked for."""
+    heat = report.explanation.heat if report.explanation is not None else None
+    return overlay(report.radiograph.pixels, inverted=report.hand.inverted, heat=heat)
+
+
 def outlined(picture: Bytes, mask: BoolArray) -> Bytes:
     """A picture, (H, W, 3) red first, with the edge of what is True in the mask, (H, W), drawn on a copy of it."""
     drawn = picture.copy()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .errors import HandNotFound, SeveralHands
+from .preprocessing import prepare
 from .recipe import InputSpec
 from .steps import IDENTITY, Picture
 from .types import BoolArray, FloatArray, HandMask, Radiograph
@@ -27,6 +28,7 @@ SECOND_HAND_AREA_SHARE = 0.35  # of the largest region's area
 QUARTER_TURN_FROM_DEGREES = 45.0
 BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
 BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
+LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
 RING_SHARE = 0.03  # width of the ring around the hand, of the picture's side
 
 
@@ -74,6 +76,36 @@ def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> Ha
     )
     tilt = (look.tilt_degrees + 90.0 * turns + 180.0) % 360.0 - 180.0
     return HandMask(_one_region(home, radiograph), look.presence, tilt, inverted)
+
+
+def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: InputSpec) -> HandMask:
+    """Draw the outline of a hand that was found anew, by another system's network.
+
+    Args:
+        radiograph: pixels (H, W) in [0, 1].
+        hand: as found; its polarity and tilt are kept.
+        network: gives logits of "hand", `published.MaskNetwork`.
+        spec: the network's input.
+
+    Returns:
+        the largest region that the network draws.
+
+    Raises:
+        HandNotFound: that is not the hand that was found.
+    """
+    made = prepare(radiograph, hand, spec)
+    with torch.inference_mode():
+        probability = network(torch.from_numpy(np.array(made.image)))[0, 0].sigmoid().numpy()
+    home = made.bring_home(probability)
+    _, regions, statistics, _ = cv2.connectedComponentsWithStats((home > MASK_THRESHOLD).astype(np.uint8))
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    drawn = np.asarray(regions == 1 + int(np.argmax(areas)), np.bool_) if areas.size else np.zeros_like(hand.pixels)
+    if (drawn & hand.pixels).sum() < LEAST_OVERLAP * (drawn | hand.pixels).sum():
+        raise HandNotFound(
+            f"The hand in {radiograph.name} was found, but this recipe's own network does not draw its outline. "
+            "Crop the picture to the hand and try again, or choose another recipe."
+        )
+    return replace(hand, pixels=drawn)
 
 
 def _look(pixels: FloatArray, quarter_turns: int, network: nn.Module, spec: InputSpec) -> _Look:

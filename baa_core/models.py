@@ -1,4 +1,4 @@
-"""Architecture -> nn.Module. One builder, four networks, every backbone from timm.
+"""Architecture -> nn.Module: one builder. Here are Deeplasia's networks; those of the other systems are in `published`.
 
 Networks take normalised pictures, (N, 1, S, S) float32, and speak in the units of their
 task: months, the logit of "male", a hand mask, or shares of the picture's side. Nothing outside
@@ -7,40 +7,19 @@ this file knows a layer.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
-
-# isort: split
 import torch
 from torch import Tensor, nn
 
+from .backbones import VGGS, create_backbone, dense
+from .published import GroupedAgeNetwork, KeyPointNetwork, LandmarkOutput, MaskNetwork, SixHeads
 from .recipe import Architecture
-from .types import LANDMARKS
 
 # Mean and deviation of bone age in Deeplasia's `data/parameters.yml` (FIELD.md section 1), rounded.
 AGE_MEAN_MONTHS = 127.32
 AGE_DEVIATION_MONTHS = 41.18
 OLDEST_CLASS_MONTHS = 239  # 240 classes, 0 to 239 months (Iglovikov 2018, section 2.3)
-
-
-def create_backbone(architecture: Architecture) -> tuple[nn.Module, int]:
-    """A timm network without its classifier, for one channel, and how many features it gives."""
-    import timm  # here: the page must not wait two seconds for it before it answers
-
-    own: dict[str, Any] = {"act_layer": architecture.activation} if architecture.activation else {}
-    name = architecture.backbone
-    backbone: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0, **own)
-    return backbone, int(backbone.num_features)  # type: ignore[arg-type]
-
-
-def dense(width: int, hidden: tuple[int, ...], out: int, dropout: float) -> nn.Sequential:
-    """Fully connected layers with ReLU and dropout, then a linear one of `out` values."""
-    layers: list[nn.Module] = []
-    for units in hidden:
-        layers += [nn.Linear(width, units), nn.ReLU(inplace=True), nn.Dropout(dropout)]
-        width = units
-    return nn.Sequential(*layers, nn.Linear(width, out))
 
 
 class AgeNetwork(nn.Module):
@@ -195,17 +174,6 @@ class HandNetwork(nn.Module):
         return HandOutput(self.mask(x).float(), answers[:, 0], answers[:, 1:3], answers[:, 3])
 
 
-class LandmarkOutput(NamedTuple):
-    """What the landmark network says about a picture, K points in the order of `LANDMARKS`.
-
-    `places` (N, K, 2): (row, column) in shares of the side, [0, 1] from edge to edge; `spread` (N, K): the standard
-    deviation of the heat around its place, in shares of the side.
-    """
-
-    places: Tensor
-    spread: Tensor
-
-
 class LandmarkNetwork(nn.Module):
     """One heat map a landmark, at a quarter of the picture's grid; where it lies is the heat's mean.
 
@@ -223,7 +191,7 @@ class LandmarkNetwork(nn.Module):
         width = architecture.hidden[0]
         self.lateral = nn.ModuleList(nn.Conv2d(channels[stage], width, 1) for stage in self.STAGES)
         self.smooth = nn.ModuleList(self._smoothing(width) for _ in self.STAGES[:-1])
-        self.heat = nn.Conv2d(width, len(LANDMARKS), 1)
+        self.heat = nn.Conv2d(width, len(architecture.points), 1)
 
     @staticmethod
     def _smoothing(width: int) -> nn.Module:
@@ -269,11 +237,13 @@ class LandmarkNetwork(nn.Module):
 
 def build(architecture: Architecture) -> nn.Module:
     """An untrained network of this shape, in evaluation mode."""
+    age: dict[str, type[nn.Module]] = {"one": AgeNetwork, "six": SixHeads, "grouped": GroupedAgeNetwork}
     builders: dict[str, type[nn.Module]] = {
-        "age": AgeNetwork,
+        "age": age[architecture.heads],
         "sex": SexNetwork,
         "hand": HandNetwork,
-        "landmarks": LandmarkNetwork,
+        "mask": MaskNetwork,
+        "landmarks": KeyPointNetwork if architecture.backbone in VGGS else LandmarkNetwork,
     }
     network: nn.Module = builders[architecture.task](architecture)
     return network.eval()

@@ -8,38 +8,32 @@ Example:
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from threading import Lock
 from time import perf_counter
-from typing import cast
+from typing import TypeVar, cast
 
-import torch
 from torch import nn
 
-from . import __version__, cautions
-from .anatomy import hand_regions
+from . import cautions
 from .calibration import Calibration, calibrate
 from .ensemble import age_forward, likelier_sex, predict_months_by_sex, predict_sex
-from .errors import WeightsMissing
+from .errors import InvalidPatient, WeightsMissing
 from .explain import saliency
 from .io import read_radiograph
-from .landmarks import find_landmarks
-from .masking import find_hand
 from .models import AgeNetwork
-from .preprocessing import ModelInput, prepare
-from .quality import check_quality
-from .recipe import InputSpec, Member, Recipe
+from .preprocessing import ModelInput
+from .published import GroupedAgeNetwork
 from .recipes import find_recipe
-from .types import SEXES, BoolArray, Caution, Explanation, HandMask, Patient, Prediction, Radiograph, Report, Sex
-from .weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
+from .sight import Sight
+from .types import SEXES, Caution, Explanation, Patient, Prediction, Report, Sex
+from .weights import DEFAULT_FOLDER, read_manifest
 
+Something = TypeVar("Something")
 STAGES = ("reading", "finding the hand", "estimating", "explaining")
-SHA_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -82,51 +76,8 @@ class Clock:
 
 
 @dataclass(frozen=True, eq=False)
-class Assessor:
-    """A recipe with its weights. Networks are loaded when first needed; threads may share it.
-
-    Attributes:
-        recipe: what runs.
-        manifest: which files and what was measured.
-        calibration: of this recipe, from the manifest.
-        folder: where the weights lie.
-    """
-
-    recipe: Recipe
-    manifest: Manifest
-    calibration: Calibration
-    folder: Path = DEFAULT_FOLDER
-    _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
-    _lock: Lock = field(default_factory=Lock, repr=False)
-
-    def network(self, member: Member) -> nn.Module:
-        """The member's network with its verified weights, loaded once.
-
-        Raises:
-            WeightsMissing, WeightsCorrupt: see `weights.load_network`.
-        """
-        with self._lock:
-            if member.name not in self._networks:
-                with torch.inference_mode(False):
-                    network = load_network(member, self.folder, self.manifest).requires_grad_(False)
-                self._networks[member.name] = network
-            return self._networks[member.name]
-
-    def warm_up(self) -> None:
-        """Load every network now, so that the first picture need not wait."""
-        for member in self.recipe.served:
-            self.network(member)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
-        weights = {
-            f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
-            for member in self.recipe.served
-            if member.name in self.manifest.weights
-        }
-        software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
-        return {**software, "recipe": self.recipe.name, **weights}
+class Assessor(Sight):
+    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it."""
 
     def assess(
         self,
@@ -135,6 +86,7 @@ class Assessor:
         *,
         name: str | None = None,
         explain: bool = False,
+        age_group: int | None = None,
         on_stage: Callable[[str], None] | None = None,
     ) -> Report:
         """Assess one radiograph. The same bytes always give the same months.
@@ -144,6 +96,8 @@ class Assessor:
             patient: sex and chronological age as entered; unknown if left out.
             name: what to call the picture in messages; the file's name otherwise.
             explain: also make the heatmap, about twice the work.
+            age_group: which of the recipe's age groups the child is known to be in, from 1; only for a recipe that
+                has some.
             on_stage: told the name of each stage of `STAGES` as it begins.
 
         Returns:
@@ -153,21 +107,24 @@ class Assessor:
             BoneAgeError: no honest number can be given; the message says why and what to do.
         """
         patient, clock = patient or Patient(), Clock(on_stage)
+        self._check_group(age_group)
         start = perf_counter()
         with clock.stage("reading"):
             radiograph = read_radiograph(source, name)
         with clock.stage("finding the hand"):
             hand = self.find_hand(radiograph)
+            points = self.points(radiograph, hand)
         with clock.stage("estimating"):
-            inputs = self.prepare(radiograph, hand)
-            estimate = self.estimate(inputs, patient)
+            inputs = self.prepare(radiograph, hand, points)
+            estimate = self.estimate(inputs, patient, age_group)
         explanation = None
         if explain:
             with clock.stage("explaining"):
-                explanation = self.explain(inputs, estimate.sex_used)
+                explanation = self.explain(inputs, estimate.sex_used, age_group)
         found = (
             *radiograph.cautions,
             *cautions.about_picture(radiograph, hand),
+            *(cautions.about_points(points) if self.recipe.points else ()),
             *self._about_estimate(estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
         )
@@ -191,69 +148,43 @@ class Assessor:
             stage_seconds=clock.seconds,
         )
 
-    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
-        """A radiograph and its hand.
-
-        Raises:
-            BoneAgeError: as `assess`.
-        """
-        radiograph = read_radiograph(source, name)
-        return radiograph, self.find_hand(radiograph)
-
-    def find_hand(self, radiograph: Radiograph) -> HandMask:
-        """The one hand of a radiograph, if it can be read.
-
-        Raises:
-            HandNotFound, SeveralHands, HandCutOff, QualityTooLow: see `masking.find_hand` and `quality.check_quality`.
-        """
-        hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
-        check_quality(radiograph, hand)
-        return hand
-
-    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
-        """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).
-
-        Raises:
-            LandmarksNotFound: its joints cannot be placed.
-            WeightsMissing: this recipe places none, or the network's weights are not there.
-        """
-        member = self.recipe.landmarks
-        if member is None:
-            raise WeightsMissing(
-                f"The recipe '{self.recipe.name}' has no network that places joints, and so no regions. "
-                "Choose a recipe that has one."
-            )
-        landmarks = find_landmarks(prepare(radiograph, hand, member.input), self.network(member))
-        return hand_regions(landmarks, hand)
-
-    def prepare(self, radiograph: Radiograph, hand: HandMask) -> dict[str, ModelInput]:
-        """Each member's picture by name; members with the same input share one."""
-        made: dict[InputSpec, ModelInput] = {}
-        for member in self.recipe.estimating:
-            if member.input not in made:
-                made[member.input] = prepare(radiograph, hand, member.input)
-        return {member.name: made[member.input] for member in self.recipe.estimating}
-
-    def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient) -> Estimate:
-        """Sex and months for both sexes, corrected, with intervals."""
+    def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient, age_group: int | None = None) -> Estimate:
+        """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
         probability_male = fmean(predict_sex(sex_networks, inputs, self.recipe.sex_views).values())
-        answers = predict_months_by_sex(self._age_networks(), inputs, SEXES, self.recipe.views)
-        by_sex = {sex: calibrate(answers[sex], sex, self.calibration) for sex in SEXES}
+        answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
+        by_sex = {sex: calibrate(self._own(answers[sex], sex), sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         other = 1.0 - probability_male if used == "male" else probability_male
         old_enough = by_sex[used].bone_age_months >= self.calibration.mismatch_youngest_months
         mismatch = patient.sex is not None and old_enough and other > self.calibration.mismatch_probability
         return Estimate(by_sex, used, probability_male, mismatch)
 
-    def explain(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Explanation:
-        """The heatmap of the estimate for this sex."""
-        networks = self._age_networks()
+    def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
+        """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
+        networks = self._own(self._age_networks(age_group), sex)
         forwards = {name: age_forward(net, sex, self.recipe.views.mirror) for name, net in networks.items()}
         return saliency(forwards, inputs)
 
-    def _age_networks(self) -> dict[str, AgeNetwork]:
-        return {member.name: cast(AgeNetwork, self.network(member)) for member in self.recipe.members}
+    def _age_networks(self, age_group: int | None = None) -> dict[str, AgeNetwork]:
+        networks = {member.name: self.network(member) for member in self.recipe.members}
+        if age_group is not None:
+            networks = {name: cast(GroupedAgeNetwork, net).stating(age_group - 1) for name, net in networks.items()}
+        return cast(dict[str, AgeNetwork], networks)
+
+    def _own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
+        """What belongs to the members that answer for this sex."""
+        return {member.name: by_member[member.name] for member in self.recipe.members if sex in member.sexes}
+
+    def _check_group(self, age_group: int | None) -> None:
+        """Raises InvalidPatient unless the recipe has this age group, or none is stated."""
+        groups = len(self.recipe.age_groups_months) - 1
+        if age_group is None or 1 <= age_group <= groups:
+            return
+        raise InvalidPatient(
+            f"There is no age group {age_group} in the recipe '{self.recipe.name}'. "
+            + (f"Give 1 to {groups}, or none." if groups > 0 else "It knows no age groups: leave it out.")
+        )
 
     def _about_estimate(self, estimate: Estimate, patient: Patient) -> tuple[Caution, ...]:
         """Cautions that need the calibration."""
@@ -272,12 +203,15 @@ class Assessor:
         )
 
 
-def load_assessor(recipe: str = "deeplasia", *, weights_dir: Path | None = None) -> Assessor:
+def load_assessor(
+    recipe: str = "deeplasia", *, weights_dir: Path | None = None, networks: dict[str, nn.Module] | None = None
+) -> Assessor:
     """An assessor for a recipe by name. Reads the manifest; the networks follow when needed.
 
     Args:
         recipe: one of `RECIPES`.
         weights_dir: a folder with manifest.json; `weights.DEFAULT_FOLDER` if left out.
+        networks: loaded networks by name, to be shared by assessors that one thread uses in turn.
 
     Raises:
         UnknownRecipe: there is none of that name.
@@ -291,4 +225,5 @@ def load_assessor(recipe: str = "deeplasia", *, weights_dir: Path | None = None)
             f"weights/manifest.json holds no calibration for '{chosen.name}', so no estimate can be made. "
             "Get the weights folder as weights/README.md says."
         )
-    return Assessor(chosen, manifest, Calibration.from_dict(manifest.calibration[chosen.name]), folder)
+    calibration = Calibration.from_dict(manifest.calibration[chosen.name])
+    return Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)

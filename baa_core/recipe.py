@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .steps import Step
+from .types import LANDMARKS, SEXES, Sex
 
 
 @dataclass(frozen=True)
@@ -20,36 +21,52 @@ class Architecture:
 
     Attributes:
         backbone: a timm model name.
-        task: what comes out: "age" (months), "sex" (logit of male), "hand" (mask and more), or "landmarks" (places).
+        task: what comes out: "age" (months), "sex" (logit of male), "hand" (mask and more), "mask" (mask alone), or
+            "landmarks" (places).
+        heads: of an age network: "one" dense head; "six", one for each of regression and expectation and for girls,
+            boys and both (Iglovikov 2018); or "grouped", one a sex and age group behind a classifier (Malanga 2024).
         hidden: widths of the fully connected layers after the backbone; of the convolutions for hand and landmarks.
         sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
         output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).
         activation: in place of the backbone's own, or "" to keep it.
         also_sex: an age network that answers the sex from the same features as well, for training a
             start of age and sex networks at once.
+        points: which landmarks are placed.
     """
 
     backbone: str
-    task: Literal["age", "sex", "hand", "landmarks"] = "age"
+    task: Literal["age", "sex", "hand", "mask", "landmarks"] = "age"
+    heads: Literal["one", "six", "grouped"] = "one"
     hidden: tuple[int, ...] = (256,)
     sex_features: int = 32
     output: Literal["regression", "expectation"] = "expectation"
     dropout: float = 0.2
     activation: str = ""
     also_sex: bool = False
+    points: tuple[str, ...] = LANDMARKS
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """How a radiograph becomes a network's input: steps in order, the last one normalises.
 
-    `steps` end in a float32 picture (side_px, side_px) in [0, 1]; training augments that
+    `steps` end in a float32 picture (side_px, width_px) in [0, 1]; training augments that
     picture, then both training and serving apply `normalise`.
+
+    Attributes:
+        side_px: height of the picture.
+        width_px: its width; 0 for a square.
     """
 
     side_px: int
     steps: tuple[Step, ...]
     normalise: Step
+    width_px: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.side_px, self.width_px or self.side_px
 
 
 @dataclass(frozen=True)
@@ -66,15 +83,19 @@ class TrainingPlan:
         mask_growths: by which shares of the hand's length its mask is widened (or, below 0, narrowed). Every time a
             picture is drawn one of them is taken: Deeplasia draws between several masks of each hand.
         teacher_weight: share of the label that comes from the mean of another system's readings, 0 to 1.
+        features_of: a member whose view of each training picture is learnt beside the age, in place of the ImageNet
+            weights that this backbone would begin with; "" for none.
+        points_of: a network that places the points on hands without annotations, which are then learnt from too.
+        evenly: draw every year of bone age equally often (Fanciulli & Motisi 2024 copy and turn the rare ones).
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
-    schedule: Literal["plateau", "cosine"] = "cosine"
+    schedule: Literal["plateau", "cosine", "steps"] = "cosine"
     weight_decay: float = 0.0
-    loss: Literal["mse", "distribution", "bce", "mask", "landmarks"] = "distribution"
+    loss: Literal["mse", "mae", "distribution", "bce", "mask", "landmarks"] = "distribution"
     augment: str = "strong"
     images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
     init: str = "scratch"
@@ -82,6 +103,9 @@ class TrainingPlan:
     sharp_share: float | None = None
     mask_growths: tuple[float, ...] = (0.0,)
     teacher_weight: float = 0.0
+    features_of: str = ""
+    points_of: str = ""
+    evenly: bool = False
     note: str = ""
 
 
@@ -89,8 +113,11 @@ class TrainingPlan:
 class Member:
     """One network of a recipe: its shape, its input, and how it is trained.
 
-    `paper` is the published training where it differs from `training`, the one that made
-    the shipped weights.
+    Attributes:
+        paper: the published training where it differs from `training`, the one that made the shipped weights.
+        learns_from: the input in training, where the served one takes too long to make of a whole training set: the
+            same picture but for where the hand was found. None for the same.
+        sexes: whose hands it learns from and answers for.
     """
 
     name: str
@@ -98,6 +125,8 @@ class Member:
     input: InputSpec
     training: TrainingPlan
     paper: TrainingPlan | None = None
+    learns_from: InputSpec | None = None
+    sexes: tuple[Sex, ...] = SEXES
 
 
 @dataclass(frozen=True)
@@ -127,6 +156,11 @@ class Recipe:
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, for a system that shows them.
+        mask: the network that draws the hand's outline once it was found; None for the one that found it.
+        points: the network that places the points which some steps need.
+        points_needed: refuse a hand whose points cannot be placed; otherwise the steps do without, with a caution.
+        age_groups_months: the bounds of the groups between which a "grouped" network chooses, for a system in which
+            the user may state the group; the last group ends at the last bound.
         views: as which pictures each one is shown to the age networks.
         sex_views: as which pictures each one is shown to the sex networks.
     """
@@ -142,6 +176,10 @@ class Recipe:
     views: Views = Views()
     sex_views: Views = Views()
     landmarks: Member | None = None
+    mask: Member | None = None
+    points: Member | None = None
+    points_needed: bool = True
+    age_groups_months: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -157,7 +195,7 @@ class Recipe:
     @property
     def shipped(self) -> tuple[Member, ...]:
         """The members whose weights come with the software: the served ones, and what explanations need besides."""
-        return self.served if self.landmarks is None else (*self.served, self.landmarks)
+        return _once(*self.served, *((self.landmarks,) if self.landmarks else ()))
 
     @property
     def estimating(self) -> tuple[Member, ...]:
@@ -167,4 +205,10 @@ class Recipe:
     @property
     def served(self) -> tuple[Member, ...]:
         """The members that an assessment runs."""
-        return (self.hand, *self.estimating)
+        finding = [member for member in (self.hand, self.mask, self.points) if member is not None]
+        return (*finding, *self.estimating)
+
+
+def _once(*members: Member) -> tuple[Member, ...]:
+    """Each member once, in order: one network may place the points for the steps and for explanations."""
+    return tuple(dict.fromkeys(members))

@@ -9,8 +9,8 @@ No step is random: training augments after them, serving never does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -44,6 +44,7 @@ class Picture:
             (column, row), pixel centres at whole numbers (OpenCV's convention).
         tilt_degrees: how far the fingers point away from up, clockwise positive.
         background_masked: outside the mask the picture is constant, whatever the radiograph shows there.
+        points: landmarks by name, (row, column) on the radiograph's grid; empty where none were placed.
     """
 
     pixels: FloatArray
@@ -51,9 +52,16 @@ class Picture:
     to_radiograph: Affine
     tilt_degrees: float = 0.0
     background_masked: bool = False
+    points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         freeze(self.pixels)
+
+    def place(self, name: str) -> NDArray[np.float64]:
+        """Where a landmark lies in this picture, as (column, row)."""
+        row, column = self.points[name]
+        back = invert(self.to_radiograph)
+        return np.asarray(back[:, :2] @ (column, row) + back[:, 2], np.float64)
 
     @property
     def side_px(self) -> int:
@@ -68,12 +76,12 @@ def moved(picture: Picture, affine: Affine, width: int, height: int, tilt_degree
     """Resample a picture by `affine` (old to new, (column, row)); outside is 0 and not hand."""
     pixels = np.asarray(cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR), np.float32)
     mask = cv2.warpAffine(picture.mask.astype(np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST)
-    return Picture(
+    return replace(
+        picture,
         pixels=pixels,
         mask=mask.astype(bool),
         to_radiograph=compose(picture.to_radiograph, invert(affine)),
         tilt_degrees=picture.tilt_degrees if tilt_degrees is None else tilt_degrees,
-        background_masked=picture.background_masked,
     )
 
 
@@ -136,23 +144,20 @@ class Upright:
 
 @dataclass(frozen=True)
 class CropToHand:
-    """Cut a square around the hand: side = longer side of its box times `margin_ratio`, zero padded.
+    """Cut a frame around the hand: its box, both sides times `margin_ratio`, zero padded.
 
-    Deeplasia uses 1.15 for pictures from elsewhere (FIELD.md section 1).
+    Deeplasia uses 1.15 for pictures from elsewhere (FIELD.md section 1), and a square.
     """
 
     margin_ratio: float = 1.15
+    square: bool = True
 
     def __call__(self, picture: Picture) -> Picture:
-        """The square; the whole picture if there is no mask."""
+        """The cut picture; the whole one, padded to a square, if there is no mask."""
         rows, columns = np.flatnonzero(picture.mask.any(axis=1)), np.flatnonzero(picture.mask.any(axis=0))
         if rows.size == 0:
             return PadSquare()(picture)
-        height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-        side = max(1, round(max(height, width) * self.margin_ratio))
-        top = int(np.floor((rows[0] + rows[-1] + 1 - side) / 2))
-        left = int(np.floor((columns[0] + columns[-1] + 1 - side) / 2))
-        return cut(picture, top, left, side)
+        return crop_box(picture, (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1), self.margin_ratio, self.square)
 
 
 @dataclass(frozen=True)
@@ -163,40 +168,79 @@ class PadSquare:
         """The square."""
         height, width = picture.pixels.shape
         side = max(height, width)
-        return cut(picture, -((side - height) // 2), -((side - width) // 2), side)
+        return cut(picture, -((side - height) // 2), -((side - width) // 2), side, side)
 
 
-def cut(picture: Picture, top: int, left: int, side: int) -> Picture:
-    """The square of `side` pixels whose first pixel is (top, left); outside is 0."""
-    height, width = picture.pixels.shape
-    pixels = np.zeros((side, side), np.float32)
-    mask = np.zeros((side, side), bool)
-    source = (slice(max(0, top), min(height, top + side)), slice(max(0, left), min(width, left + side)))
-    target = tuple(slice(s.start - o, s.stop - o) for s, o in zip(source, (top, left), strict=True))
-    pixels[target], mask[target] = picture.pixels[source], picture.mask[source]
+def crop_box(picture: Picture, box: tuple[int, int, int, int], margin_ratio: float, square: bool = True) -> Picture:
+    """Cut around a box (top, left, bottom, right), its sides times `margin_ratio`; square: both as the longer one."""
+    top, left, bottom, right = box
+    height, width = max(1, round((bottom - top) * margin_ratio)), max(1, round((right - left) * margin_ratio))
+    if square:
+        height = width = max(height, width)
+    first_row, first_column = (top + bottom - height) / 2, (left + right - width) / 2
+    return cut(picture, int(np.floor(first_row)), int(np.floor(first_column)), height, width)
+
+
+def cut(picture: Picture, top: int, left: int, height: int, width: int) -> Picture:
+    """The rectangle whose first pixel is (top, left); outside is 0."""
+    whole_height, whole_width = picture.pixels.shape
+    pixels = np.zeros((height, width), np.float32)
+    mask = np.zeros((height, width), bool)
+    rows = slice(min(max(0, top), whole_height), max(0, min(whole_height, top + height)))
+    columns = slice(min(max(0, left), whole_width), max(0, min(whole_width, left + width)))
+    target = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+    pixels[target], mask[target] = picture.pixels[rows, columns], picture.mask[rows, columns]
     shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
     return replace(picture, pixels=pixels, mask=mask, to_radiograph=compose(picture.to_radiograph, shift))
 
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring a square picture to `side_px`: area averaging down, cubic up."""
+    """Bring a picture's longer side to `side_px`: area averaging down, cubic up."""
 
     side_px: int
 
     def __call__(self, picture: Picture) -> Picture:
         """The resized picture. Pixel areas, not centres, map onto each other (OpenCV's resize)."""
+        return resized(picture, self.side_px / max(picture.pixels.shape))
+
+
+@dataclass(frozen=True)
+class FitInto:
+    """Bring a picture into a frame as large as it fits, its aspect kept, zeros around it."""
+
+    height_px: int
+    width_px: int
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The picture (height_px, width_px)."""
         height, width = picture.pixels.shape
-        scale = self.side_px / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        pixels = np.asarray(
-            np.clip(cv2.resize(picture.pixels, size, interpolation=interpolation), 0.0, 1.0), np.float32
+        small = resized(picture, min(self.height_px / height, self.width_px / width))
+        top, left = (
+            have - want for have, want in zip(small.pixels.shape, (self.height_px, self.width_px), strict=True)
         )
-        mask = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-        across, down = width / size[0], height / size[1]
-        back = np.array([[across, 0.0, (across - 1) / 2], [0.0, down, (down - 1) / 2]])
-        return replace(picture, pixels=pixels, mask=mask, to_radiograph=compose(picture.to_radiograph, back))
+        return cut(small, top // 2, left // 2, self.height_px, self.width_px)
+
+
+def resized(picture: Picture, scale: float) -> Picture:
+    """The picture enlarged by a factor, or reduced."""
+    height, width = picture.pixels.shape
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    pixels = np.asarray(np.clip(cv2.resize(picture.pixels, size, interpolation=interpolation), 0.0, 1.0), np.float32)
+    mask = cv2.resize(picture.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    across, down = width / size[0], height / size[1]
+    back = np.array([[across, 0.0, (across - 1) / 2], [0.0, down, (down - 1) / 2]])
+    return replace(picture, pixels=pixels, mask=mask, to_radiograph=compose(picture.to_radiograph, back))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Map [0, 1] to [-1, 1]: for networks that learn their own normalisation."""
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame."""
+        return replace(picture, pixels=(2.0 * picture.pixels - 1.0).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -66,5 +66,26 @@ def summarise_panel(panel: Panel) -> str:
     return _lines(panel.file, lines)
 
 
+def summarise_systems(result: dict[str, Any]) -> str:
+    """A comparison's dict, as `comparison.to_dict` makes it, as a table for people and its sentence."""
+    head = ("Recipe", "Estimate", "90 % interval", "Seconds")
+    rows, refusals = [head], []
+    for row in result["recipes"]:
+        seconds = f"{row['seconds']:.1f}"
+        if row["status"] == "refused":
+            rows.append((row["recipe"], "refused", "", seconds))
+            refusals.append((row["recipe"], row["error"]["message"]))
+            continue
+        low, high = row["interval_months"]
+        interval = f"{years_and_months(low)} to {years_and_months(high)}"
+        rows.append((row["recipe"], years_and_months(row["bone_age_months"]), interval, seconds))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    cautions = {c["message"]: None for row in result["recipes"] for c in row.get("cautions", ())}  # each one once
+    said = [f"{name}: {message}" for name, message in refusals] + [f"Caution: {message}" for message in cautions]
+    lines = [*table, "", result["sentence"], *said, DISCLAIMER]
+    return "\n".join([result["file"], *(f"  {line}".rstrip() for line in lines), ""])
+
+
 def _lines(file: str, lines: list[tuple[str, str]]) -> str:
     return "\n".join([file, *(f"  {name:<18}  {text}" for name, text in lines), f"  {DISCLAIMER}\n"])

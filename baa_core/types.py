@@ -21,6 +21,7 @@ End = Literal["young", "old"]  # beyond which end of the trained range
 ENDS: tuple[End, End] = ("young", "old")
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+Points = Mapping[str, tuple[float, float]]  # landmarks by name, (row, column)
 
 DISCLAIMER = "Research and education only. Not a medical device; not for diagnosis or treatment."
 OLDEST_MONTHS = 300.0  # 25 years: beyond every atlas of the hand
@@ -283,11 +284,11 @@ class Landmarks:
     """Where the joints of a hand are, on the radiograph's grid.
 
     Attributes:
-        points: each of `LANDMARKS` to (row, column).
+        points: each landmark that was placed to (row, column): all of `LANDMARKS`, or what a recipe needs.
         spread_px: how wide the network's heat lies around each point, as a standard deviation: its doubt.
     """
 
-    points: Mapping[str, tuple[float, float]]
+    points: Points
     spread_px: Mapping[str, float]
 
     @property

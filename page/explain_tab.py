@@ -15,7 +15,7 @@ from .explain_view import PanelView, panel_view_of
 from .intake import Chosen, entered_patient
 from .layout import FORGET_AFTER_SECONDS, Entries
 from .loading import CanAnswer, sentence_for
-from .running import Run, Runs, Stopped
+from .running import Run, Runs, Stopped, session_of
 from .text import NO_PICTURE, refusal
 
 OPACITY_PERCENT = 60
@@ -161,11 +161,6 @@ def fit(figure: Any) -> Any:
     figure.update_xaxes(title_font_size=12, fixedrange=True)
     figure.update_yaxes(title_font_size=12, fixedrange=True)
     return figure
-
-
-def session_of(request: gr.Request) -> str:
-    """Which visitor asks; one name for all who come without a session, from outside a browser."""
-    return request.session_hash or ""
 
 
 def step(run: Run, stage: str, progress: gr.Progress) -> None:

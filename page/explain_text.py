@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from html import escape
 
 from baa_core.anatomy import REGION_TITLES
@@ -13,7 +11,7 @@ from baa_core.figures import years_and_months
 from baa_core.panel_figures import OLDER, YOUNGER
 from baa_core.types import DISCLAIMER
 
-from .text import CHILD, DRAWN_TAG, buttons, table
+from .text import CHILD, DRAWN_TAG, buttons, json_link, please_note, table
 
 METHOD_CHOICES = [(method.title, name) for name, method in METHODS.items()]
 NO_REGION = ""
@@ -104,7 +102,6 @@ def signed(months: float) -> str:
 
 def card(panel: Panel, drawn: bool) -> str:
     """The card on top: what was explained, whether to believe it, cautions, disclaimer."""
-    cautions = "".join(f"<li>{escape(caution.message)}</li>" for caution in panel.cautions)
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Explanation">
   <p class="baa-eyebrow">{escape(METHODS[panel.explanation.method].title)}, explaining
@@ -113,19 +110,15 @@ def card(panel: Panel, drawn: bool) -> str:
   {plain_verdict(panel)}
   <p>{escape(panel.verdict.sentence)}</p>
   <p>{escape(weightiest(panel))}</p>
-  {f'<div class="baa-cautions"><p>Please note</p><ul>{cautions}</ul></div>' if cautions else ""}
+  {please_note(panel.cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} Made in {panel.seconds:.0f} seconds. {download_link(panel)}</p>
 </section>
 """
 
 
 def download_link(panel: Panel) -> str:
-    """A link that holds the panel as JSON, so that nothing has to be written on the server."""
-    content = base64.b64encode(json.dumps(panel.to_dict(), indent=2).encode()).decode()
-    return (
-        '<a class="baa-link" id="baa-panel-json" download="bone-age-explanation.json" '
-        f'href="data:application/json;base64,{content}">Download as JSON</a>'
-    )
+    """A link that holds the panel as JSON."""
+    return json_link(panel.to_dict(), "baa-panel-json", "bone-age-explanation.json")
 
 
 def legend(method: str, full_months: float) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from baa_core.errors import BoneAgeError
@@ -14,6 +16,7 @@ from baa_core.types import Patient, Report
 from .text import NEUTRAL
 
 if TYPE_CHECKING:
+    from baa_core.comparison import Compared
     from baa_core.explain.panel import Panel
     from baa_core.pipeline import Assessor
 
@@ -29,12 +32,18 @@ class CanAnswer(Protocol):
     def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
         """See `baa_core.inquiry.examine`."""
 
+    def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
+        """See `baa_core.comparison.compare`."""
+
 
 class Loading:
     """An assessor that loads in the background; what goes wrong meanwhile is said at the first picture."""
 
     def __init__(self, recipe: str) -> None:
         self._recipe = recipe
+        self._compared: dict[str, Assessor] = {}
+        self._comparing_networks: dict[str, Any] = {}
+        self._lock = Lock()
         self._ready: Future[Assessor] = ThreadPoolExecutor(max_workers=1).submit(self._load, recipe)
 
     @staticmethod
@@ -54,6 +63,25 @@ class Loading:
         from baa_core.inquiry import examine
 
         return examine(self._explaining, source, patient, method, **options)
+
+    def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
+        """Assess by one system after another; each is loaded when its turn comes first."""
+        from baa_core.comparison import compare
+
+        return compare(source, patient, load=self._comparing, **options)
+
+    def _comparing(self, recipe: str) -> Assessor:
+        """A system for comparisons, kept for the next one.
+
+        Comparisons share networks among themselves, for one is made at a time, but with nobody else, for the reason
+        `_explaining` gives. What cannot be loaded is not remembered, so that weights put there meanwhile are found.
+        """
+        from baa_core.pipeline import load_assessor
+
+        with self._lock:
+            if recipe not in self._compared:
+                self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
+            return self._compared[recipe]
 
     @cached_property
     def _explaining(self) -> Assessor:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from threading import Event
+from typing import Protocol
 
 
 class Stopped(Exception):
     """The visitor asked to stop."""
+
+
+class HasSession(Protocol):
+    """What is needed of `gradio.Request`."""
+
+    session_hash: str | None
+
+
+def session_of(request: HasSession) -> str:
+    """Which visitor asks; one name for all who come without a session, from outside a browser."""
+    return request.session_hash or ""
 
 
 class Run:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from baa_core.errors import InvalidPatient
 from baa_core.figures import years_and_months
 from baa_core.recipe import Recipe
-from baa_core.types import DISCLAIMER, Radiograph, Report
+from baa_core.types import DISCLAIMER, Caution, Radiograph, Report
 
 TITLE = "Bone age from a hand radiograph"
 DRAWN_TAG = '<span class="baa-tag">drawn, not a patient</span>'
@@ -138,12 +139,17 @@ def sexes_row(report: Report) -> str:
     return f'<dl class="baa-sexes">{cells}</dl>'
 
 
+def please_note(cautions: Sequence[Caution]) -> str:
+    """The cautions that belong beside a number; "" without any."""
+    items = "".join(f"<li>{escape(caution.message)}</li>" for caution in cautions)
+    return f'<div class="baa-cautions"><p>Please note</p><ul>{items}</ul></div>' if items else ""
+
+
 def result(report: Report, drawn: bool) -> str:
     """The result card: bone age, interval, sex check, cautions, disclaimer."""
     months = report.prediction.bone_age_months
     low, high = report.prediction.interval_months
     notes = [sex_sentence(report), comparison(report)]
-    cautions = "".join(f"<li>{escape(caution.message)}</li>" for caution in report.cautions)
     tag = DRAWN_TAG if drawn else ""
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Result">
@@ -154,17 +160,22 @@ def result(report: Report, drawn: bool) -> str:
   <strong>{years_and_months(high)}</strong> <span>({low:.0f} to {high:.0f} months)</span></p>
   {sexes_row(report)}
   {"".join(f"<p>{escape(note)}</p>" for note in notes if note)}
-  {f'<div class="baa-cautions"><p>Please note</p><ul>{cautions}</ul></div>' if cautions else ""}
+  {please_note(report.cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} {download_link(report)}</p>
 </section>
 """
 
 
 def download_link(report: Report) -> str:
-    """A link that holds the report as JSON, so that nothing has to be written on the server."""
-    content = base64.b64encode(json.dumps(report.to_dict(), indent=2).encode()).decode()
+    """A link that holds the report as JSON."""
+    return json_link(report.to_dict(), "baa-json", "bone-age-report.json")
+
+
+def json_link(values: Mapping[str, Any], element: str, file: str) -> str:
+    """A link that holds plain values as a JSON file, so that nothing has to be written on the server."""
+    content = base64.b64encode(json.dumps(values, indent=2).encode()).decode()
     return (
-        '<a class="baa-link" id="baa-json" download="bone-age-report.json" '
+        f'<a class="baa-link" id="{element}" download="{file}" '
         f'href="data:application/json;base64,{content}">Download as JSON</a>'
     )
 

@@ -45,10 +45,10 @@ def address_of(picture: Bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode()
 
 
-def view_of(report: Report) -> View:
+def view_of(report: Report, longest_side_px: int = LONGEST_SIDE_PX) -> View:
     """A report's picture at display size."""
     pixels, mask, heat = (
-        None if layer is None else downsample_for_display(layer, LONGEST_SIDE_PX)
+        None if layer is None else downsample_for_display(layer, longest_side_px)
         for layer in (report.radiograph.pixels, report.hand.pixels, report.explanation and report.explanation.heat)
     )
     return View(pixels, report.hand.inverted, mask, heat)

@@ -12,24 +12,29 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
+    ("clustering",),
     ("steps", "tables", "framing", "anatomy"),
-    ("recipe", "cases"),
+    ("recipe", "cases", "steps_published"),
+    ("backbones",),
+    ("published",),
     ("models", "recipes"),
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",
      "phantom", "evaluation"),
-    ("pipeline", "panel_figures", "summary"),
-    ("batch", "inquiry"),
+    ("sight", "panel_figures", "summary"),
+    ("pipeline",),
+    ("batch", "inquiry", "confirmed"),
+    ("comparison",),
     ("__main__",),
 )  # fmt: skip
 FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in modules}
 
 # library: the only places that may import it, as module paths; a trailing dot means everything below.
 DOORS: dict[str, tuple[str, ...]] = {
-    "gradio": ("app", "page.layout", "page.explain_tab"),
+    "gradio": ("app", "page.layout", "page.explain_tab", "page.compare_tab"),
     "plotly": ("baa_core.figures", "baa_core.panel_figures"),
     "captum": ("baa_core.explain.captum_door",),
-    "timm": ("baa_core.models", "train.start"),  # start: ImageNet weights to begin a training from
+    "timm": ("baa_core.backbones", "train.start"),  # start: ImageNet weights to begin a training from
     "torchvision": ("baa_core._torchvision",),
     "pydicom": ("baa_core.io", "baa_core.io."),
     "albumentations": ("train.augment",),

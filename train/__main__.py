@@ -20,12 +20,17 @@ from baa_core.recipes import RECIPES
 
 from .command import says_problems
 from .fit import Options, fit, measure_speed
+from .grouped import fit_grouped
 from .mining import fit_hand
 
 
 def members() -> dict[str, tuple[str, Member]]:
     """Every trainable member: name to (recipe name, member)."""
-    return {m.name: (r.name, m) for r in RECIPES.values() for m in r.networks}
+    found: dict[str, tuple[str, Member]] = {}
+    for recipe in RECIPES.values():
+        for member in recipe.networks:
+            found.setdefault(member.name, (recipe.name, member))  # shared ones belong to the first that names them
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, (recipe, member) in members().items():
             plan = member.training
             print(
-                f"{name:16} {recipe:12} {member.architecture.backbone} @{member.input.side_px} px, "
+                f"{name:36} {recipe:20} {member.architecture.backbone} @{member.input.side_px} px, "
                 f"{plan.epochs} epochs on {'+'.join(plan.images)}, from {plan.init}"
             )
         return 0
@@ -102,7 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     if args.speed:
         print(measure_speed(member, options))
     else:
-        print(fit_hand(member, options) if member.architecture.task == "hand" else fit(member, options))
+        kind = member.architecture
+        work = fit_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
+        print(work(member, options))
     return 0
 
 

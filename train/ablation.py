@@ -27,8 +27,8 @@ from baa_core.recipes.deeplasia import START, masked_hand, whole_frame
 from baa_core.types import DISCLAIMER
 
 from .command import says_problems
-from .data import labelled
 from .fit import EVALUATION_BATCH, Options, fit
+from .labelled import labelled
 from .module import AgeTask
 from .samples import Kind, find_samples, read_labels
 from .start import member_start

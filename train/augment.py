@@ -75,7 +75,18 @@ AUGMENTATIONS: dict[str, A.Compose] = {
         [Degrade(p=0.3), *_geometric(0.15, 0.06, 25, 3), *_intensity(70, 140)],
         keypoint_params=A.KeypointParams("xy", remove_invisible=False),
     ),
+    # For hands that registration has brought to one place and side (Iglovikov 2018: zoom, rotation, shift).
+    "light_registered": A.Compose([Degrade(p=0.3), *_geometric(0.10, 0.04, 8, 2)[1:], *_intensity(70, 140)]),
+    # Fanciulli & Motisi 2024, section 2.1.2.
+    "turned": A.Compose([A.Affine(rotate=(-20, 20), p=1.0)]),
+    # For whole films with the hand's mask.
+    "outlined": A.Compose([Degrade(p=0.3), *_geometric(0.25, 0.10, 20, 5), A.RandomGamma((60, 160), p=0.5)]),
 }
+
+
+def mirrors(name: str) -> bool:
+    """Does this set show pictures mirrored?"""
+    return any(isinstance(step, A.HorizontalFlip) for step in AUGMENTATIONS[name].transforms) if name else False
 
 
 def augment(picture: Grey, name: str) -> Grey:
@@ -99,3 +110,9 @@ def augment_pointed(picture: Grey, points: NDArray[np.float32], name: str) -> tu
     made = AUGMENTATIONS[name](image=picture, keypoints=points[:, ::-1])
     moved = np.asarray(made["keypoints"], dtype=np.float32)[:, ::-1]
     return np.asarray(made["image"], dtype=np.uint8), np.ascontiguousarray(moved)
+
+
+def augment_outlined(picture: Grey, mask: Grey, name: str) -> tuple[Grey, Grey]:
+    """One random version of a picture and of its mask, both uint8 (H, W)."""
+    made = AUGMENTATIONS[name](image=picture, mask=mask)
+    return np.asarray(made["image"], dtype=np.uint8), np.asarray(made["mask"], dtype=np.uint8)

@@ -3,7 +3,7 @@
 Copies each member's weights, runs the serving stages over labelled films, and measures what
 the manifest holds: the bias line on `train`; the conformal width, the sex threshold and the
 error beyond the trained range on `val`. `test` is never touched. How well the width keeps its
-promise goes to `evaluation/coverage.md` in the weights folder, with JSON and a figure.
+promise goes to `evaluation/RECIPE/coverage.md` in the weights folder, with JSON and a figure.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ from baa_core.errors import (
     HandCutOff,
     HandNotFound,
     InvalidTable,
+    LandmarksNotFound,
     QualityTooLow,
     SeveralHands,
     WeightsMissing,
@@ -76,6 +78,8 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
     entries = dict(old.weights)
     for member in recipe.shipped:
+        if member.name in entries and entries[member.name].recipe != recipe.name:
+            continue  # another recipe's, which this one uses too
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
             if member.name in entries:
@@ -109,7 +113,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         radiograph = read_sample(sample)
         try:
             made = assessor.prepare(radiograph, assessor.find_hand(radiograph))
-        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow):
+        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow, LandmarksNotFound):
             continue
         label = labels.loc[sample.rsna_id]
         answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)
@@ -144,9 +148,19 @@ def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) 
         if (s.kind == "sharp" and labels.split[s.rsna_id] != "test")
         or (s.kind == "thumbnails" and labels.split[s.rsna_id] == "val" and s.rsna_id not in sharp)
     ]
+    if args.at_most:
+        used = evenly_chosen(used, labels, args.at_most)
     table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
     table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
     return table
+
+
+def evenly_chosen(samples: list[Sample], labels: pd.DataFrame, at_most: int) -> list[Sample]:
+    """No more than so many of each kind and split, spread over the ids."""
+    groups: dict[tuple[str, str], list[Sample]] = {}
+    for sample in sorted(samples, key=lambda s: s.rsna_id):
+        groups.setdefault((sample.kind, labels.split[sample.rsna_id]), []).append(sample)
+    return [s for group in groups.values() for s in group[:: math.ceil(len(group) / at_most)]]
 
 
 def read_table(path: Path, recipe: Recipe) -> pd.DataFrame:
@@ -231,7 +245,8 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     bias = fit_members(recipe, table)
     pictures = ensemble(bias, table)
     calibration = fit_calibration(bias, pictures)
-    write_proof(pictures, calibration.interval, args.weights / "evaluation", command)
+    proof = args.weights / "evaluation" / recipe.name
+    write_proof(pictures, calibration.interval, proof, command)
     fitted = {**manifest.calibration, recipe.name: calibration.to_dict()}
     write_manifest(Manifest(manifest.weights, fitted), args.weights)
     return calibration
@@ -245,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--images", nargs="+", type=Path)
     line.add_argument("--labels", type=Path)
     line.add_argument("--table", type=Path, help="fit again from runs/RECIPE_calibration.csv; no network runs")
+    line.add_argument("--at-most", type=int, help="pictures of each kind and split, for a recipe that is slow")
     line.add_argument("--runs", type=Path, default=Path("runs"))
     line.add_argument("--weights", type=Path, default=Path("weights"))
     words = sys.argv[1:] if arguments is None else arguments

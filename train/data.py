@@ -8,11 +8,12 @@ memory map, so an epoch costs no decoding.
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,23 +25,26 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from baa_core.errors import BoneAgeError, InvalidTable
+from baa_core.errors import BoneAgeError
 from baa_core.preprocessing import arrange
-from baa_core.recipe import InputSpec, Member
-from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture
+from baa_core.recipe import InputSpec
+from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture, Upright
 from baa_core.types import HandMask, Radiograph
 
 from .augment import augment
-from .samples import Kind, Sample, read_sample
+from .points import PointFinder
+from .samples import Sample, read_sample
+from .start import start_file
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
+
 SMALLEST_SHARED_WORK = 200  # tasks; below that, starting processes costs more than it saves
 
 
 def needs_hand(spec: InputSpec) -> bool:
-    """Does this input depend on the hand mask?"""
-    return any(isinstance(step, MaskBackground | CropToHand) for step in spec.steps)
+    """Does this input depend on the hand, its mask or how it lies?"""
+    return any(isinstance(step, MaskBackground | CropToHand | Upright) for step in spec.steps)
 
 
 class HandStore:
@@ -84,18 +88,31 @@ def grown(hand: HandMask, share: float) -> HandMask:
     return replace(hand, pixels=change(hand.pixels.astype(np.uint8), kernel) > 0)
 
 
-def _arranged(task: tuple[Sample, InputSpec, HandStore | None, float]) -> NDArray[np.uint8] | None:
-    sample, spec, store, growth = task
+@dataclass(frozen=True)
+class _Work:
+    """One picture to arrange."""
+
+    sample: Sample
+    spec: InputSpec
+    store: HandStore | None
+    growth: float
+    finder: PointFinder | None
+
+
+def _arranged(work: _Work) -> NDArray[np.uint8] | None:
     cv2.setNumThreads(1)
-    radiograph = read_sample(sample)
-    if store is None:
+    radiograph = read_sample(work.sample)
+    if work.store is None:
         hand = HandMask(np.ones(radiograph.shape, bool), 1.0, 0.0, False)
     else:
-        found = store.hand(sample, radiograph)
+        found = work.store.hand(work.sample, radiograph)
         if found is None:
             return None
-        hand = grown(found, growth)
-    return np.asarray(np.round(arrange(radiograph, hand, spec).pixels * 255), dtype=np.uint8)
+        hand = grown(found, work.growth)
+    points = work.finder(radiograph, hand) if work.finder else None
+    if work.finder and points is None:
+        return None
+    return np.asarray(np.round(arrange(radiograph, hand, work.spec, points).pixels * 255), dtype=np.uint8)
 
 
 def in_processes(work: Callable[[Task], Done], tasks: list[Task], workers: int, title: str) -> Iterator[Done]:
@@ -109,15 +126,22 @@ def in_processes(work: Callable[[Task], Done], tasks: list[Task], workers: int, 
 
 
 def arranged_pictures(
-    samples: list[Sample], spec: InputSpec, hands: Path | None, cache: Path, growth: float = 0.0, workers: int = 2
+    samples: list[Sample],
+    spec: InputSpec,
+    hands: Path | None,
+    cache: Path,
+    growth: float = 0.0,
+    workers: int = 2,
+    finder: PointFinder | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """All pictures arranged for one input, from a memory map that is made on first use.
 
     Args:
         growth: by which share of the hand's length its mask is widened.
+        finder: of the points that the steps need.
 
     Returns:
-        uint8 (N, S, S) and bool (N,), False where no hand was found.
+        uint8 (N, H, W) and bool (N,), False where no hand was found.
 
     Raises:
         BoneAgeError: a file is corrupt (its name is in the message), or the disk is full.
@@ -126,17 +150,18 @@ def arranged_pictures(
     words = [repr(spec), *([f"grown {growth}"] if growth else []), *(f"{s.kind}{s.rsna_id}{s.aspect}" for s in samples)]
     if store is not None:
         words.append(store.table.to_csv())
-    key = hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
+    if finder is not None:
+        words.append(hashlib.sha256(start_file(finder.member.name, Path("runs")).read_bytes()).hexdigest())
+    key = digest(words)
     cache.mkdir(parents=True, exist_ok=True)
     target, flags = cache / f"{key}.npy", cache / f"{key}.found.npy"
     if not flags.exists():
         partial = target.with_suffix(".partial.npy")
-        side = spec.side_px
         found = np.zeros(len(samples), bool)
         try:
-            pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(samples), side, side))
+            pictures = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(samples), *spec.shape))
             _reserve(partial)
-            tasks = [(s, spec, store, growth) for s in samples]
+            tasks = [_Work(s, spec, store, growth, finder) for s in samples]
             for i, picture in enumerate(in_processes(_arranged, tasks, workers, "arranging")):
                 if picture is not None:
                     pictures[i], found[i] = picture, True
@@ -147,7 +172,8 @@ def arranged_pictures(
             partial.unlink(missing_ok=True)
             raise BoneAgeError(
                 f"The picture cache could not be written ({error.strerror}). It needs "
-                f"{len(samples) * side * side / 2**20:.0f} MiB in --cache; free some space or name another folder."
+                f"{len(samples) * math.prod(spec.shape) / 2**20:.0f} MiB in --cache; "
+                "free some space or name another folder."
             ) from error
     return np.load(target, mmap_mode="r"), np.load(flags)
 
@@ -159,14 +185,15 @@ def _reserve(file: Path) -> None:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
-class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """Arranged pictures with sex and age: (1, S, S) normalised image, male (0 or 1), months.
+class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
+    """Arranged pictures with sex and age: (1, H, W) normalised image, male (0 or 1), months, and features if given.
 
     Args:
-        variants: uint8 (N, S, S) each: the pictures with one mask or another; one is drawn at random.
+        variants: uint8 (N, H, W) each: the pictures with one mask or another; one is drawn at random.
         rows: which of the N to use, in the order of `labels`.
         sharp: bool, in the same order: from a sharp film, not a thumbnail.
         augmentation: a name in `train.augment`, or None for the pictures as they are.
+        features: float32 (N, F), in the order of `labels`: another network's view of each picture.
     """
 
     def __init__(
@@ -177,8 +204,10 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]])
         labels: pd.DataFrame,
         spec: InputSpec,
         augmentation: str | None,
+        features: NDArray[np.float32] | None = None,
     ) -> None:
         self.variants = variants
+        self.features = features
         self.rows = rows
         self.sharp = sharp
         self.male = (labels.sex == "male").to_numpy(np.float32)
@@ -189,12 +218,13 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]])
     def __len__(self) -> int:
         return len(self.months)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         picture = np.asarray(random.choice(self.variants)[self.rows[index]])
         if self.augmentation is not None:
             picture = augment(picture, self.augmentation)
         image = normalised(picture, self.spec)
-        return torch.from_numpy(image), torch.tensor(self.male[index]), torch.tensor(self.months[index])
+        items = torch.from_numpy(image), torch.tensor(self.male[index]), torch.tensor(self.months[index])
+        return items if self.features is None else (*items, torch.from_numpy(self.features[index]))
 
 
 def normalised(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:
@@ -203,36 +233,6 @@ def normalised(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float3
     return np.array(spec.normalise(Picture(pixels, pixels > 0, IDENTITY)).pixels)[None]
 
 
-def labelled(
-    member: Member,
-    samples: list[Sample],
-    labels: pd.DataFrame,
-    split: str,
-    kinds: tuple[Kind, ...],
-    cache: Path,
-    hands: Path | None,
-    augmented: bool,
-) -> LabelledPictures:
-    """The dataset of one split and some kinds of picture, prepared for one member."""
-    chosen = [s for s in samples if s.kind in kinds and labels.split[s.rsna_id] == split]
-    growths = member.training.mask_growths if augmented else (0.0,)
-    made = [arranged_pictures(chosen, member.input, hands, cache, growth) for growth in growths]
-    keep = np.flatnonzero(made[0][1])
-    rows = labels.loc[[chosen[i].rsna_id for i in keep]]
-    if augmented and member.training.teacher_weight:
-        rows = rows.assign(bone_age_months=_taught(rows, member.training.teacher_weight))
-    augmentation = member.training.augment if augmented else None
-    sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
-    return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, member.input, augmentation)
-
-
-def _taught(labels: pd.DataFrame, weight: float) -> pd.Series:
-    """Labels drawn towards the teacher's readings where there are any.
-
-    Raises:
-        InvalidTable: no teacher was given.
-    """
-    if "teacher_months" not in labels.columns:
-        raise InvalidTable("This training learns from another system's readings as well. Name their table: --teacher.")
-    teacher = labels.teacher_months.fillna(labels.bone_age_months)
-    return (1 - weight) * labels.bone_age_months + weight * teacher
+def digest(words: list[str]) -> str:
+    """A short name for what these words say."""
+    return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]

@@ -21,13 +21,15 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from baa_core.errors import BoneAgeError
 from baa_core.models import build
 from baa_core.recipe import Member
-from baa_core.weights import DEFAULT_FOLDER, save_network
+from baa_core.weights import save_network
 
-from .data import LabelledPictures, labelled
+from .data import LabelledPictures
+from .labelled import labelled
 from .landmarks import LandmarkTask, landmark_sets
 from .module import TASKS, Task
+from .outlines import OutlineTask, outline_sets
 from .samples import find_samples, read_labels
-from .start import imagenet_start, member_start
+from .start import imagenet_start, member_start, start_file
 
 EVALUATION_BATCH = 32
 
@@ -101,7 +103,7 @@ def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> st
 
 def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
-    tasks: dict[str, type[Task]] = {**TASKS, "landmarks": LandmarkTask}
+    tasks: dict[str, type[Task]] = {**TASKS, "landmarks": LandmarkTask, "mask": OutlineTask}
     return tasks[member.architecture.task](member, minutes)
 
 
@@ -156,6 +158,8 @@ def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoad
     samples = find_samples(options.images, labels)
     if member.architecture.task == "landmarks":
         return batches(*landmark_sets(member, samples, labels, options.annotations, options.cache), member, options)
+    if member.architecture.task == "mask":
+        return batches(*outline_sets(member, samples, labels, options.cache), member, options)
     hands = options.cache / "hands"
     kinds = member.training.images
     training = labelled(member, samples, labels, "train", kinds, options.cache, hands, augmented=True)
@@ -172,8 +176,11 @@ def batches(
         common["pin_memory"] = True
     size = member.training.batch_size
     order: dict[str, Any] = {"shuffle": True}
-    if member.training.sharp_share is not None and isinstance(training, LabelledPictures):
-        order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
+    if isinstance(training, LabelledPictures):
+        if member.training.sharp_share is not None:
+            order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
+        elif member.training.evenly:
+            order = {"sampler": evenly(training.months)}
     return (
         DataLoader(training, size, **order, drop_last=len(training) > size, **common),  # type: ignore[arg-type]
         DataLoader(validation, EVALUATION_BATCH, **common),
@@ -187,6 +194,12 @@ def mixed(sharp: NDArray[np.bool_], share: float) -> WeightedRandomSampler:
     return WeightedRandomSampler(weights.tolist(), len(sharp))
 
 
+def evenly(months: NDArray[np.float32]) -> WeightedRandomSampler:
+    """Draws every year of age equally often."""
+    years = (months // 12).astype(int)
+    return WeightedRandomSampler((1.0 / np.bincount(years)[years]).tolist(), len(months))
+
+
 def start(task: Task, member: Member, options: Options) -> None:
     """Fill the network with the weights its plan starts from."""
     init = member.training.init
@@ -195,9 +208,7 @@ def start(task: Task, member: Member, options: Options) -> None:
     elif init.endswith(".safetensors"):
         member_start(task.network, Path(init))
     elif init != "scratch":
-        file = f"{init}.safetensors"
-        places = (options.out.parent / init / file, DEFAULT_FOLDER / "start" / file, DEFAULT_FOLDER / file)
-        member_start(task.network, next((place for place in places if place.exists()), places[0]))
+        member_start(task.network, start_file(init, options.out.parent))
 
 
 def make_trainer(task: Task, options: Options) -> L.Trainer:

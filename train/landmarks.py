@@ -20,16 +20,19 @@ from torch.utils.data import Dataset
 from baa_core.errors import BoneAgeError
 from baa_core.models import LandmarkNetwork
 from baa_core.preprocessing import arrange
+from baa_core.published import KeyPointNetwork
 from baa_core.recipe import InputSpec, Member
+from baa_core.recipes.deeplasia import RECIPE as DEEPLASIA
 from baa_core.steps import Affine, invert
-from baa_core.types import LANDMARKS
 
 from .augment import augment_pointed
 from .data import HandStore, in_processes, normalised
-from .landmark_labels import HAND_ENDS, read_landmarks
+from .landmark_labels import CAPITATE_SHARE, HAND_ENDS, add_capitate, read_landmarks
 from .module import Task
+from .points import PointFinder
 from .samples import Sample, read_sample
 
+MOST_TAUGHT = 4000  # hands without annotations whose points another network places
 PRECISE_SHARE = 0.01  # of the side: below this the annotations themselves are unsure, and errors count less
 SPOT_CELLS = 1.0  # the standard deviation that heat is drawn to, as in DSNT
 
@@ -40,7 +43,7 @@ Points = NDArray[np.float32]
 class PointedPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Arranged pictures with landmarks: (1, S, S) normalised image, (K, 2) places, (K,) 1 where one is known.
 
-    Places are (row, column) in shares of the side, in the order of `LANDMARKS`; 0.5 where not known.
+    Places are (row, column) in shares of the height and width, in the order of its architecture; 0.5 where not known.
 
     Args:
         pictures: uint8 (N, S, S).
@@ -63,7 +66,7 @@ class PointedPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
             picture, moved = augment_pointed(picture, points[known], self.augmentation)
             points = points.copy()
             points[known] = moved
-        places = (points + 0.5) / self.spec.side_px
+        places = (points + 0.5) / self.spec.shape
         seen = ((places > 0) & (places < 1)).all(axis=1)
         places = np.where(seen[:, None], places, 0.5).astype(np.float32)
         image = normalised(picture, self.spec)
@@ -80,12 +83,18 @@ def landmark_sets(
     """
     if annotations is None:
         raise BoneAgeError("Landmarks are learnt from annotated joints. Give their folder with --annotations.")
-    table = read_landmarks(annotations, labels)
+    table, names = read_landmarks(annotations, labels), member.architecture.points
     store = HandStore(cache / "hands")
     made = []
     for split, augmentation in (("train", member.training.augment), ("val", None)):
         chosen = [s for s in samples if s.kind in member.training.images and labels.split[s.rsna_id] == split]
-        pictures, points = pointed_pictures(chosen, table, member.input, store)
+        finder = None
+        if split == "train" and member.training.points_of:
+            known = set(table.rsna_id)
+            others = [s for s in chosen if s.rsna_id not in known]
+            chosen = [s for s in chosen if s.rsna_id in known] + others[:: max(1, len(others) // MOST_TAUGHT)]
+            finder = PointFinder(next(m for m in DEEPLASIA.networks if m.name == member.training.points_of), True)
+        pictures, points = pointed_pictures(chosen, table, names, member.input, store, finder)
         if not len(pictures):
             raise BoneAgeError(
                 f"None of the {split} pictures under --images has annotated joints and a hand that was found. "
@@ -96,35 +105,54 @@ def landmark_sets(
 
 
 def pointed_pictures(
-    samples: list[Sample], table: pd.DataFrame, spec: InputSpec, store: HandStore, workers: int = 2
+    samples: list[Sample],
+    table: pd.DataFrame,
+    names: tuple[str, ...],
+    spec: InputSpec,
+    store: HandStore,
+    finder: PointFinder | None = None,
+    workers: int = 2,
 ) -> tuple[Grey, Points]:
     """The annotated samples whose hand was found, arranged, with their points.
 
     Args:
-        samples: of which those named in `table` are used.
+        samples: of which those named in `table` are used; all of them if there is a finder for the rest.
         table: as `read_landmarks` gives it.
+        names: which landmarks.
+        finder: a network that places the points of hands without annotations.
         workers: processes.
 
     Returns:
-        uint8 (N, S, S), and (N, K, 2), (row, column) in pixels of these, not a number where not annotated.
+        uint8 (N, H, W), and (N, K, 2), (row, column) in pixels of these, not a number where not annotated.
     """
     wide = table.pivot(index="rsna_id", columns="landmark").reindex(
-        columns=pd.MultiIndex.from_product([["y", "x"], LANDMARKS])
+        columns=pd.MultiIndex.from_product([["y", "x"], names])
     )
     fractions = {int(i): row.to_numpy(np.float64).reshape(2, -1).T for i, row in wide.iterrows()}
-    chosen = [s for s in samples if s.rsna_id in fractions]
-    tasks = [(s, spec, store, fractions[s.rsna_id]) for s in chosen]
+    chosen = [s for s in samples if finder or s.rsna_id in fractions]
+    tasks = [(s, spec, store, fractions.get(s.rsna_id), finder, names) for s in chosen]
     found = [pair for pair in in_processes(_pointed, tasks, workers, "arranging") if pair is not None]
     pictures = np.array([picture for picture, _ in found], np.uint8)
     return pictures, np.array([points for _, points in found], np.float32)
 
 
-def _pointed(task: tuple[Sample, InputSpec, HandStore, NDArray[np.float64]]) -> tuple[Grey, Points] | None:
-    sample, spec, store, fractions = task
+def _pointed(
+    task: tuple[Sample, InputSpec, HandStore, NDArray[np.float64] | None, PointFinder | None, tuple[str, ...]],
+) -> tuple[Grey, Points] | None:
+    sample, spec, store, fractions, finder, names = task
     cv2.setNumThreads(1)
     radiograph = read_sample(sample)
     hand = store.hand(sample, radiograph)
     if hand is None:
+        return None
+    if fractions is None and finder is not None:
+        placed = finder(radiograph, hand)
+        if not placed:
+            return None
+        known = {name: complex(column, row) for name, (row, column) in placed.items()}
+        add_capitate(known)
+        fractions = np.array([(known[n].imag + 0.5, known[n].real + 0.5) for n in names]) / radiograph.shape
+    if fractions is None:
         return None
     picture = arrange(radiograph, hand, spec)
     pixels = np.asarray(np.round(picture.pixels * 255), dtype=np.uint8)
@@ -147,8 +175,16 @@ class LandmarkTask(Task):
     metric = "val_landmark_error"
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Distance in the picture's own units and how unlike a small spot the heat is (Nibali et al. 2018, DSNT)."""
+        """Distance in the picture's own units and how unlike a small spot the heat is (Nibali et al. 2018, DSNT).
+
+        A network that names coordinates without heat learns by their squared error (Iglovikov 2018, section 2.2).
+        """
         image, points, seen = batch
+        if isinstance(self.network, KeyPointNetwork):
+            apart = ((self.network(image).places - points) ** 2).sum(dim=2)
+            loss = 100 * (apart * seen).sum() / seen.sum().clamp(min=1)
+            self.log("loss", loss, prog_bar=True)
+            return loss
         network = cast(LandmarkNetwork, self.network)
         shares = network.shares(image)
         places = network.read(shares).places
@@ -167,10 +203,13 @@ class LandmarkTask(Task):
         image, points, seen = batch
         plain, mirrored = self.network(image).places, self.network(image.flip(-1)).places
         places = torch.stack([plain[..., 0] + mirrored[..., 0], plain[..., 1] + 1 - mirrored[..., 1]], dim=2) / 2
-        ends = [LANDMARKS.index(name) for name in HAND_ENDS]
-        length = (points[:, ends[1]] - points[:, ends[0]]).norm(dim=1, keepdim=True)
+        names = self.member.architecture.points
+        low, share = (HAND_ENDS[0], 1.0) if HAND_ENDS[0] in names else ("capitate", 1.0 - CAPITATE_SHARE)
+        ends = [names.index(low), names.index(HAND_ENDS[1])]
+        size = torch.tensor(self.member.input.shape, dtype=torch.float32, device=points.device)
+        length = ((points[:, ends[1]] - points[:, ends[0]]) * size).norm(dim=1, keepdim=True) / share
         counted = (seen > 0) & (seen[:, ends] > 0).all(dim=1, keepdim=True)
-        self.errors.append(((places - points).norm(dim=2) / length)[counted])
+        self.errors.append((((places - points) * size).norm(dim=2) / length)[counted])
 
     def on_validation_epoch_end(self) -> None:
         """The median over all points of all pictures."""

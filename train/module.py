@@ -11,12 +11,16 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
-from baa_core.models import OLDEST_CLASS_MONTHS, AgeNetwork, build
+from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, OLDEST_CLASS_MONTHS, AgeNetwork, build
+from baa_core.published import HALF_RANGE_MONTHS, SixHeads
 from baa_core.recipe import Member
 
-AGE_DEVIATION_MONTHS = 41.18
+from .augment import mirrors
+from .labelled import FEATURES
+
 SOFT_LABEL_DEVIATION_MONTHS = 7.0  # one reader's standard deviation on RSNA (FIELD.md section 3: 0.58 years)
 WARM_UP_SHARE = 0.05
+STEP_FACTOR, STEP_EPOCHS = 0.1, 30  # Li 2021: a tenth every 30 epochs
 FLOOR_SHARE = 0.01  # of the learning rate, where the cosine ends
 
 
@@ -67,8 +71,8 @@ class Task(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam, AdamW or SGD; biases and norms are not decayed. A plateau schedule if the plan says so."""
         plan = self.plan
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
         makers: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
         extra = {"momentum": 0.9} if plan.optimiser == "sgd" else {}
@@ -88,6 +92,9 @@ class Task(L.LightningModule):
         share, over = self.clock()
         if over:
             self.trainer.should_stop = True
+        if self.plan.schedule == "steps":
+            for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
+                group["lr"] = self.plan.learning_rate * STEP_FACTOR ** (self.current_epoch // STEP_EPOCHS)
         if self.plan.schedule == "cosine":
             warm = min(1.0, (share + 1e-3) / WARM_UP_SHARE)
             cosine = FLOOR_SHARE + (1 - FLOOR_SHARE) * 0.5 * (1 + math.cos(math.pi * share))
@@ -116,7 +123,7 @@ class Task(L.LightningModule):
 
 
 class AgeTask(Task):
-    """Bone age. Validation metric: MAE in months over the picture and its mirror image.
+    """Bone age. Validation metric: MAE in months over the picture and, if training mirrors it, its mirror image.
 
     With `also_sex` the sex is learnt from the same features, and its area under the curve is logged.
     """
@@ -126,40 +133,79 @@ class AgeTask(Task):
     def __init__(self, member: Member, minutes: float | None) -> None:
         super().__init__(member, minutes)
         self.auroc = BinaryAUROC()
+        self.mirrored = mirrors(self.plan.augment)
+        if self.plan.features_of:
+            with torch.no_grad():
+                blank = torch.zeros(1, 1, *member.input.shape)
+                width = cast(AgeNetwork, self.network).eval().backbone(blank).shape[1]
+            self.network.train()
+            self.view = nn.Linear(width, FEATURES)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch.
 
-        "mse": squared error of z-scored months (Deeplasia). "distribution": cross-entropy to
-        a Gaussian around the label plus a tenth of the absolute error of the mean.
+        "mse", "mae": squared or absolute error of z-scored months. "distribution": cross-entropy to
+        a Gaussian around the label plus a tenth of the absolute error of the mean. With `features_of` the other
+        network's view of the picture is learnt besides, from the same features.
         """
-        image, male, months = batch
+        image, male, months, *views = batch
         network = cast(AgeNetwork, self.network)
         features = network.backbone(image)
-        raw = network.logits_from(features, male).float()
-        if self.plan.loss == "mse":
-            z = (months - 127.32) / AGE_DEVIATION_MONTHS
-            loss = nn.functional.mse_loss(raw[:, 0], z)
+        if isinstance(self.network, SixHeads):
+            loss = self.six_losses(self.network, features, male, months)
         else:
-            classes = torch.arange(OLDEST_CLASS_MONTHS + 1, device=raw.device)
-            target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
-            mean = (raw.softmax(dim=1) * classes).sum(dim=1)
-            loss = nn.functional.cross_entropy(raw, target) + 0.1 * (mean - months).abs().mean()
-        if network.architecture.also_sex:
+            loss = self.one_loss(network.logits_from(features, male).float(), months)
+        if self.member.architecture.also_sex:
             logit = network.sex_head(features)[:, 0].float()
             loss = loss + nn.functional.binary_cross_entropy_with_logits(logit, male)
+        if views:
+            loss = loss + nn.functional.mse_loss(self.view(features).float(), views[0])
         self.log("loss", loss, prog_bar=True)
         return loss
 
+    def one_loss(self, raw: Tensor, months: Tensor) -> Tensor:
+        """The plan's loss of one head's raw output."""
+        if self.plan.loss == "mse":
+            return nn.functional.mse_loss(raw[:, 0], (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS)
+        if raw.shape[1] == 1:
+            return nn.functional.l1_loss(raw[:, 0], (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS)
+        return self.expectation_loss(raw, months)
+
+    @staticmethod
+    def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:
+        """Cross-entropy to a Gaussian around the label and a tenth of the mean's absolute error."""
+        classes = torch.arange(OLDEST_CLASS_MONTHS + 1, device=raw.device)
+        mean = (raw.softmax(dim=1) * classes).sum(dim=1)
+        target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
+        loss = -(target * raw.log_softmax(dim=1)).sum(dim=1).mean()
+        return loss + 0.1 * (mean - months).abs().mean()
+
+    def six_losses(self, network: SixHeads, features: Tensor, male: Tensor, months: Tensor) -> Tensor:
+        """Absolute error of each of Iglovikov's six models on the hands it answers for.
+
+        A softmax of 240 months learns too slowly from that alone: a fifth of its cross-entropy is added.
+        """
+        chosen = {"female": male < 0.5, "male": male > 0.5, "both": male > -1}
+        losses = []
+        for who, rows in chosen.items():
+            if rows.any():
+                raw = network.regression[who](features[rows])[:, 0].float()
+                losses += [nn.functional.l1_loss(raw, months[rows] / HALF_RANGE_MONTHS - 1) * 3]
+                shares = network.expectation[who](features[rows]).float()
+                losses += [self.expectation_loss(shares, months[rows]) / 5]
+        return cast(Tensor, sum(losses)) / len(losses)
+
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Mean absolute error, mirrored and not, averaged."""
-        image, male, months = batch
+        image, male, months, *_ = batch
         network = cast(AgeNetwork, self.network)
-        if network.architecture.also_sex:
+        if self.member.architecture.also_sex:
             logit = sum(network.sex_head(network.backbone(view))[:, 0] for view in (image, image.flip(-1)))
             self.auroc.update(cast(Tensor, logit).float(), male.int())
             self.log("val_auroc", self.auroc, prog_bar=True)
-        predicted = (self.network(image, male) + self.network(image.flip(-1), male)) / 2
+        predicted = self.network(image, male)
+        if self.mirrored:
+            predicted = (predicted + self.network(image.flip(-1), male)) / 2
         error = (predicted.float().clamp(0, 300) - months).abs().mean()
         self.log(self.metric, error, prog_bar=True, batch_size=len(months), sync_dist=True)
 

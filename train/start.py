@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from baa_core.errors import WeightsMissing
+from baa_core.weights import DEFAULT_FOLDER
 
 OPEN_GATE = 6.0  # sigmoid(6) = 0.998
 
@@ -89,3 +90,10 @@ def member_start(network: nn.Module, path: Path) -> None:
         if gate is not None and f"{name}.conv_expand.weight" not in source:
             nn.init.zeros_(gate.weight)
             nn.init.constant_(gate.bias, OPEN_GATE)
+
+
+def start_file(name: str, runs: Path) -> Path:
+    """Where a member's weights are to start another one from: in its run, or else among the shipped ones."""
+    file = f"{name}.safetensors"
+    places = (runs / name / file, DEFAULT_FOLDER / "start" / file, DEFAULT_FOLDER / file)
+    return next((place for place in places if place.exists()), places[0])

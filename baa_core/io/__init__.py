@@ -18,7 +18,7 @@ from .dicom import read_dicom
 from .picture import read_image
 from .refusals import MOST_BYTES, too_large
 
-__all__ = ["read_radiograph"]
+__all__ = ["read_bytes", "read_radiograph"]
 
 
 def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Radiograph:
@@ -43,7 +43,7 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
         UnsupportedImage: several frames, a side under 100 px, over 50 megapixel, one constant grey, values that
             are no numbers, or a colour photograph.
     """
-    data, name = _load(source, name)
+    data, name = read_bytes(source, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they concern the file; what the reader must know becomes a Caution
         if data[128:132] == b"DICM":
@@ -51,8 +51,12 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
         return read_image(data, name)
 
 
-def _load(source: str | os.PathLike[str] | bytes, name: str | None) -> tuple[bytes, str]:
-    """The bytes, and a printable name without folders."""
+def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a file, and a printable name without folders.
+
+    Raises:
+        UnreadableImage: missing, empty, or too large.
+    """
     given = name or ("radiograph" if isinstance(source, bytes) else os.fspath(source))
     base = PurePosixPath(str(given).replace("\\", "/")).name
     shown = "".join(letter for letter in base if letter.isprintable())[:100] or "radiograph"

@@ -2,9 +2,12 @@
 
 from ..errors import UnknownRecipe
 from ..recipe import Recipe
-from . import deeplasia
+from . import deeplasia, fanciulli_motisi2024, iglovikov2018, li2021, malanga2024
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (deeplasia.RECIPE,)}
+RECIPES: dict[str, Recipe] = {
+    module.RECIPE.name: module.RECIPE
+    for module in (deeplasia, iglovikov2018, malanga2024, fanciulli_motisi2024, li2021)
+}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from baa_core.errors import LandmarksNotFound
 from baa_core.steps import (
     IDENTITY,
     CropToHand,
+    FitInto,
     MaskBackground,
     PadSquare,
     Picture,
@@ -17,6 +19,17 @@ from baa_core.steps import (
     Upright,
     compose,
     invert,
+)
+from baa_core.steps_published import (
+    CAPITATE_ROW,
+    REGISTERED_SHAPE,
+    TIP_ROW,
+    CropToPoints,
+    CutRegion,
+    Equalise,
+    LargestObject,
+    Register,
+    WindowFromPeak,
 )
 
 ALL = (MaskBackground(), StretchContrast(), Upright(), CropToHand(1.15), Resize(320))
@@ -139,3 +152,83 @@ def test_standardised_means_zero_and_one() -> None:
     after = Standardise()(spot_picture(250.0, 260.0)).pixels
     assert float(after.mean()) == pytest.approx(0.0, abs=1e-4)
     assert float(after.std()) == pytest.approx(1.0, abs=1e-4)
+
+
+# A right-way-up hand, thumb on the right, as (row, column): what registration goes by.
+HAND_POINTS = {"middle_finger4": (80.0, 240.0), "thumb4": (330.0, 420.0), "capitate": (520.0, 260.0)}
+
+
+def turned_points(degrees: float, mirrored: bool) -> dict[str, tuple[float, float]]:
+    """The same points of a hand that lies otherwise in its film."""
+    angle = np.deg2rad(degrees)
+    found = {}
+    for name, (row, column) in HAND_POINTS.items():
+        down, right = row - 350, (260 - column) if mirrored else (column - 260)
+        found[name] = (
+            350 + down * np.cos(angle) + right * np.sin(angle),
+            260 - down * np.sin(angle) + right * np.cos(angle),
+        )
+    return found
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("degrees", [0.0, 25.0, -70.0, 180.0])
+def test_register_brings_every_hand_to_the_papers_place(degrees: float, mirrored: bool) -> None:
+    points = turned_points(degrees, mirrored)
+    picture = Register(1040)(replace(spot_picture(*points["thumb4"]), points=points))
+    assert picture.pixels.shape == (1040, REGISTERED_SHAPE[1] // 2)
+    tip, capitate, thumb = (picture.place(name) for name in ("middle_finger4", "capitate", "thumb4"))
+    assert tip == pytest.approx((399.5, TIP_ROW / 2), abs=0.5)
+    assert capitate == pytest.approx((399.5, CAPITATE_ROW / 2), abs=0.5)
+    assert thumb[0] > 400, "the thumb belongs on the right"
+    row, column = centre(picture.pixels)
+    assert (column, row) == pytest.approx(thumb, abs=1.0), "the pixels move as the points do"
+    assert home(picture, row, column) == pytest.approx(points["thumb4"], abs=0.7)
+
+
+def test_register_refuses_points_on_top_of_each_other() -> None:
+    points = {"middle_finger4": (500.0, 258.0), "thumb4": (330.0, 420.0), "capitate": (520.0, 260.0)}
+    with pytest.raises(LandmarksNotFound, match="told apart"):
+        Register(520)(replace(spot_picture(300, 300), points=points))
+
+
+def test_regions_are_shares_of_the_frame_and_come_home() -> None:
+    whole = spot_picture(420.0, 300.0)
+    part = FitInto(120, 136)(CutRegion(0.5, 0.9, 0.2, 0.9)(whole))
+    assert part.pixels.shape == (120, 136)
+    assert home(part, *centre(part.pixels)) == pytest.approx((420.0, 300.0), abs=0.7)
+
+
+def test_crop_to_points_holds_them_all_and_leaves_a_hand_without_points_whole() -> None:
+    whole = spot_picture(420.0, 300.0)
+    assert CropToPoints()(whole) is whole
+    cropped = CropToPoints(1.2)(replace(whole, points=HAND_POINTS))
+    places = np.array([cropped.place(name) for name in HAND_POINTS])
+    assert (places > 0).all() and (places < cropped.pixels.shape[0]).all()
+    assert cropped.pixels.shape[0] == cropped.pixels.shape[1] == round(441 * 1.2)
+
+
+def test_equalise_spreads_the_hand_evenly_and_keeps_removed_background() -> None:
+    rng = np.random.default_rng(1)
+    pixels = np.zeros((200, 200), np.float32)
+    pixels[50:150, 50:150] = 0.2 + 0.6 * rng.random((100, 100), np.float32) ** 3
+    made = Equalise()(Picture(pixels, pixels > 0, IDENTITY)).pixels
+    assert (made[pixels == 0] == 0).all()
+    shares = np.histogram(made[pixels > 0], bins=4, range=(0, 1))[0] / 10_000
+    assert shares == pytest.approx(np.full(4, 0.25), abs=0.12)
+
+
+def test_window_blackens_the_dark_peak_and_nothing_bright() -> None:
+    rng = np.random.default_rng(1)
+    pixels = np.clip(rng.normal(0.1, 0.02, (200, 200)), 0, 1).astype(np.float32)
+    pixels[60:140, 60:140] = np.clip(rng.normal(0.6, 0.05, (80, 80)), 0, 1)
+    made = WindowFromPeak()(Picture(pixels, pixels > 0.3, IDENTITY)).pixels
+    assert (made[pixels < 0.11] == 0).all() and (made[pixels > 0.45] == pixels[pixels > 0.45]).all()
+
+
+def test_largest_object_drops_the_smaller() -> None:
+    mask = np.zeros((300, 300), bool)
+    mask[50:250, 50:150] = mask[100:140, 220:260] = True
+    made = LargestObject()(Picture(np.full((300, 300), 0.5, np.float32), mask, IDENTITY))
+    assert made.pixels[120, 240] == 0 and made.pixels[150, 100] == 0.5
+    assert made.mask.sum() == pytest.approx(20_000, rel=0.02)

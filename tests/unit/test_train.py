@@ -19,10 +19,11 @@ from baa_core.recipes import RECIPES
 from baa_core.recipes.deeplasia import B0
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
-from train.data import arranged_pictures, labelled, needs_hand, normalised
+from train.data import arranged_pictures, needs_hand, normalised
 from train.films import Film
 from train.fit import Options, run, warm_average
 from train.hands import HandPictures
+from train.labelled import labelled
 from train.mask_seeds import passes_checks, seed_mask
 from train.module import AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample

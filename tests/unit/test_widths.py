@@ -194,11 +194,11 @@ def test_a_kept_table_is_calibrated_again_without_networks(tmp_path: Path, capsy
     for line in calibration.bias.values():
         assert line.correct(0.8 * 100 + 20) == pytest.approx(100, abs=4)
     assert calibration.interval.scale.per_deviation > 0.3
-    document = json.loads((weights / "evaluation" / "coverage.json").read_text())
+    document = json.loads((weights / "evaluation" / RECIPE.name / "coverage.json").read_text())
     assert f"--table {table}" in document["command"]
-    assert document["command"] in (weights / "evaluation" / "coverage.md").read_text()
+    assert document["command"] in (weights / "evaluation" / RECIPE.name / "coverage.md").read_text()
     assert 0.8 < document["coverage"]["sharp films, n = 100"]["all"]["share"] < 0.98
-    assert "held" in (weights / "evaluation" / "reliability.html").read_text()
+    assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.html").read_text()
 
 
 def test_the_error_beyond_the_trained_range_is_by_reference_and_sex() -> None:

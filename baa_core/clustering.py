@@ -1,0 +1,229 @@
+"""Radiograph -> hand without a trained network: Li 2021's clustering, fitted to each single picture.
+
+Li et al. (2021, PMC8056376) find the hand by unsupervised segmentation (Kim et al., IEEE TIP 2020,
+"Unsupervised learning of image segmentation based on differentiable feature clustering"): a small network gives every
+pixel a response, its largest channel is the pixel's label, and the network learns, on this one picture, to agree with
+its own labels while neighbours respond alike. Nothing is learned beforehand and nothing is kept.
+
+`PAPER` holds the published values, `OURS` what is served. The paper does not say how large the picture was, how the
+losses were scaled (they are means here, as in Kim's code), nor how background is told from hand: `_background` and
+`_region` are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from .errors import HandNotFound
+from .types import BoolArray, FloatArray, freeze
+
+Labels = NDArray[np.int64]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ClusteringPlan:
+    """How the clustering network is built and fitted.
+
+    Attributes:
+        channels: of every layer, p = q: the most labels there can be.
+        iterations: steps of gradient descent.
+        similarity_weight: of the cross-entropy to the pixel's own label, lambda.
+        continuity_weight: of the differences between neighbours' responses, mu.
+        learning_rate, momentum: of the descent.
+        longest_side_px: the picture is reduced to this before it is clustered.
+        fewest_labels: fitting stops when no more are left; 0 never stops early.
+    """
+
+    channels: int = 90
+    iterations: int = 50
+    similarity_weight: float = 4.0
+    continuity_weight: float = 1.0
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    longest_side_px: int = 256
+    fewest_labels: int = 0
+
+
+PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
+OURS: Final = replace(PAPER, channels=48, longest_side_px=128, fewest_labels=3)
+
+SEED: Final = 0
+BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
+OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
+BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
+OPENING_SHARE: Final = 0.008  # radius of what is cut off, of the longer side: lines and letters that touch the hand
+FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a film nearly all
+MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
+SMALLEST_AREA_SHARE: Final = 0.015
+
+
+@dataclass(frozen=True, eq=False)
+class ClusteredHand:
+    """What clustering finds.
+
+    Attributes:
+        labels: int (h, w), the label of every pixel at working size, 0 to n_labels - 1.
+        region: bool (H, W) on the input's grid, True on the largest region that is not background.
+        box: (top, left, bottom, right) of the region; bottom and right are just outside it.
+        n_labels: how many labels are left.
+    """
+
+    labels: Labels
+    region: BoolArray
+    box: Box
+    n_labels: int
+
+    def __post_init__(self) -> None:
+        freeze(self.labels)
+        freeze(self.region)
+
+
+def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHand:
+    """Find the hand of one picture by clustering its pixels.
+
+    The same pixels give the same region on the same machine; torch's own random numbers are not touched.
+
+    Args:
+        pixels: (H, W), float32 in [0, 1], bone bright.
+        plan: `OURS`, or `PAPER` for those with the time.
+
+    Raises:
+        HandNotFound: the whole picture became one cluster, or nothing but background was left.
+    """
+    height, width = pixels.shape
+    scale = min(1.0, plan.longest_side_px / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
+    labels = _fit(grey, plan)
+    n_labels = int(labels.max()) + 1
+    if n_labels < 2:
+        raise HandNotFound(
+            f"The picture ({height} x {width} px) has no parts that clustering could tell apart. A radiograph of one "
+            "whole hand and wrist on a plain background is expected: check that it is the right file."
+        )
+    small = _region(labels, grey)
+    if small is None:
+        raise HandNotFound(
+            f"Clustering took all of the picture ({height} x {width} px) for background. A radiograph of one whole "
+            "hand and wrist is expected: crop away wide borders and try again."
+        )
+    region = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    return ClusteredHand(labels, np.asarray(region, np.bool_), _box(region), n_labels)
+
+
+def _fit(grey: FloatArray, plan: ClusteringPlan) -> Labels:
+    """The labels (h, w) of Algorithm 1, numbered from 0 without gaps."""
+    with torch.inference_mode(False), torch.enable_grad():
+        parameters = _initial(plan.channels, torch.Generator().manual_seed(SEED))
+        descent = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)
+        image = torch.from_numpy(grey.copy())[None, None].contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(1, *grey.shape, dtype=torch.int64)
+        for _ in range(plan.iterations):
+            response = _respond(image, parameters)
+            labels = response.argmax(1)
+            if len(labels.unique()) <= plan.fewest_labels:
+                break
+            down, across = response.diff(dim=2).abs().mean(), response.diff(dim=3).abs().mean()
+            similarity = F.cross_entropy(response, labels)
+            loss = plan.similarity_weight * similarity + plan.continuity_weight * (down + across)
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+    return np.asarray(np.unique(labels[0].numpy(), return_inverse=True)[1].reshape(grey.shape), np.int64)
+
+
+def _initial(channels: int, generator: torch.Generator) -> list[torch.Tensor]:
+    """Weight, bias, and batch norm's scale and shift, of two 3x3 layers and a 1x1 layer, as torch would draw them."""
+    parameters = []
+    for into, side in ((1, 3), (channels, 3), (channels, 1)):
+        reach = float(into * side * side) ** -0.5
+        weight = torch.empty(channels, into, side, side).uniform_(-reach, reach, generator=generator)
+        bias = torch.empty(channels).uniform_(-reach, reach, generator=generator)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        parameters += [weight, bias, torch.ones(channels), torch.zeros(channels)]
+    return [parameter.requires_grad_() for parameter in parameters]
+
+
+def _respond(image: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
+    """(1, channels, h, w): how much each pixel belongs to each label."""
+    features = image
+    for layer in range(3):
+        weight, bias, scale, shift = parameters[4 * layer : 4 * layer + 4]
+        features = F.conv2d(features, weight, bias, padding="same")
+        if layer < 2:
+            features = F.relu(features)
+        features = F.batch_norm(features, None, None, scale, shift, training=True)
+    return features
+
+
+def _region(labels: Labels, grey: FloatArray) -> BoolArray | None:
+    """The largest region that is not background, bool (h, w); None if there is none.
+
+    A region that fills its box is no hand but what holds it, such as a film within a white border. Then what lies
+    inside is looked at in the same way.
+    """
+    top, left, bottom, right = 0, 0, *labels.shape
+    for _ in range(MOST_FRAMES):
+        inside = np.s_[top:bottom, left:right]
+        found = _largest(~_background(labels[inside], grey[inside]))
+        if found.sum() < SMALLEST_AREA_SHARE * labels.size:
+            return None
+        region = np.zeros(labels.shape, np.bool_)
+        region[inside] = found
+        above, before, below, after = _box(region)
+        if region.sum() < FRAME_FILL * (below - above) * (after - before):
+            return region
+        if (above, before, below, after) == (top, left, bottom, right):
+            return None
+        top, left, bottom, right = above, before, below, after
+    return None
+
+
+def _background(labels: Labels, grey: FloatArray) -> BoolArray:
+    """Where the background is, judged label by label.
+
+    A label is background if it lies along more than one side of the frame (a forearm enters by one side only), if it
+    hardly occurs but at the border, or if it is darker than the labels so found.
+    """
+    band = max(1, round(BAND_SHARE * max(labels.shape)))
+    count = int(labels.max()) + 1
+    sides = (labels[:band], labels[-band:], labels[:, :band], labels[:, -band:])
+    along = np.array([np.bincount(side.ravel(), minlength=count) for side in sides], float)
+    lengths = np.array([side.size for side in sides], float)
+    main = along / lengths[:, None] == (along / lengths[:, None]).max(0)
+    others = np.where(main, 0.0, along).sum(0) / (lengths.sum() - lengths.max())
+    area = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
+    density = along.sum(0) / area * labels.size / lengths.sum()
+    at_border = (others > OTHER_SIDES_SHARE) | (density > BORDER_DENSITY)
+    mean = np.bincount(labels.ravel(), weights=grey.ravel(), minlength=count) / area
+    middle = float(np.average(mean, weights=area))
+    dark = at_border & (mean < middle)
+    limit = float(np.average(mean[dark], weights=area[dark])) if dark.any() else -1.0
+    return np.asarray((at_border | (mean < limit))[labels], np.bool_)
+
+
+def _largest(foreground: BoolArray) -> BoolArray:
+    """The largest part once thin bridges are cut, with its own fine ends again and its holes filled."""
+    radius = max(1, round(OPENING_SHARE * max(foreground.shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    whole = foreground.astype(np.uint8)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(whole, cv2.MORPH_OPEN, kernel))
+    if count < 2:
+        return np.zeros(foreground.shape, np.bool_)
+    main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
+    near = np.minimum(whole, cv2.dilate(main, kernel))
+    contours, _ = cv2.findContours(near, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.zeros_like(main), contours, -1, 1, -1), np.bool_)
+
+
+def _box(region: BoolArray) -> Box:
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

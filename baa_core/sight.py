@@ -1,0 +1,148 @@
+"""A recipe's weights, and what it makes of a radiograph before any age is estimated."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+import torch
+from torch import nn
+
+from . import __version__
+from .anatomy import hand_regions
+from .calibration import Calibration
+from .errors import LandmarksNotFound, WeightsMissing
+from .io import read_radiograph
+from .landmarks import find_landmarks
+from .masking import draw_hand, find_hand
+from .preprocessing import ModelInput, prepare, stages
+from .quality import check_quality
+from .recipe import InputSpec, Member, Recipe
+from .steps import Picture
+from .types import LANDMARKS, BoolArray, HandMask, Points, Radiograph
+from .weights import DEFAULT_FOLDER, Manifest, load_network
+
+SHA_DIGITS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A recipe with its weights, up to the prepared pictures.
+
+    Attributes:
+        recipe: what runs.
+        manifest: which files and what was measured.
+        calibration: of this recipe, from the manifest.
+        folder: where the weights lie.
+    """
+
+    recipe: Recipe
+    manifest: Manifest
+    calibration: Calibration
+    folder: Path = DEFAULT_FOLDER
+    _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def network(self, member: Member) -> nn.Module:
+        """The member's network with its verified weights, loaded once.
+
+        Raises:
+            WeightsMissing, WeightsCorrupt: see `weights.load_network`.
+        """
+        with self._lock:
+            if member.name not in self._networks:
+                with torch.inference_mode(False):
+                    network = load_network(member, self.folder, self.manifest).requires_grad_(False)
+                self._networks[member.name] = network
+            return self._networks[member.name]
+
+    def warm_up(self) -> None:
+        """Load every network now, so that the first picture need not wait."""
+        for member in self.recipe.served:
+            self.network(member)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
+        weights = {
+            f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
+            for member in self.recipe.served
+            if member.name in self.manifest.weights
+        }
+        software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        return {**software, "recipe": self.recipe.name, **weights}
+
+    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
+        """A radiograph and its hand.
+
+        Raises:
+            BoneAgeError: as `assess`.
+        """
+        radiograph = read_radiograph(source, name)
+        return radiograph, self.find_hand(radiograph)
+
+    def find_hand(self, radiograph: Radiograph) -> HandMask:
+        """The one hand of a radiograph, if it can be read.
+
+        Raises:
+            HandNotFound, SeveralHands, HandCutOff, QualityTooLow: see `masking.find_hand` and `quality.check_quality`.
+        """
+        hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        check_quality(radiograph, hand)
+        mask = self.recipe.mask
+        return hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
+
+    def points(self, radiograph: Radiograph, hand: HandMask) -> Points:
+        """The points that this recipe's steps go by; empty if it needs none, or can do without them here.
+
+        Raises:
+            LandmarksNotFound: they cannot be placed and the recipe needs them.
+        """
+        member = self.recipe.points
+        if member is None:
+            return {}
+        try:
+            made, names = prepare(radiograph, hand, member.input), member.architecture.points
+            return find_landmarks(made, self.network(member), names, mirror=names == LANDMARKS).points
+        except LandmarksNotFound:
+            if self.recipe.points_needed:
+                raise
+            return {}
+
+    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+        """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).
+
+        Raises:
+            LandmarksNotFound: its joints cannot be placed.
+            WeightsMissing: this recipe places none, or the network's weights are not there.
+        """
+        member = self.recipe.landmarks
+        if member is None:
+            raise WeightsMissing(
+                f"The recipe '{self.recipe.name}' has no network that places joints, and so no regions. "
+                "Choose a recipe that has one."
+            )
+        landmarks = find_landmarks(prepare(radiograph, hand, member.input), self.network(member))
+        return hand_regions(landmarks, hand)
+
+    def prepare(self, radiograph: Radiograph, hand: HandMask, points: Points | None = None) -> dict[str, ModelInput]:
+        """Each member's picture by name; members with the same input share one.
+
+        Args:
+            radiograph: as read.
+            hand: on the same grid.
+            points: what `points` gave; asked for if left out.
+        """
+        placed = self.points(radiograph, hand) if points is None else points
+        made: dict[InputSpec, ModelInput] = {}
+        for member in self.recipe.estimating:
+            if member.input not in made:
+                made[member.input] = prepare(radiograph, hand, member.input, placed)
+        return {member.name: made[member.input] for member in self.recipe.estimating}
+
+    def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
+        """The picture after every step on its way to the first age network, by the step's name."""
+        return list(stages(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))

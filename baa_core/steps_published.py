@@ -1,0 +1,163 @@
+"""The steps that the other published systems add: registration, regions, equalisation, their ways to crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .errors import LandmarksNotFound
+from .steps import Picture, crop_box, cut, moved
+
+# Iglovikov 2018, section 2.2: every hand in a frame of 2080 x 1600, the tip of the middle finger 100 below its top
+# edge, the capitate 480 above its bottom edge, both in the middle.
+REGISTERED_SHAPE = (2080, 1600)
+TIP_ROW, CAPITATE_ROW = 100, 2080 - 480
+
+
+@dataclass(frozen=True)
+class Register:
+    """Bring every hand to the same place: zoom, turn, shift and mirror by three points (Iglovikov 2018).
+
+    Attributes:
+        height_px: of the frame; the paper has 2080.
+    """
+
+    height_px: int
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The registered picture, the thumb on the right.
+
+        Raises:
+            LandmarksNotFound: the points lie on top of each other.
+        """
+        tip, thumb, capitate = (picture.place(name) for name in ("middle_finger4", "thumb4", "capitate"))
+        scale = self.height_px / REGISTERED_SHAPE[0]
+        width_px = round(REGISTERED_SHAPE[1] * scale)
+        middle = (width_px - 1) / 2
+        finger, side = complex(*(tip - capitate)), complex(*(thumb - capitate))
+        if abs(finger) < 0.1 * picture.side_px:
+            raise LandmarksNotFound(
+                "The tip of the middle finger and the wrist could not be told apart, so the hand cannot be registered. "
+                "Give a picture of the whole hand, fingers straight."
+            )
+        mirrored = (finger.conjugate() * side).imag < 0
+        seen = -finger.conjugate() if mirrored else finger  # mirroring changes the sign of the columns
+        turn = complex(0, (TIP_ROW - CAPITATE_ROW) * scale) / seen
+        linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
+        shift = np.array([middle, CAPITATE_ROW * scale]) - linear @ capitate
+        return moved(picture, np.column_stack([linear, shift]), width_px, self.height_px, tilt_degrees=0.0)
+
+
+@dataclass(frozen=True)
+class CutRegion:
+    """A part of the frame by its edges, in shares of the frame's height and width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The cut picture."""
+        height, width = picture.pixels.shape
+        top, left = round(self.top * height), round(self.left * width)
+        return cut(picture, top, left, round(self.bottom * height) - top, round(self.right * width) - left)
+
+
+@dataclass(frozen=True)
+class CropToPoints:
+    """Cut the box around all landmarks, widened; a picture without landmarks stays as it is.
+
+    Fanciulli & Motisi 2024 cut from the first to the last of MediaPipe's 21 points and leave the fifth of their
+    pictures whole in which MediaPipe finds no hand (section 2.1.2).
+    """
+
+    margin_ratio: float = 1.15
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The cut picture, zero padded where the box leaves it."""
+        if not picture.points:
+            return picture
+        places = np.array([picture.place(name) for name in picture.points])
+        (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
+        return crop_box(picture, (round(top), round(left), round(bottom) + 1, round(right) + 1), self.margin_ratio)
+
+
+@dataclass(frozen=True)
+class CropToCluster:
+    """Cut to the largest region of the picture's own clustering (Li 2021, Algorithm 1)."""
+
+    margin_ratio: float = 1.02
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The square around the region's box.
+
+        Raises:
+            HandNotFound: the clustering leaves no region.
+        """
+        from .clustering import cluster_hand  # here: it needs PyTorch, and no other step does
+
+        return crop_box(picture, cluster_hand(picture.pixels).box, self.margin_ratio)
+
+
+@dataclass(frozen=True)
+class LargestObject:
+    """Keep the largest object of the mask after opening it, and set the rest to 0 (Malanga 2024)."""
+
+    opening_share: float = 0.01
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame with one object on black."""
+        radius = max(1, round(self.opening_share * picture.side_px))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        opened = cv2.morphologyEx(picture.mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+        _, parts, statistics, _ = cv2.connectedComponentsWithStats(opened)
+        largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA])) if len(statistics) > 1 else 0
+        mask = parts == largest if largest else picture.mask
+        return replace(
+            picture, pixels=np.where(mask, picture.pixels, np.float32(0.0)), mask=mask, background_masked=True
+        )
+
+
+@dataclass(frozen=True)
+class Equalise:
+    """Spread the grey values evenly over [0, 1]: histogram equalisation in 256 steps.
+
+    What is exactly 0 stays 0 and does not count: it is background that was removed.
+    """
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame."""
+        levels = np.asarray(np.round(picture.pixels * 255), np.uint8)
+        shown = levels[picture.pixels > 0]
+        if shown.size == 0:
+            return picture
+        ranks = np.cumsum(np.bincount(shown, minlength=256)) / shown.size
+        return replace(picture, pixels=np.where(picture.pixels > 0, ranks[levels], 0.0).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class WindowFromPeak:
+    """Set to 0 whatever is darker than the right base of the histogram's leftmost peak (Fanciulli & Motisi 2024)."""
+
+    bins: int = 64
+    least_share: float = 0.01
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The same frame, its darkest peak black."""
+        counts, edges = np.histogram(picture.pixels, bins=self.bins, range=(0.0, 1.0))
+        smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same") / picture.pixels.size
+        peaks = np.flatnonzero(
+            (smooth >= np.append(smooth[1:], 0))
+            & (smooth >= np.insert(smooth[:-1], 0, 0))
+            & (smooth >= self.least_share)
+        )
+        if peaks.size == 0:
+            return picture
+        peak = int(peaks[0])
+        base = peak
+        while base + 1 < self.bins and smooth[base + 1] < smooth[base]:
+            base += 1
+        return replace(picture, pixels=np.where(picture.pixels < edges[base], np.float32(0.0), picture.pixels))

@@ -1,0 +1,152 @@
+"""The words of the Compare tab, as escaped HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from baa_core.comparison import Compared, Spread
+from baa_core.figures import years_and_months
+from baa_core.recipes import RECIPES
+from baa_core.types import DISCLAIMER, Report
+
+from .compare_view import Seen
+from .text import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row
+
+EMPTY = f"""
+<section class="baa-card baa-empty" aria-live="polite">
+  <p class="baa-empty-title">The comparison will appear here</p>
+  <ol><li>Choose a radiograph and enter the sex, as for an assessment.</li>
+  <li>Press the button above. The same picture goes to every system: {len(RECIPES)} in all.</li>
+  <li>Each answer appears as soon as it is there. The first time takes longer, because networks are loaded.</li></ol>
+</section>
+"""
+STOPPED = """
+<section class="baa-card baa-empty" role="status">
+  <p class="baa-empty-title">Stopped</p>
+  <p>The comparison was not finished, and nothing was kept. Press the button to begin again.</p>
+</section>
+"""
+TRACE_NOTE = """
+<p class="baa-fine">What a system does to the radiograph before its network sees it, step by step. Where two systems
+disagree, look first whether one of them saw a badly prepared picture.</p>
+"""
+
+
+def title(recipe: str) -> str:
+    """A system as people call it."""
+    return RECIPES[recipe].title
+
+
+def under_way(answered: int) -> str:
+    """The card on top while systems are still asked."""
+    return (
+        '<section class="baa-card baa-empty" role="status">'
+        f'<p class="baa-empty-title">Comparing: {answered} of {len(RECIPES)} systems have answered</p>'
+        "<p>One system is asked after another.</p></section>"
+    )
+
+
+def waiting(recipe: str, says: str) -> str:
+    """A system's card before its answer."""
+    return (
+        f'<section class="baa-card baa-empty"><p class="baa-empty-title">{escape(title(recipe))}</p><p>{says}</p>'
+        "</section>"
+    )
+
+
+def system_card(compared: Compared, heatmap: str, network_input: Seen | None) -> str:
+    """One system's answer with its two pictures, or its refusal in one sentence.
+
+    Args:
+        compared: the answer or refusal.
+        heatmap: address of the heatmap on the radiograph; not used for a refusal.
+        network_input: the last picture of its trace; None for a refusal.
+    """
+    name = title(compared.recipe)
+    if compared.report is None or network_input is None:
+        return (
+            f'<section class="baa-card baa-refusal" role="status" aria-label="{escape(name)}">'
+            f'<p class="baa-eyebrow">{escape(name)}: not assessed</p><p>{escape(str(compared.refusal))}</p></section>'
+        )
+    pictures = _figure(heatmap, f"{name}: heatmap", f"{compared.recipe}-heatmap.png")
+    pictures += _figure(network_input.address, f"{name}: what the network saw", f"{compared.recipe}-seen.png")
+    return f"""
+<section class="baa-card baa-result baa-system" role="status" aria-label="{escape(name)}">
+  <p class="baa-eyebrow">{escape(name)}, for {CHILD[compared.report.prediction.sex_used]}</p>
+  {_answer(compared.report)}
+  <p class="baa-fine">After {escape(RECIPES[compared.recipe].citation)}. {compared.seconds:.1f} seconds.</p>
+  {please_note(compared.report.cautions)}
+  {pictures}
+</section>
+"""
+
+
+def _answer(report: Report) -> str:
+    """The bone age and its interval; both sexes where it is open which one is meant."""
+    low, high = report.prediction.interval_months
+    months = report.prediction.bone_age_months
+    return f"""<p class="baa-age">{years_and_months(months)}</p>
+  <p class="baa-months">{months:.1f} months</p>
+  <p class="baa-interval">90 % interval: <strong>{years_and_months(low)}</strong> to
+  <strong>{years_and_months(high)}</strong> <span>({low:.0f} to {high:.0f} months)</span></p>
+  {sexes_row(report)}"""
+
+
+def _figure(address: str, shown: str, file: str) -> str:
+    """A picture with what it shows and its two buttons."""
+    return f"""
+<figure class="baa-picture">
+  <img src="{address}" alt="{escape(shown)}">
+  <figcaption><span>{escape(shown)}</span>{buttons(file)}</figcaption>
+</figure>
+"""
+
+
+def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
+    """The card on top at the end: how far the systems lie apart, disclaimer, everything as JSON.
+
+    Args:
+        spread: of all answers.
+        values: the whole comparison as `comparison.to_dict` makes it.
+        drawn: the picture is no patient's.
+    """
+    low, high = spread.low_months, spread.high_months
+    ends = ""
+    if low is not None and high is not None and spread.spread_months is not None:
+        ends = (
+            f'<p class="baa-verdict">{years_and_months(low)} to {years_and_months(high)}</p>'
+            f'<p class="baa-months">{spread.spread_months:.1f} months from the lowest to the highest estimate</p>'
+        )
+    return f"""
+<section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Comparison">
+  <p class="baa-eyebrow">All systems on the same radiograph {DRAWN_TAG if drawn else ""}</p>
+  {ends}
+  <p>{escape(spread.sentence)}</p>
+  <p class="baa-fine">{escape(DISCLAIMER)} {json_link(values, "baa-compare-json", "bone-age-comparison.json")}</p>
+</section>
+"""
+
+
+def systems_table(values: Mapping[str, Any]) -> str:
+    """Every system in a row: estimate, interval and seconds, of a comparison as `comparison.to_dict` makes it."""
+    rows = []
+    for row in values["recipes"]:
+        if "bone_age_months" in row:
+            low, high = row["interval_months"]
+            said = (years_and_months(row["bone_age_months"]), f"{years_and_months(low)} to {years_and_months(high)}")
+        else:
+            said = ("Not assessed", "")
+        cells = (title(row["recipe"]), *said, f"{row['seconds']:.1f} s")
+        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("System", "Bone age", "90 % interval", "Took"))
+    return f"""
+<table class="baa-table baa-regions">
+<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
+"""
+
+
+def trace_picture(seen: Seen, number: int, of: int, recipe: str) -> str:
+    """One step of a system's preprocessing."""
+    return _figure(seen.address, f"{title(recipe)}, step {number} of {of}: {seen.title}", f"{recipe}-step-{number}.png")

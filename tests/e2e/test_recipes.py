@@ -1,0 +1,175 @@
+"""Every published system as a recipe, with its shipped weights: on a drawn hand, on real ones, on bad input."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baa_core.__main__ import main
+from baa_core.calibration import LinearBias
+from baa_core.errors import BoneAgeError, HandNotFound, InvalidPatient, UnreadableImage, WeightsCorrupt
+from baa_core.figures import encode_png
+from baa_core.models import build
+from baa_core.phantom import draw_phantom, to_png
+from baa_core.pipeline import Assessor, load_assessor
+from baa_core.preprocessing import prepare
+from baa_core.recipes import RECIPES
+from baa_core.types import Patient, Radiograph
+from baa_core.weights import DEFAULT_FOLDER, Manifest, WeightsEntry, read_manifest, save_network
+from tests.conftest import REPOSITORY, Labelled
+
+DOCUMENTATION = REPOSITORY / "docs" / "adding_a_system.md"
+
+PUBLISHED = [name for name in RECIPES if name != "deeplasia"]
+LARGEST_SHIPPED_MB = 80  # of the four systems beside Deeplasia together
+
+
+@pytest.fixture(scope="module")
+def assessors() -> dict[str, Assessor]:
+    """All of them, sharing what they share."""
+    networks: dict = {}
+    return {name: load_assessor(name, networks=networks) for name in RECIPES}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> bytes:
+    """A hand of ten years."""
+    return to_png(draw_phantom(120, "female", seed=5).radiograph)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_drawn_hand_gets_months_an_interval_and_an_aligned_heatmap(
+    name: str, assessors: dict[str, Assessor], drawn: bytes
+) -> None:
+    report = assessors[name].assess(drawn, Patient("female"), explain=True)
+    low, high = report.prediction.interval_months
+    assert 0 <= low < report.prediction.bone_age_months < high <= 300
+    assert list(report.prediction.members) == [m.name for m in RECIPES[name].members]
+    heat = report.explanation.heat
+    assert heat.shape == report.radiograph.shape and np.isfinite(heat).all() and heat.max() > 0.5
+    rows, columns = np.nonzero(report.hand.pixels)
+    weight = heat / heat.sum()
+    middle = (weight.sum(axis=1) @ np.arange(heat.shape[0]), weight.sum(axis=0) @ np.arange(heat.shape[1]))
+    assert rows.min() < middle[0] < rows.max() and columns.min() < middle[1] < columns.max()
+    assert assessors[name].assess(drawn, Patient("female")).prediction.bone_age_months == pytest.approx(
+        report.prediction.bone_age_months, abs=0.01
+    )
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assessor], drawn: bytes) -> None:
+    """A bright dot on the palm lies where the heatmap of a network that saw only it would draw it."""
+    assessor = assessors[name]
+    radiograph, hand = assessor.look(drawn)
+    points = assessor.points(radiograph, hand)
+    rows, columns = np.nonzero(hand.pixels)
+    row, column = int(np.median(rows)), int(np.median(columns))
+    dotted = radiograph.pixels * 0.5
+    dotted[row - 6 : row + 7, column - 6 : column + 7] = 1.0
+    for member in RECIPES[name].members:
+        made = prepare(Radiograph(dotted.astype(np.float32)), hand, member.input, points)
+        plain = prepare(Radiograph((radiograph.pixels * 0.5).astype(np.float32)), hand, member.input, points)
+        if member.input.steps[-2].__class__.__name__ == "CutRegion":
+            continue  # the dot may lie outside this region
+        change = np.abs(made.image[0, 0] - plain.image[0, 0])
+        at = np.array(np.unravel_index(np.argmax(np.where(made.mask, change, 0)), change.shape))[::-1]
+        home = made.to_radiograph[:, :2] @ at + made.to_radiograph[:, 2]
+        size = np.sqrt(abs(np.linalg.det(made.to_radiograph[:, :2])))
+        assert home == pytest.approx((column, row), abs=6 + size), member.name
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assessor], sharp_val: list[Labelled]) -> None:
+    """Twelve `val` films: far better than their mean, whatever the system."""
+    errors, spread = [], []
+    for film in sharp_val:
+        report = assessors[name].assess(film.content, Patient(film.sex), name=film.name)
+        errors.append(abs(report.prediction.bone_age_months - film.bone_age_months))
+        spread.append(abs(film.bone_age_months - np.mean([f.bone_age_months for f in sharp_val])))
+    assert np.mean(errors) < 0.7 * np.mean(spread)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_bad_input_is_refused_in_a_sentence(name: str, assessors: dict[str, Assessor]) -> None:
+    with pytest.raises(UnreadableImage):
+        assessors[name].assess(b"no picture at all")
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
+    with pytest.raises(BoneAgeError) as refusal:
+        assessors[name].assess(encode_png(noise))
+    assert isinstance(refusal.value, HandNotFound) and str(refusal.value).endswith(".")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_weights_are_verified_and_have_a_card(name: str, tmp_path: Path) -> None:
+    manifest = read_manifest()
+    own = [m for m in RECIPES[name].shipped if manifest.weights[m.name].recipe == name]
+    assert own, "a system of its own has networks of its own"
+    for member in own:
+        entry = manifest.weights[member.name]
+        assert entry.minutes > 0 and entry.device and entry.measured and "non-commercial" in entry.licence
+    folder = tmp_path / "weights"
+    shutil.copytree(DEFAULT_FOLDER, folder, ignore=shutil.ignore_patterns("start", "evaluation"))
+    file = folder / manifest.weights[own[0].name].file
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(WeightsCorrupt, match="sha256"):
+        load_assessor(name, weights_dir=folder).warm_up()
+
+
+def test_the_four_systems_together_are_small() -> None:
+    manifest = read_manifest()
+    files = {entry.file for entry in manifest.weights.values() if entry.recipe in PUBLISHED}
+    assert sum((DEFAULT_FOLDER / file).stat().st_size for file in files) < LARGEST_SHIPPED_MB * 1e6
+
+
+def test_stating_the_age_group_changes_malangas_route(assessors: dict[str, Assessor], drawn: bytes) -> None:
+    recipe = RECIPES["malanga2024"]
+    stated = [
+        assessors["malanga2024"].assess(drawn, Patient("female"), age_group=group).prediction.bone_age_months
+        for group in range(1, len(recipe.age_groups_months))
+    ]
+    free = assessors["malanga2024"].assess(drawn, Patient("female")).prediction.bone_age_months
+    assert stated == sorted(stated) and stated[-1] - stated[0] > 60
+    assert min(abs(months - free) for months in stated) < 0.01, "the classifier takes one of the four routes"
+    with pytest.raises(InvalidPatient, match="1 to 4"):
+        assessors["malanga2024"].assess(drawn, age_group=5)
+    with pytest.raises(InvalidPatient, match="no age groups"):
+        assessors["li2021"].assess(drawn, age_group=1)
+
+
+def test_the_command_line_takes_every_recipe(tmp_path: Path, drawn: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "drawn.png"
+    picture.write_bytes(drawn)
+    for name in PUBLISHED:
+        heat = tmp_path / f"{name}.png"
+        words = ["assess", str(picture), "--sex", "female", "--recipe", name, "--json", "--heatmap", str(heat)]
+        assert main(words) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["recipe"] == name and said["status"] == "ok" and heat.stat().st_size > 1000
+    words = ["assess", str(picture), "--sex", "female", "--recipe", "malanga2024", "--json", "--age-group"]
+    months = []
+    for group in ("1", "4"):
+        assert main([*words, group]) == 0
+        months.append(json.loads(capsys.readouterr().out)["bone_age_months"])
+    assert months[1] - months[0] > 60
+
+
+def test_the_sixth_system_of_the_documentation_runs(tmp_path: Path, drawn: bytes) -> None:
+    """Its Python as it stands in docs/adding_a_system.md, with an untrained network in place of a trained one."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    recipe, member, manifest = made["RECIPE"], made["WRIST"], read_manifest()
+    shutil.copytree(DEFAULT_FOLDER, tmp_path / "weights", ignore=shutil.ignore_patterns("start", "evaluation"))
+    file = tmp_path / "weights" / "wrist_lite0.safetensors"
+    sha256 = save_network(build(member.architecture), file)
+    entry = WeightsEntry(file.name, sha256, "wrist_only", "nothing", 0, "CPU", "public domain")
+    known = load_assessor("deeplasia").calibration
+    calibration = replace(known, bias={"wrist_lite0": LinearBias()})
+    listed = Manifest({**manifest.weights, "wrist_lite0": entry}, manifest.calibration)
+    report = Assessor(recipe, listed, calibration, tmp_path / "weights").assess(drawn, Patient("male"), explain=True)
+    assert report.recipe == "wrist_only" and report.explanation.heat.shape == report.radiograph.shape

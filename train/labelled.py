@@ -1,0 +1,102 @@
+"""The data set of one member: its arranged pictures with labels, and another network's view of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from baa_core.errors import InvalidTable
+from baa_core.models import build
+from baa_core.recipe import InputSpec, Member
+from baa_core.recipes import RECIPES
+
+from .data import LabelledPictures, arranged_pictures, digest, normalised
+from .points import finder_of
+from .samples import Kind, Sample
+from .start import member_start, start_file
+
+FEATURES = 64  # main directions of another network's view that are learnt
+
+
+def labelled(
+    member: Member,
+    samples: list[Sample],
+    labels: pd.DataFrame,
+    split: str,
+    kinds: tuple[Kind, ...],
+    cache: Path,
+    hands: Path | None,
+    augmented: bool,
+) -> LabelledPictures:
+    """The dataset of one split and some kinds of picture, prepared for one member."""
+    chosen = [
+        s
+        for s in samples
+        if s.kind in kinds and labels.split[s.rsna_id] == split and labels.sex[s.rsna_id] in member.sexes
+    ]
+    growths = member.training.mask_growths if augmented else (0.0,)
+    spec, finder = member.learns_from or member.input, finder_of(member)
+    made = [arranged_pictures(chosen, spec, hands, cache, growth, finder=finder) for growth in growths]
+    keep = np.flatnonzero(made[0][1])
+    rows = labels.loc[[chosen[i].rsna_id for i in keep]]
+    if augmented and member.training.teacher_weight:
+        rows = rows.assign(bone_age_months=_taught(rows, member.training.teacher_weight))
+    augmentation = member.training.augment if augmented else None
+    sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
+    of = member.training.features_of
+    features = features_for([chosen[i] for i in keep], of, hands, cache) if augmented and of else None
+    return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features)
+
+
+def network_features(
+    network: nn.Module, pictures: NDArray[np.uint8], spec: InputSpec, title: str, batch_size: int = 32
+) -> NDArray[np.float32]:
+    """What a network's backbone makes of arranged pictures, as they are and mirrored: (2, N, F)."""
+    found = []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(pictures), batch_size), desc=title, mininterval=10):
+            batch = np.stack([normalised(p, spec) for p in pictures[start : start + batch_size]])
+            images = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+            both = network.backbone(torch.cat([images, images.flip(-1)]))  # type: ignore[operator]
+            found.append(both.reshape(2, len(images), -1).float().numpy())
+    return np.concatenate(found, axis=1)
+
+
+def features_for(samples: list[Sample], name: str, hands: Path | None, cache: Path) -> NDArray[np.float32]:
+    """Another member's view of each sample: its features along their main directions, each of deviation 1; (N, 64).
+
+    Where a picture's hand was not found the view is the mean one, 0.
+    """
+    member = next(m for r in RECIPES.values() for m in r.networks if m.name == name)
+    pictures, there = arranged_pictures(samples, member.input, hands, cache)
+    target = cache / f"features_{name}_{digest([f'{s.kind}{s.rsna_id}' for s in samples])}.npy"
+    if not target.exists():
+        network = build(member.architecture)
+        member_start(network, start_file(name, Path("runs")))
+        network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        both = network_features(network, pictures, member.input, f"features of {name}")
+        np.save(target, both.mean(axis=0).astype(np.float16))
+    features = np.load(target).astype(np.float32)
+    centred = features - features[there].mean(axis=0)
+    _, _, directions = np.linalg.svd(centred[there][:: max(1, len(features) // 4000)], full_matrices=False)
+    along = centred @ directions[:FEATURES].T
+    views = along / along[there].std(axis=0)
+    return np.where(there[:, None], views, 0.0).astype(np.float32)
+
+
+def _taught(labels: pd.DataFrame, weight: float) -> pd.Series:
+    """Labels drawn towards the teacher's readings where there are any.
+
+    Raises:
+        InvalidTable: no teacher was given.
+    """
+    if "teacher_months" not in labels.columns:
+        raise InvalidTable("This training learns from another system's readings as well. Name their table: --teacher.")
+    teacher = labels.teacher_months.fillna(labels.bone_age_months)
+    return (1 - weight) * labels.bone_age_months + weight * teacher
