@@ -37,6 +37,7 @@ from page.examples import draw_example  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
 from page.guard import Guard  # noqa: E402
 from page.intake import Chosen, entered_patient, take_upload  # noqa: E402
+from page.keeping import lay_out_keeping  # noqa: E402
 from page.layout import Entries, Results, lay_out_entries, lay_out_results, look  # noqa: E402
 from page.loading import CanAnswer, Loading, sentence_for  # noqa: E402
 from page.view import View, view_of  # noqa: E402
@@ -154,8 +155,8 @@ def connect(do: Handlers, left: Entries, right: Results) -> None:
         listen(do.redraw, [right.view, *layers], right.picture, **quick)
 
 
-def build_app(assessor: CanAnswer) -> gr.Blocks:
-    """The page around an assessor."""
+def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
+    """The page around an assessor; with a folder for confirmed cases if whoever serves it named one."""
     with gr.Blocks(title=text.TITLE, delete_cache=(600, 600), analytics_enabled=False) as page:
         gr.HTML(text.HEADER)
         with gr.Row():
@@ -164,6 +165,8 @@ def build_app(assessor: CanAnswer) -> gr.Blocks:
             with gr.Column(scale=7, min_width=300), gr.Tabs(selected="assess") as tabs:
                 with gr.Tab("Assess", id="assess"):
                     right = lay_out_results()
+                    if save_cases is not None:
+                        lay_out_keeping(left, save_cases)
                 with gr.Tab("Explain", id="explain"):
                     explained = lay_out_explain()
                 with gr.Tab("Compare", id="compare"):
@@ -209,12 +212,14 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to answer on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port to answer on (default: the first free one from 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+    parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     options = parser.parse_args()
     if "BAA_WEIGHTS" in os.environ:  # may be relative, and `serve` leaves this folder
         os.environ["BAA_WEIGHTS"] = os.path.abspath(os.environ["BAA_WEIGHTS"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    serve(build_app(Loading("deeplasia")), options.host, options.port, has_screen and not options.no_browser)
+    cases = options.save_cases.resolve() if options.save_cases else None
+    serve(build_app(Loading("deeplasia"), cases), options.host, options.port, has_screen and not options.no_browser)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class ClusteringPlan:
 
 
 PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
-OURS: Final = replace(PAPER, channels=48, longest_side_px=128, fewest_labels=3)
+OURS: Final = replace(PAPER, channels=48, iterations=25, longest_side_px=128, fewest_labels=3)
 
 SEED: Final = 0
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
@@ -63,6 +63,7 @@ OPENING_SHARE: Final = 0.008  # radius of what is cut off, of the longer side: l
 FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a film nearly all
 MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
 SMALLEST_AREA_SHARE: Final = 0.015
+SMALLEST_FIELD_SHARE: Final = 0.10
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +100,7 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
         HandNotFound: the whole picture became one cluster, or nothing but background was left.
     """
     height, width = pixels.shape
-    scale = min(1.0, plan.longest_side_px / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
+    grey = _reduced(pixels, plan.longest_side_px / max(height, width))
     labels = _fit(grey, plan)
     n_labels = int(labels.max()) + 1
     if n_labels < 2:
@@ -111,6 +110,8 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
         )
     small = _region(labels, grey)
     if small is None:
+        small = _look_again(pixels, _field(labels, grey), plan)
+    if small is None:
         raise HandNotFound(
             f"Clustering took all of the picture ({height} x {width} px) for background. A radiograph of one whole "
             "hand and wrist is expected: crop away wide borders and try again."
@@ -119,12 +120,63 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
     return ClusteredHand(labels, np.asarray(region, np.bool_), _box(region), n_labels)
 
 
+def _reduced(pixels: FloatArray, scale: float) -> FloatArray:
+    """The picture made smaller by averaging; never larger."""
+    height, width = pixels.shape
+    size = (max(1, round(width * min(1.0, scale))), max(1, round(height * min(1.0, scale))))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _look_again(pixels: FloatArray, field: BoolArray, plan: ClusteringPlan) -> BoolArray | None:
+    """Cluster only the exposed field, turned upright, its greys spread evenly; for hands too faint at first.
+
+    A bright marker and a black surround leave a hand so little of the range that it is one cluster with its field.
+
+    Returns:
+        the region as `_region` gives it, on the grid of the picture reduced until the field has the working size.
+    """
+    contours, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    centre, sides, angle = cv2.minAreaRect(np.vstack(contours))
+    if angle > 45.0:
+        sides, angle = sides[::-1], angle - 90.0
+    across, down = (max(side + 1.0, 8.0) for side in sides)
+    to_pixels = max(pixels.shape) / max(field.shape)
+    grey = _reduced(pixels, plan.longest_side_px / (max(across, down) * to_pixels))
+    scale = max(grey.shape) / max(field.shape)
+    middle = (scale * (centre[0] + 0.5) - 0.5, scale * (centre[1] + 0.5) - 0.5)
+    size = (max(8, round(scale * across)), max(8, round(scale * down)))
+    turn = np.asarray(cv2.getRotationMatrix2D(middle, angle, 1.0), np.float64)
+    turn[:, 2] += (size[0] - 1) / 2 - middle[0], (size[1] - 1) / 2 - middle[1]
+    view = np.asarray(cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    even = np.searchsorted(np.sort(view, axis=None), view, side="right") / view.size
+    found = _region(_fit(even.astype(np.float32), plan), view)
+    if found is None:
+        return None
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(found.astype(np.uint8), turn, grey.shape[::-1], flags=flags), np.bool_)
+
+
+def _field(labels: Labels, grey: FloatArray) -> BoolArray:
+    """What the darkest label surrounds, if that is about a rectangle; else the whole picture. bool (h, w)."""
+    area = np.bincount(labels.ravel())
+    darkest = int(np.argmin(np.bincount(labels.ravel(), weights=grey.ravel()) / area))
+    field = _largest(labels != darkest)
+    if field.sum() < SMALLEST_FIELD_SHARE * field.size:
+        return np.ones(labels.shape, np.bool_)
+    contours, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    (_, (across, down), _) = cv2.minAreaRect(np.vstack(contours))
+    filled = bool(field.sum() >= FRAME_FILL * (across + 1.0) * (down + 1.0))
+    return field if filled else np.ones(labels.shape, np.bool_)
+
+
 def _fit(grey: FloatArray, plan: ClusteringPlan) -> Labels:
     """The labels (h, w) of Algorithm 1, numbered from 0 without gaps."""
     with torch.inference_mode(False), torch.enable_grad():
         parameters = _initial(plan.channels, torch.Generator().manual_seed(SEED))
         descent = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)
-        image = torch.from_numpy(grey.copy())[None, None].contiguous(memory_format=torch.channels_last)
+        # Two layers of 3x3 see two pixels around: repeated edges, where zeros would draw a border of their own.
+        wide = cv2.copyMakeBorder(grey, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
+        image = torch.from_numpy(wide)[None, None].contiguous(memory_format=torch.channels_last)
         labels = torch.zeros(1, *grey.shape, dtype=torch.int64)
         for _ in range(plan.iterations):
             response = _respond(image, parameters)
@@ -157,7 +209,7 @@ def _respond(image: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tenso
     features = image
     for layer in range(3):
         weight, bias, scale, shift = parameters[4 * layer : 4 * layer + 4]
-        features = F.conv2d(features, weight, bias, padding="same")
+        features = F.conv2d(features, weight, bias)
         if layer < 2:
             features = F.relu(features)
         features = F.batch_norm(features, None, None, scale, shift, training=True)
@@ -174,7 +226,7 @@ def _region(labels: Labels, grey: FloatArray) -> BoolArray | None:
     for _ in range(MOST_FRAMES):
         inside = np.s_[top:bottom, left:right]
         found = _largest(~_background(labels[inside], grey[inside]))
-        if found.sum() < SMALLEST_AREA_SHARE * labels.size:
+        if found.sum() < max(1.0, SMALLEST_AREA_SHARE * labels.size):
             return None
         region = np.zeros(labels.shape, np.bool_)
         region[inside] = found

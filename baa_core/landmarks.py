@@ -15,19 +15,16 @@ from .types import LANDMARKS, Landmarks
 LARGEST_SPREAD_SHARE = 0.25
 
 
-def find_landmarks(
-    model_input: ModelInput, network: nn.Module, names: tuple[str, ...] = LANDMARKS, mirror: bool = True
-) -> Landmarks:
+def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str, ...] = LANDMARKS) -> Landmarks:
     """Place the joints and tips of a hand.
 
     The picture and its mirror image are both shown and what comes out is averaged, so that left and right hands get
-    the same points, unless `mirror` is False.
+    the same points.
 
     Args:
         model_input: the prepared hand, as the network's member takes it.
         network: `models.LandmarkNetwork` or `models.KeyPointNetwork`.
         names: of its points, in its order; by default the 21 joints and tips and the ends of radius and ulna.
-        mirror: ask for the mirror image too.
 
     Returns:
         points and their spread on the radiograph's grid. Where the two views disagree the spread is wider.
@@ -37,9 +34,9 @@ def find_landmarks(
     """
     image = torch.from_numpy(np.array(model_input.image))
     with torch.inference_mode():
-        output = network(torch.cat([image, image.flip(-1)]) if mirror else image)
+        output = network(torch.cat([image, image.flip(-1)]))
     places, spreads = output.places.numpy().astype(np.float64), output.spread.numpy().astype(np.float64)
-    places[1:, :, 1] = 1.0 - places[1:, :, 1]
+    places[1, :, 1] = 1.0 - places[1, :, 1]
     spread = np.sqrt((spreads**2).mean(axis=0) + (places.var(axis=0)).sum(axis=1))  # of both views' heat together
     (height_px, width_px), home = model_input.mask.shape, model_input.to_radiograph
     pixels = places.mean(axis=0)[:, ::-1] * (width_px, height_px) - 0.5
@@ -49,7 +46,7 @@ def find_landmarks(
         points={name: (float(row), float(column)) for name, (column, row) in zip(names, columns_rows, strict=True)},
         spread_px={name: float(share) * scale for name, share in zip(names, spread, strict=True)},
     )
-    if spread.any() and float(np.median(spread)) * scale > LARGEST_SPREAD_SHARE * landmarks.hand_length_px:
+    if spreads.any() and float(np.median(spread)) * scale > LARGEST_SPREAD_SHARE * landmarks.hand_length_px:
         raise LandmarksNotFound(
             "The joints of this hand could not be placed. A hand seen from its palm or back is expected, fingers "
             "apart and unbent. Give such a picture, or do without points and regions."

@@ -85,6 +85,7 @@ class TrainingPlan:
         teacher_weight: share of the label that comes from the mean of another system's readings, 0 to 1.
         features_of: a member whose view of each training picture is learnt beside the age, in place of the ImageNet
             weights that this backbone would begin with; "" for none.
+        thumbnails_at_most: how many thumbnails are learnt from, evenly taken; None for all.
         points_of: a network that places the points on hands without annotations, which are then learnt from too.
         evenly: draw every year of bone age equally often (Fanciulli & Motisi 2024 copy and turn the rare ones).
     """
@@ -104,6 +105,7 @@ class TrainingPlan:
     mask_growths: tuple[float, ...] = (0.0,)
     teacher_weight: float = 0.0
     features_of: str = ""
+    thumbnails_at_most: int | None = None
     points_of: str = ""
     evenly: bool = False
     note: str = ""

@@ -22,7 +22,7 @@ from .preprocessing import ModelInput, prepare, stages
 from .quality import check_quality
 from .recipe import InputSpec, Member, Recipe
 from .steps import Picture
-from .types import LANDMARKS, BoolArray, HandMask, Points, Radiograph
+from .types import BoolArray, HandMask, Points, Radiograph
 from .weights import DEFAULT_FOLDER, Manifest, load_network
 
 SHA_DIGITS = 12
@@ -106,7 +106,7 @@ class Sight:
             return {}
         try:
             made, names = prepare(radiograph, hand, member.input), member.architecture.points
-            return find_landmarks(made, self.network(member), names, mirror=names == LANDMARKS).points
+            return find_landmarks(made, self.network(member), names).points
         except LandmarksNotFound:
             if self.recipe.points_needed:
                 raise

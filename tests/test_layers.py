@@ -31,7 +31,7 @@ FLOOR = {module: number for number, modules in enumerate(FLOORS) for module in m
 
 # library: the only places that may import it, as module paths; a trailing dot means everything below.
 DOORS: dict[str, tuple[str, ...]] = {
-    "gradio": ("app", "page.layout", "page.explain_tab", "page.compare_tab"),
+    "gradio": ("app", "page.layout", "page.explain_tab", "page.compare_tab", "page.keeping"),
     "plotly": ("baa_core.figures", "baa_core.panel_figures"),
     "captum": ("baa_core.explain.captum_door",),
     "timm": ("baa_core.backbones", "train.start"),  # start: ImageNet weights to begin a training from

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     member = members()[args.member][1]
     if args.scale == "paper":
         if member.paper is None:
-            print(f"{member.name} is in no paper, so there is no --scale paper for it.", file=sys.stderr)
+            print(f"{member.name} is in no paper at this size. --list names the full-size networks.", file=sys.stderr)
             return 1
         member = replace(member, training=member.paper)
     changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}

@@ -40,6 +40,9 @@ def labelled(
         for s in samples
         if s.kind in kinds and labels.split[s.rsna_id] == split and labels.sex[s.rsna_id] in member.sexes
     ]
+    pool = chosen
+    if augmented and member.training.thumbnails_at_most is not None:
+        chosen = thinned(chosen, member.training.thumbnails_at_most)
     growths = member.training.mask_growths if augmented else (0.0,)
     spec, finder = member.learns_from or member.input, finder_of(member)
     made = [arranged_pictures(chosen, spec, hands, cache, growth, finder=finder) for growth in growths]
@@ -50,8 +53,15 @@ def labelled(
     augmentation = member.training.augment if augmented else None
     sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
     of = member.training.features_of
-    features = features_for([chosen[i] for i in keep], of, hands, cache) if augmented and of else None
+    features = features_for(pool, [chosen[i] for i in keep], of, hands, cache) if augmented and of else None
     return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features)
+
+
+def thinned(samples: list[Sample], at_most: int) -> list[Sample]:
+    """The samples with no more than so many thumbnails, evenly taken."""
+    thumbnails = [s for s in samples if s.kind == "thumbnails"]
+    kept = set(thumbnails[:: max(1, -(-len(thumbnails) // at_most))])
+    return [s for s in samples if s.kind == "sharp" or s in kept]
 
 
 def network_features(
@@ -68,14 +78,23 @@ def network_features(
     return np.concatenate(found, axis=1)
 
 
-def features_for(samples: list[Sample], name: str, hands: Path | None, cache: Path) -> NDArray[np.float32]:
+def features_for(
+    pool: list[Sample], samples: list[Sample], name: str, hands: Path | None, cache: Path
+) -> NDArray[np.float32]:
     """Another member's view of each sample: its features along their main directions, each of deviation 1; (N, 64).
 
     Where a picture's hand was not found the view is the mean one, 0.
+
+    Args:
+        pool: all samples of the split, whose features are computed once and kept for every member.
+        samples: of the pool, those asked for.
+        name: of the other member.
+        hands: folder of the hand store.
+        cache: where pictures and features are kept.
     """
     member = next(m for r in RECIPES.values() for m in r.networks if m.name == name)
-    pictures, there = arranged_pictures(samples, member.input, hands, cache)
-    target = cache / f"features_{name}_{digest([f'{s.kind}{s.rsna_id}' for s in samples])}.npy"
+    pictures, there = arranged_pictures(pool, member.input, hands, cache)
+    target = cache / f"features_{name}_{digest([f'{s.kind}{s.rsna_id}' for s in pool])}.npy"
     if not target.exists():
         network = build(member.architecture)
         member_start(network, start_file(name, Path("runs")))
@@ -86,8 +105,9 @@ def features_for(samples: list[Sample], name: str, hands: Path | None, cache: Pa
     centred = features - features[there].mean(axis=0)
     _, _, directions = np.linalg.svd(centred[there][:: max(1, len(features) // 4000)], full_matrices=False)
     along = centred @ directions[:FEATURES].T
-    views = along / along[there].std(axis=0)
-    return np.where(there[:, None], views, 0.0).astype(np.float32)
+    views = np.where(there[:, None], along / along[there].std(axis=0), 0.0).astype(np.float32)
+    row = {sample: number for number, sample in enumerate(pool)}
+    return np.ascontiguousarray(views[[row[sample] for sample in samples]])
 
 
 def _taught(labels: pd.DataFrame, weight: float) -> pd.Series:

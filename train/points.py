@@ -16,7 +16,7 @@ from baa_core.preprocessing import prepare
 from baa_core.recipe import InputSpec, Member, Recipe
 from baa_core.recipes import RECIPES
 from baa_core.steps_published import CropToPoints, Register
-from baa_core.types import LANDMARKS, HandMask, Points, Radiograph
+from baa_core.types import HandMask, Points, Radiograph
 
 from .start import member_start, start_file
 
@@ -45,8 +45,7 @@ class PointFinder:
         """The points, or None for a picture that the recipe would refuse; empty where it can do without them."""
         try:
             made, names = prepare(radiograph, hand, self.member.input), self.member.architecture.points
-            mirror = names == LANDMARKS
-            return find_landmarks(made, _points_network(self.member), names, mirror).points
+            return find_landmarks(made, _points_network(self.member), names).points
         except LandmarksNotFound:
             return None if self.needed else {}
 

@@ -27,6 +27,7 @@ SMALL = TrainingPlan(
     images=("thumbnails", "sharp"),
     average_decay=0.99,
     features_of="start",
+    thumbnails_at_most=4000,
     evenly=True,
 )
 # Case b, their best: Adam 1e-5, L2 1e-3, batch 32, 20 epochs, balanced by turning rare ages by up to 20 degrees.

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from baa_core.confirmed import save_confirmed_case
 from baa_core.errors import InvalidPatient
 from baa_core.phantom import draw_phantom
+from page.examples import EXAMPLES, draw_example
+from page.intake import Chosen
+from page.keeping import lay_out_keeping
+from page.layout import lay_out_entries
 from train.samples import find_samples, read_labels, read_sample
 
 
@@ -31,3 +36,16 @@ def test_nothing_is_saved_without_consent_sex_and_age(
     with pytest.raises(InvalidPatient, match="Nothing was saved"):
         save_confirmed_case(tmp_path, draw_phantom(100, "male", seed=2).radiograph, sex, months, consent=consent)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_keeps_a_case_only_with_consent_and_asks_again(tmp_path: Path) -> None:
+    with gr.Blocks() as page:
+        lay_out_keeping(lay_out_entries(), tmp_path / "cases")
+    (keep,) = [f.fn for f in page.fns.values() if f.fn is not None and f.fn.__name__ == "keep"]
+    example, content = draw_example(next(iter(EXAMPLES)))
+    chosen = Chosen("drawn.png", content, drawn=True)
+    assert "tick that this picture may be kept" in keep(chosen, example.sex, "10", "1", False)[0]
+    assert "picture" in keep(None, example.sex, "10", "1", True)[0] and not list(tmp_path.iterdir())
+    said, consent = keep(chosen, example.sex, "10", "1", True)
+    assert "Kept as" in said and consent is False
+    assert float(read_labels(tmp_path / "cases" / "labels.csv").bone_age_months.iloc[0]) == 121
