@@ -6,19 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 import baa_core
-from baa_core.__main__ import main
 from baa_core.figures import encode_png
 from baa_core.pipeline import Assessor
 from baa_core.weights import DEFAULT_FOLDER
+from tests.e2e.command import Ran, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROMISED = {
@@ -40,15 +39,6 @@ PROMISED = {
 }
 ADDED = {"sex_used", "chronological_age_months", "disclaimer"}
 LABELS = "rsna_id,sex,bone_age_months,split\n1,female,96,test\n2,male,150,test\n3,female,50,test\n9,female,90,train\n"
-
-
-class Ran(NamedTuple):
-    """What a finished command left behind."""
-
-    status: int
-    output: str
-    errors: str
-    new_files: set[str]
 
 
 def write_hands(folder: Path) -> None:
@@ -73,7 +63,7 @@ def run_apart(folder: Path, *arguments: str) -> Ran:
     environment = os.environ | homes | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "baa_core", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    return Ran(done.returncode, done.stdout, done.stderr, files_in(folder) - before)
+    return Ran(done.returncode, done.stdout, done.stderr, frozenset(files_in(folder) - before))
 
 
 def files_in(folder: Path) -> set[str]:
@@ -96,22 +86,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
     write_hands(folder)
     options = ["--sex", "unknown", "--heatmap", "heat.png", "--mask", "mask.png"]
     return folder, run_apart(folder, "assess", "1.png", *options)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """A command in this process."""
-
-    def run_here(*arguments: str | Path) -> Ran:
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output, errors = capsys.readouterr()
-        assert "Traceback" not in output + errors
-        return Ran(status, output, errors, set())
-
-    return run_here
 
 
 def reports_of(ran: Ran) -> list[dict[str, Any]]:
@@ -207,7 +181,7 @@ def test_pictures_have_the_radiographs_size(drawn: tuple[Path, Ran]) -> None:
     ids=" ".join,
 )
 def test_wrong_usage_is_said_and_changes_nothing(
-    run: Callable[..., Ran], hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     shutil.copytree(hands, tmp_path, dirs_exist_ok=True)
     (tmp_path / "table.csv").write_text("file,sex\n1.png,female\n")
@@ -221,21 +195,21 @@ def test_wrong_usage_is_said_and_changes_nothing(
 
 
 @pytest.mark.parametrize("option", [["--help"], ["assess", "--help"], ["--version"]])
-def test_help_is_no_failure(run: Callable[..., Ran], option: list[str]) -> None:
+def test_help_is_no_failure(option: list[str]) -> None:
     assert run(*option).status == 0
 
 
 @pytest.mark.parametrize(
     "entry", [["--sex", "girl"], ["--sex", "female", "--age-months", "-1"], ["--sex", "female", "--age-months", "nan"]]
 )
-def test_an_impossible_entry_is_refused(run: Callable[..., Ran], hands: Path, entry: list[str]) -> None:
+def test_an_impossible_entry_is_refused(hands: Path, entry: list[str]) -> None:
     ran = run("assess", hands / "1.png", *entry, "--json")
     (report,) = reports_of(ran)
     assert (ran.status, report["status"], report["error"]["type"]) == (2, "refused", "InvalidPatient")
     assert report["file"] == str(hands / "1.png")
 
 
-def test_refusals_are_readable_too(run: Callable[..., Ran], hands: Path) -> None:
+def test_refusals_are_readable_too(hands: Path) -> None:
     ran = run("assess", hands / "3.png", hands / "1.png", "--sex", "girl")
     assert ran.status == 2
     assert ran.output.count("Give female, male or unknown.") == 2
@@ -258,9 +232,7 @@ def broken_weights(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
     return str(request.param)
 
 
-def test_broken_weights_are_one_sentence(
-    run: Callable[..., Ran], hands: Path, tmp_path: Path, broken_weights: str
-) -> None:
+def test_broken_weights_are_one_sentence(hands: Path, tmp_path: Path, broken_weights: str) -> None:
     ran = run("assess", hands / "1.png", "--sex", "female", "--json")
     (report,) = reports_of(ran)
     assert (ran.status, report["error"]["type"]) == (2, broken_weights)
@@ -275,7 +247,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
-def test_batch_continues_and_evaluate_measures(run: Callable[..., Ran], hands: Path, tmp_path: Path) -> None:
+def test_batch_continues_and_evaluate_measures(hands: Path, tmp_path: Path) -> None:
     table, results = tmp_path / "table.csv", tmp_path / "results.csv"
     table.write_text("file,sex,bone_age_months\n1.png,female,96\n2.png,male,150\n3.png,female,50\n")
     command = ["batch", table, "--images", hands, "--out", results]
@@ -305,7 +277,7 @@ def test_batch_continues_and_evaluate_measures(run: Callable[..., Ran], hands: P
     assert measured["baseline"] == {}  # no boys to train on
 
 
-def test_one_answer_by_every_door(run: Callable[..., Ran], hands: Path, assessor: Assessor) -> None:
+def test_one_answer_by_every_door(hands: Path, assessor: Assessor) -> None:
     (told,) = reports_of(run("assess", hands / "2.png", "--sex", "male", "--json"))
     in_python = assessor.assess((hands / "2.png").read_bytes(), baa_core.Patient(sex="male")).to_dict()
     assert told["bone_age_months"] == in_python["bone_age_months"]

@@ -1,43 +1,21 @@
 """The `compare` command with the shipped networks on a drawn hand."""
 
-import io
 import json
 import os
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from baa_core.__main__ import main
 from baa_core.comparison import LONGEST_SEEN_PX
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import STAGES, load_assessor
 from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER, Patient
 from baa_core.weights import DEFAULT_FOLDER, read_manifest
-
-
-class Ran(NamedTuple):
-    """What a finished command left behind."""
-
-    status: int
-    output: str
-    errors: str
-
-
-def run(*arguments: str | Path) -> Ran:
-    """A command in this process."""
-    output, errors = io.StringIO(), io.StringIO()
-    with redirect_stdout(output), redirect_stderr(errors):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = int(end.code or 0)
-    assert "Traceback" not in output.getvalue() + errors.getvalue()
-    return Ran(status, output.getvalue(), errors.getvalue())
+from tests.e2e.command import Ran, run
 
 
 def shipped() -> list[str]:

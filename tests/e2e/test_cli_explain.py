@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from baa_core.__main__ import main
 from baa_core.ensemble import age_forward
 from baa_core.explain import METHODS, OTHER_SEX, TRANSFORMS, months_by_region
 from baa_core.inquiry import STAGES
@@ -21,34 +19,13 @@ from baa_core.pipeline import Assessor
 from baa_core.preprocessing import ModelInput, prepare
 from baa_core.recipes.deeplasia import masked_hand
 from baa_core.types import HandMask
+from tests.e2e.command import run
 from tests.e2e.test_heatmap import SIDE_PX, learn
 
 USUAL_MONTHS, OTHER_MONTHS = 110.0, (40.0, 190.0)
 LEARNED_MONTHS = (20.0, 60.0, 110.0, 160.0, 200.0)
 LEARNED_HANDS = 72
 LEAST_NAMED = 0.8  # issue 4: in at least 8 of 10
-
-
-class Ran(NamedTuple):
-    status: int
-    output: str
-    errors: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """A command in this process."""
-
-    def run_here(*arguments: str | Path) -> Ran:
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output, errors = capsys.readouterr()
-        assert "Traceback" not in output + errors
-        return Ran(status, output, errors)
-
-    return run_here
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +44,7 @@ def placed(assessor: Assessor) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("placed")
-def test_json_pictures_and_progress(run: Callable[..., Ran], hand: Path, tmp_path: Path) -> None:
+def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "folder"
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam", "--json", "--out", out)
     assert ran.status == 0
@@ -93,7 +70,7 @@ def test_json_pictures_and_progress(run: Callable[..., Ran], hand: Path, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("placed")
-def test_the_summary_is_for_people(run: Callable[..., Ran], hand: Path) -> None:
+def test_the_summary_is_for_people(hand: Path) -> None:
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam")
     assert ran.status == 0
     for said in ("Bone age", "Grad-CAM", "Carpal bones", "Stands out", "Textbook", "Verdict", "Not a medical device"):
@@ -101,7 +78,7 @@ def test_the_summary_is_for_people(run: Callable[..., Ran], hand: Path) -> None:
     assert "{" not in ran.output
 
 
-def test_a_refused_file_has_its_reason(run: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_refused_file_has_its_reason(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     ran = run("explain", tmp_path / "text.png", "--sex", "male", "--json")
     values = json.loads(ran.output)
@@ -123,7 +100,7 @@ def test_a_refused_file_has_its_reason(run: Callable[..., Ran], tmp_path: Path) 
     ids=" ".join,
 )
 def test_wrong_usage_is_said_and_changes_nothing(
-    run: Callable[..., Ran], hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     (tmp_path / "hand.png").write_bytes(hand.read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -133,7 +110,7 @@ def test_wrong_usage_is_said_and_changes_nothing(
     assert os.listdir(tmp_path) == ["hand.png"]
 
 
-def test_every_method_is_offered(run: Callable[..., Ran]) -> None:
+def test_every_method_is_offered() -> None:
     ran = run("explain", "--help")
     assert ran.status == 0
     assert all(name in ran.output for name in METHODS)
