@@ -19,7 +19,7 @@ def windowed(side_px: int) -> InputSpec:
 
 SMALL = TrainingPlan(
     epochs=20,
-    batch_size=32,
+    batch_size=16,
     learning_rate=1.5e-3,
     weight_decay=1e-3,
     loss="mae",
@@ -46,7 +46,7 @@ PAPER = TrainingPlan(
 RVGG16 = Member(
     name="rvgg16_l2",
     architecture=Architecture("vgg16_quarter", hidden=(256,), sex_features=0, output="regression"),
-    input=windowed(128),
+    input=windowed(112),
     training=SMALL,
 )
 ATTENTION = replace(
@@ -74,7 +74,7 @@ RECIPE = Recipe(
     sex=(SEX,),
     planned=(ATTENTION, at_full_size(RVGG16, "vgg16"), at_full_size(ATTENTION, "vgg16_attention")),
     notes=(
-        "VGG16's blocks with a quarter of its channels at 128 px, in place of all of them at 399 px.",
+        "VGG16's blocks with a quarter of its channels at 112 px, in place of all of them at 399 px.",
         "Landmarks by this project's network, in place of MediaPipe's.",
         "The sex is not used: the estimate is the same for girls and boys.",
     ),

@@ -74,8 +74,8 @@ REGIONS: dict[str, tuple[Step, ...]] = {
     "b": (CutRegion(0.649, 0.986, 0.219, 0.781),),
     "c": (CutRegion(0.264, 0.721, 0.156, 0.844),),
 }
-SMALL_SHAPES = {"a": (160, 124), "b": (112, 144), "c": (120, 136)}
-SMALL_REGISTERED_PX = 520
+SMALL_SHAPES = {"a": (112, 86), "b": (80, 104), "c": (88, 100)}
+SMALL_REGISTERED_PX = 416
 PAPER_SHAPES = {"a": REGISTERED_SHAPE, "b": (701, 899), "c": (951, 1101)}
 
 
@@ -87,7 +87,7 @@ def registered(region: str, height_px: int, shape: tuple[int, int]) -> InputSpec
 
 SMALL = TrainingPlan(
     epochs=20,
-    batch_size=32,
+    batch_size=16,
     learning_rate=1.5e-3,
     weight_decay=1e-3,
     loss="mae",
@@ -161,6 +161,6 @@ RECIPE = Recipe(
     planned=(*EIGHTEEN, *ABLATION),
     notes=(
         "Six models of a region share their convolutions here; in the paper each of the 18 is a network of its own.",
-        "160 px high in place of 2080.",
+        "112 px high in place of 2080.",
     ),
 )
