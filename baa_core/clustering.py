@@ -56,6 +56,7 @@ PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
 OURS: Final = replace(PAPER, channels=48, iterations=25, longest_side_px=128, fewest_labels=3)
 
 SEED: Final = 0
+DARK_POWER: Final = 0.5  # of the greys that are clustered: lifts fingertips, which are little brighter than the film
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
 OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
 BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
@@ -101,7 +102,7 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
     """
     height, width = pixels.shape
     grey = _reduced(pixels, plan.longest_side_px / max(height, width))
-    labels = _fit(grey, plan)
+    labels = _fit(grey**DARK_POWER, plan)
     n_labels = int(labels.max()) + 1
     if n_labels < 2:
         raise HandNotFound(
@@ -267,7 +268,9 @@ def _largest(foreground: BoolArray) -> BoolArray:
     radius = max(1, round(OPENING_SHARE * max(foreground.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     whole = foreground.astype(np.uint8)
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(whole, cv2.MORPH_OPEN, kernel))
+    # Beyond the frame counts as background, so that a line along the frame is thin.
+    opened = cv2.morphologyEx(whole, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
         return np.zeros(foreground.shape, np.bool_)
     main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
