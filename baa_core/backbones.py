@@ -95,3 +95,34 @@ class Vgg(nn.Module):
             weights = self.looks_at(found).flatten(2).softmax(dim=2)
             return torch.einsum("ncp,nop->nc", found.flatten(2), weights)
         return nn.functional.adaptive_avg_pool2d(found, self.cells).flatten(1)
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution that stands before it, in place; for networks in evaluation mode.
+
+    The answers are the same to a thousandth of a month. On two cores an answer of Lite0 at 320 px comes 1.1 to 1.3
+    times faster and its gradient 2.3 to 4 times, because a norm in evaluation mode is slow to differentiate
+    (`python -m benchmarks` prints both ratios).
+    """
+    for module in network.modules():
+        before: nn.Module | None = None
+        for name, child in list(module.named_children()):
+            if isinstance(before, nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+                _fold(before, child)
+                setattr(module, name, getattr(child, "act", None) or nn.Identity())  # timm's norms activate as well
+            before = child
+    return network
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Give a convolution the weights and bias with which it does what it and the norm did."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("a norm without running statistics cannot be folded")
+    with torch.no_grad():
+        scale = norm.weight / (variance + norm.eps).sqrt()
+        bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias
+        weight = convolution.weight * scale[:, None, None, None]
+        wanted = convolution.weight.requires_grad
+        convolution.weight = nn.Parameter(weight, requires_grad=wanted)
+        convolution.bias = nn.Parameter((bias - mean) * scale + norm.bias, requires_grad=wanted)

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .framing import measure_framing
-from .types import Caution, End, Explanation, HandMask, MeasuredError, Points, Prediction, Radiograph, Sex
+from .types import (
+    Caution,
+    End,
+    Explanation,
+    HandMask,
+    MeasuredError,
+    Points,
+    Prediction,
+    Radiograph,
+    Sex,
+    SignedExplanation,
+)
 
 TURNED_FROM_DEGREES = 45.0
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
@@ -151,7 +162,7 @@ def _error_there(measured: MeasuredError) -> str:
     )
 
 
-def about_explanation(explanation: Explanation) -> tuple[Caution, ...]:
+def about_explanation(explanation: Explanation | SignedExplanation) -> tuple[Caution, ...]:
     """That the heatmap lies largely beside the hand."""
     share = explanation.inside_hand_share
     if share >= LEAST_INSIDE_SHARE:

@@ -56,7 +56,6 @@ PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
 OURS: Final = replace(PAPER, channels=48, iterations=25, longest_side_px=128, fewest_labels=3)
 
 SEED: Final = 0
-DARK_POWER: Final = 0.5  # of the greys that are clustered: lifts fingertips, which are little brighter than the film
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
 OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
 BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
@@ -102,7 +101,7 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
     """
     height, width = pixels.shape
     grey = _reduced(pixels, plan.longest_side_px / max(height, width))
-    labels = _fit(grey**DARK_POWER, plan)
+    labels = _fit(grey, plan)
     n_labels = int(labels.max()) + 1
     if n_labels < 2:
         raise HandNotFound(

@@ -142,7 +142,7 @@ def interval_figure(report: Report) -> go.Figure:
             textfont={"size": 12, "color": INK}, cliponaxis=False,
             hovertemplate=f"{name}: {years_and_months(months)}<extra></extra>",
         )  # fmt: skip
-    _lay_out(figure, "", "years", "")
+    lay_out(figure, "", "years", "")
     figure.update_layout(height=66 + 46 * len(rows), margin={"l": 112, "r": 12, "t": 8, "b": 44}, showlegend=False)
     start, end = max(-0.2, middle - 1.25 * half), middle + 1.25 * half
     figure.update_xaxes(range=[start, end], nticks=8, fixedrange=True, title_font_size=12)
@@ -162,7 +162,7 @@ def predicted_figure(reference_months: Numbers, predicted_months: Numbers, sex: 
     start, end = min(years) - 0.5, max(years) + 1
     figure.add_scatter(x=[0, end], y=[0, end], mode="lines", name="equal", line={"color": GREY, "dash": "dash"})
     _add_points(figure, reference_months / 12, predicted_months / 12, sex)
-    _lay_out(figure, "Estimated against reference bone age", "reference (years)", "estimate (years)")
+    lay_out(figure, "Estimated against reference bone age", "reference (years)", "estimate (years)")
     figure.update_xaxes(range=[start, end], constrain="domain")
     figure.update_yaxes(range=[start, end], scaleanchor="x", constrain="domain")
     return figure
@@ -178,7 +178,7 @@ def bland_altman_figure(reference_months: Numbers, predicted_months: Numbers, se
         for level, dash in ((mean, "solid"), (mean - 1.96 * deviation, "dash"), (mean + 1.96 * deviation, "dash")):
             figure.add_hline(level, line={"color": INK, "dash": dash, "width": 1}, annotation_text=f"{level:+.1f}")
     title = "Estimate minus reference (Bland-Altman)"
-    _lay_out(figure, title, "mean of both (years)", "difference (months)")
+    lay_out(figure, title, "mean of both (years)", "difference (months)")
     return figure
 
 
@@ -214,7 +214,7 @@ def error_by_age_figure(
         error_y={"type": "data", "symmetric": False, "array": above, "arrayminus": below},
         hovertemplate="%{text}: %{y:.1f} months<extra></extra>",
     )  # fmt: skip
-    _lay_out(figure, "Absolute error by age", "reference (years)", "absolute error (months)")
+    lay_out(figure, "Absolute error by age", "reference (years)", "absolute error (months)")
     return figure
 
 
@@ -233,7 +233,7 @@ def reliability_figure(shares: Mapping[str, Mapping[float, float]]) -> go.Figure
             mode="lines+markers", line={"color": colour}, marker={"size": 9, "symbol": symbol},
             hovertemplate="promised %{x:.0f} %: held %{y:.1f} %<extra></extra>",
         )  # fmt: skip
-    _lay_out(figure, "Promised against observed coverage", "promised (%)", "held (%)")
+    lay_out(figure, "Promised against observed coverage", "promised (%)", "held (%)")
     figure.update_xaxes(range=[40, 102], constrain="domain")
     figure.update_yaxes(range=[40, 102], scaleanchor="x", constrain="domain")
     return figure
@@ -273,7 +273,7 @@ def _add_points(figure: go.Figure, across: Numbers, up: Numbers, sex: Sequence[s
         figure.add_scatter(x=across[of == name], y=up[of == name], mode="markers", name=name, marker=marker)
 
 
-def _lay_out(figure: go.Figure, title: str, across: str, up: str) -> None:
+def lay_out(figure: go.Figure, title: str, across: str, up: str) -> None:
     """The look all figures share: white, quiet, also in a dark page."""
     figure.update_layout(
         template="plotly_white", font=FONT, title=title or None, hovermode="closest", paper_bgcolor="white",

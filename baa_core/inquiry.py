@@ -251,5 +251,5 @@ def _cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]
     return (
         *film.radiograph.cautions,
         *cautions.about_picture(film.radiograph, film.hand),
-        *cautions.about_explanation(explanation),  # type: ignore[arg-type]  # it asks for the share alone
+        *cautions.about_explanation(explanation),
     )

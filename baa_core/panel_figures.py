@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from .explain import Deletion, RegionEffect, Removal, smooth
 from .explain.panel import Panel
-from .figures import GREY, INK, Bytes, _lay_out, encode_png, overlay, write_figure
+from .figures import GREY, INK, Bytes, encode_png, lay_out, overlay, write_figure
 from .types import BoolArray, FloatArray
 
 YOUNGER, OLDER = "#3D8BFF", "#FF4B33"  # brighter than the figures' own: they must show on black film
@@ -112,7 +112,7 @@ def regions_figure(regions: Mapping[str, RegionEffect]) -> go.Figure:
                 "opacity": [1.0 if e.stands_out else 0.5 for e in effects]},
         hovertemplate="without %{y}: %{x:+.1f} months<extra></extra>",
     )  # fmt: skip
-    _lay_out(figure, "Without this region the estimate moves by", "months", "")
+    lay_out(figure, "Without this region the estimate moves by", "months", "")
     figure.update_layout(barmode="overlay", height=120 + 44 * len(names))
     figure.update_yaxes(autorange="reversed")
     figure.add_vline(0, line={"color": INK, "width": 1})
@@ -133,12 +133,13 @@ def drift_figure(drift: Mapping[str, float | None]) -> go.Figure:
     """Months the estimate drifts when the film is changed in ways that should not matter."""
     figure = go.Figure()
     shown = [0.0 if months is None else months for months in drift.values()]
+    said = ["refused" if months is None else f"{round(months, 1) + 0.0:+.1f}" for months in drift.values()]
     figure.add_bar(
         y=list(drift), x=shown, orientation="h", marker={"color": [YOUNGER if m < 0 else OLDER for m in shown]},
-        text=["refused" if months is None else f"{months:+.1f}" for months in drift.values()], textposition="outside",
+        text=said, textposition="outside",
         hovertemplate="%{y}: %{text}<extra></extra>", cliponaxis=False,
     )  # fmt: skip
-    _lay_out(figure, "The same film, changed", "drift (months)", "")
+    lay_out(figure, "The same film, changed", "drift (months)", "")
     figure.update_layout(height=120 + 28 * len(drift), showlegend=False)
     figure.update_yaxes(autorange="reversed")
     return figure
@@ -184,5 +185,5 @@ def _curves(deletion: Deletion, read: Callable[[Removal], Removal], title: str, 
                 line={"color": colour, "width": width, "dash": dash},
                 hovertemplate="%{x:.0f} %: %{y:+.1f} months<extra></extra>",
             )  # fmt: skip
-    _lay_out(figure, title, across, "change of the estimate (months)")
+    lay_out(figure, title, across, "change of the estimate (months)")
     return figure

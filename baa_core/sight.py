@@ -13,6 +13,7 @@ from torch import nn
 
 from . import __version__
 from .anatomy import hand_regions
+from .backbones import fold_norms
 from .calibration import Calibration
 from .errors import LandmarksNotFound, WeightsMissing
 from .io import read_radiograph
@@ -55,8 +56,8 @@ class Sight:
         with self._lock:
             if member.name not in self._networks:
                 with torch.inference_mode(False):
-                    network = load_network(member, self.folder, self.manifest).requires_grad_(False)
-                self._networks[member.name] = network
+                    loaded = fold_norms(load_network(member, self.folder, self.manifest)).requires_grad_(False)
+                    self._networks[member.name] = loaded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return self._networks[member.name]
 
     def warm_up(self) -> None:

@@ -1,6 +1,10 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
+from baa_core.backbones import fold_norms
 from baa_core.models import OLDEST_CLASS_MONTHS, HandNetwork, build
 from baa_core.recipe import Architecture, Recipe
 from baa_core.recipes import RECIPES
@@ -65,3 +69,32 @@ def test_the_hand_network_answers_on_the_pictures_grid() -> None:
 
 def test_networks_are_built_for_serving(tiny_recipe: Recipe) -> None:
     assert not any(build(m.architecture).training for m in tiny_recipe.served)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture("tf_efficientnet_lite0", hidden=(16,)),
+        Architecture("mobilenetv3_large_100", hidden=(16,), output="regression"),
+        Architecture("tf_efficientnet_lite0", task="landmarks", hidden=(16,), sex_features=0),
+        Architecture("fastsurfer", task="hand", hidden=(8,), sex_features=0),
+        Architecture("vgg_elu_six_small", heads="six", hidden=(16,), sex_features=0),
+        Architecture("unet", task="mask", hidden=(4,), sex_features=0),
+    ],
+    ids=lambda architecture: f"{architecture.task}-{architecture.backbone}",
+)
+def test_folding_the_norms_leaves_every_answer_as_it_was(architecture: Architecture) -> None:
+    torch.manual_seed(0)
+    network = build(architecture)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.2)
+            module.running_var.uniform_(0.5, 2.0)
+    folded = fold_norms(copy.deepcopy(network))
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
+    pictures = torch.randn(2, 1, 128, 128)
+    asked = (pictures, torch.tensor([0.0, 1.0])) if architecture.task == "age" else (pictures,)
+    with torch.inference_mode():
+        before, after = network(*asked), folded(*asked)
+    for one, other in zip(*((a,) if isinstance(a, torch.Tensor) else a for a in (before, after)), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
