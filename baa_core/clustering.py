@@ -56,6 +56,9 @@ PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
 OURS: Final = replace(PAPER, channels=48, iterations=25, longest_side_px=128, fewest_labels=3)
 
 SEED: Final = 0
+# Of the greys, one look each. The square root shows fingertips little brighter than a dark film; on a bright film, or
+# where the exposed field is brighter than what surrounds it, plain greys tell more.
+POWERS: Final = (1.0, 0.5)
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
 OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
 BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
@@ -101,14 +104,13 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
     """
     height, width = pixels.shape
     grey = _reduced(pixels, plan.longest_side_px / max(height, width))
-    labels = _fit(grey, plan)
+    labels, small = _clearest(grey, plan)
     n_labels = int(labels.max()) + 1
     if n_labels < 2:
         raise HandNotFound(
             f"The picture ({height} x {width} px) has no parts that clustering could tell apart. A radiograph of one "
             "whole hand and wrist on a plain background is expected: check that it is the right file."
         )
-    small = _region(labels, grey)
     if small is None:
         small = _look_again(pixels, _field(labels, grey), plan)
     if small is None:
@@ -118,6 +120,20 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
         )
     region = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
     return ClusteredHand(labels, np.asarray(region, np.bool_), _box(region), n_labels)
+
+
+def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray | None]:
+    """Labels and region of the look that shows more of the hand; the first look's labels if none shows any."""
+    looks = [(labels, _region(labels, grey)) for labels in (_fit(grey**power, plan) for power in POWERS)]
+    hands = [(labels, region) for labels, region in looks if region is not None and not _rectangular(region)]
+    return max(hands, key=lambda look: int(look[1].sum())) if hands else (looks[0][0], None)
+
+
+def _rectangular(region: BoolArray) -> bool:
+    """Does it fill the smallest turned box around it, as an exposed field does?"""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    (_, (across, down), _) = cv2.minAreaRect(np.vstack(contours))
+    return bool(region.sum() >= FRAME_FILL * (across + 1.0) * (down + 1.0))
 
 
 def _reduced(pixels: FloatArray, scale: float) -> FloatArray:
@@ -163,10 +179,7 @@ def _field(labels: Labels, grey: FloatArray) -> BoolArray:
     field = _largest(labels != darkest)
     if field.sum() < SMALLEST_FIELD_SHARE * field.size:
         return np.ones(labels.shape, np.bool_)
-    contours, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    (_, (across, down), _) = cv2.minAreaRect(np.vstack(contours))
-    filled = bool(field.sum() >= FRAME_FILL * (across + 1.0) * (down + 1.0))
-    return field if filled else np.ones(labels.shape, np.bool_)
+    return field if _rectangular(field) else np.ones(labels.shape, np.bool_)
 
 
 def _fit(grey: FloatArray, plan: ClusteringPlan) -> Labels:
