@@ -197,7 +197,8 @@ class Recipe:
     @property
     def shipped(self) -> tuple[Member, ...]:
         """The members whose weights come with the software: the served ones, and what explanations need besides."""
-        return _once(*self.served, *((self.landmarks,) if self.landmarks else ()))
+        extra = () if self.landmarks in (None, self.points) else (self.landmarks,)
+        return (*self.served, *extra)
 
     @property
     def estimating(self) -> tuple[Member, ...]:
@@ -209,8 +210,3 @@ class Recipe:
         """The members that an assessment runs."""
         finding = [member for member in (self.hand, self.mask, self.points) if member is not None]
         return (*finding, *self.estimating)
-
-
-def _once(*members: Member) -> tuple[Member, ...]:
-    """Each member once, in order: one network may place the points for the steps and for explanations."""
-    return tuple(dict.fromkeys(members))

@@ -105,4 +105,5 @@ def test_the_plan_stands_beside_the_papers() -> None:
     assert (PAPER.channels, PAPER.iterations) == (90, 50)
     assert (PAPER.similarity_weight, PAPER.continuity_weight) == (4.0, 1.0)
     assert (PAPER.learning_rate, PAPER.momentum) == (0.1, 0.9)
-    assert replace(PAPER, channels=OURS.channels, longest_side_px=OURS.longest_side_px, fewest_labels=3) == OURS
+    own = {name: getattr(OURS, name) for name in ("channels", "iterations", "longest_side_px", "fewest_labels")}
+    assert replace(PAPER, **own) == OURS

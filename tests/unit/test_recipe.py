@@ -20,12 +20,14 @@ def test_an_unknown_recipe_names_those_there_are() -> None:
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_a_recipe_is_complete(recipe: Recipe) -> None:
     assert recipe.members
-    assert "doi:" in recipe.citation
+    assert "doi:" in recipe.citation or "University" in recipe.citation
     assert recipe.hand.architecture.task == "hand"
     assert {member.architecture.task for member in recipe.sex} == {"sex"}
     assert {member.architecture.task for member in recipe.members} == {"age"}
+    known = {m.name for other in RECIPES.values() for m in other.networks}
     for member in recipe.networks:
-        assert member.training.init in ("scratch", "imagenet", *(m.name for m in recipe.networks)), member.name
+        assert member.training.init in ("scratch", "imagenet", *known), member.name
+        assert member.training.features_of in ("", *known), member.name
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)

@@ -141,11 +141,13 @@ def test_landmarks_are_found_beside_boxes(drawn):
         rows = table[table.rsna_id == i]
         assert set(rows.landmark) >= {"wrist", "middle_finger1", "middle_finger2", "radius", "ulna"}
         for row in rows.itertuples():
+            if row.landmark == "capitate":
+                continue  # no bone of that name is drawn
             x, y = truth[row.landmark]
             apart = np.hypot((row.x - x) * width, (row.y - y) * height) / length_of(phantoms[i])
             assert apart < 0.05, row.landmark
             assert row.exact == (i == 4 and row.landmark in ("radius", "ulna"))
-    assert table[table.rsna_id == 7].exact.all()
+    assert table[(table.rsna_id == 7) & (table.landmark != "capitate")].exact.all()
 
 
 def test_boxes_that_contradict_the_keypoints_are_left_out(drawn, tmp_path):
@@ -157,7 +159,7 @@ def test_boxes_that_contradict_the_keypoints_are_left_out(drawn, tmp_path):
     boxes.to_csv(tmp_path / "joint_boxes.csv", index=False)
     (tmp_path / "hand_keypoints.csv").write_bytes((folder / "annotations" / "hand_keypoints.csv").read_bytes())
     table = read_landmarks(tmp_path, labels)
-    assert set(table[table.rsna_id == 1].landmark) == set(KEYPOINTS)
+    assert set(table[table.rsna_id == 1].landmark) == {*KEYPOINTS, "capitate"}
     assert {"radius", "ulna"} <= set(table[table.rsna_id == 2].landmark)
 
 
@@ -175,7 +177,7 @@ def test_points_go_where_the_picture_goes(drawn):
     (folder / "dots").mkdir(exist_ok=True)
     cv2.imwrite(str(folder / "dots" / "1.jpg"), dots)
     samples = find_samples([folder / "dots"], labels)
-    pictures, points = pointed_pictures(samples, table, masked_hand(224), HandStore(folder / "cache/hands"))
+    pictures, points = pointed_pictures(samples, table, LANDMARKS, masked_hand(224), HandStore(folder / "cache/hands"))
     assert pictures.shape == (1, 224, 224) and points.shape == (1, len(LANDMARKS), 2)
     known = np.array([LANDMARKS.index(name) for name in names])
     for picture, at in [(pictures[0], points[0, known])] + [
