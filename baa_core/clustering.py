@@ -5,9 +5,11 @@ Li et al. (2021, PMC8056376) find the hand by unsupervised segmentation (Kim et 
 pixel a response, its largest channel is the pixel's label, and the network learns, on this one picture, to agree with
 its own labels while neighbours respond alike. Nothing is learned beforehand and nothing is kept.
 
-`PAPER` holds the published values, `OURS` what is served. The paper does not say how large the picture was, how the
-losses were scaled (they are means here, as in Kim's code), nor how background is told from hand: `_background` and
-`_region` are ours.
+`PAPER` holds the published values, `OURS` what is served: about half the channels and iterations on a smaller grid, for
+speed; more iterations also wear fingertips away. The paper does not say how large the picture was, how the losses were
+scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not the paper's: `_background` and
+`_region`, one look at the greys and one at their square root, and one more into the exposed field if both fail.
+On 50 sharp `val` films 44 boxes overlap the hand network's by 0.8 or more (median 0.93).
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field
 MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
 SMALLEST_AREA_SHARE: Final = 0.015
 SMALLEST_FIELD_SHARE: Final = 0.10
+LEAST_RANGE: Final = 1e-3  # of grey; in less, rounding alone would make the labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +134,7 @@ def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray
 
 def _rectangular(region: BoolArray) -> bool:
     """Does it fill the smallest turned box around it, as an exposed field does?"""
-    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    (_, (across, down), _) = cv2.minAreaRect(np.vstack(contours))
+    _, (across, down), _ = cv2.minAreaRect(np.argwhere(region)[:, ::-1].astype(np.float32))
     return bool(region.sum() >= FRAME_FILL * (across + 1.0) * (down + 1.0))
 
 
@@ -151,8 +153,7 @@ def _look_again(pixels: FloatArray, field: BoolArray, plan: ClusteringPlan) -> B
     Returns:
         the region as `_region` gives it, on the grid of the picture reduced until the field has the working size.
     """
-    contours, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    centre, sides, angle = cv2.minAreaRect(np.vstack(contours))
+    centre, sides, angle = cv2.minAreaRect(np.argwhere(field)[:, ::-1].astype(np.float32))
     if angle > 45.0:
         sides, angle = sides[::-1], angle - 90.0
     across, down = (max(side + 1.0, 8.0) for side in sides)
@@ -184,6 +185,8 @@ def _field(labels: Labels, grey: FloatArray) -> BoolArray:
 
 def _fit(grey: FloatArray, plan: ClusteringPlan) -> Labels:
     """The labels (h, w) of Algorithm 1, numbered from 0 without gaps."""
+    if float(np.ptp(grey)) < LEAST_RANGE:
+        return np.zeros(grey.shape, np.int64)
     with torch.inference_mode(False), torch.enable_grad():
         parameters = _initial(plan.channels, torch.Generator().manual_seed(SEED))
         descent = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)

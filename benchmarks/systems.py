@@ -11,8 +11,10 @@ import argparse
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,15 +142,14 @@ def main() -> None:
     line.add_argument("--out", type=Path, required=True)
     options = line.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    work = options.out / "batches"
-    work.mkdir(exist_ok=True)
-    table = work / f"{options.split}.csv"
-    count = write_split(options.labels, options.images, options.split, table)
     found = []
-    for recipe in options.recipes:
-        found.append(measure(recipe, table, count, options.images, options.labels, work))
-        print(json.dumps(asdict(found[-1])), flush=True)
-    command = f"python -m benchmarks.systems --images {options.images} --labels {options.labels} --out {options.out}"
+    with tempfile.TemporaryDirectory() as work:
+        table = Path(work) / f"{options.split}.csv"
+        count = write_split(options.labels, options.images, options.split, table)
+        for recipe in options.recipes:
+            found.append(measure(recipe, table, count, options.images, options.labels, Path(work)))
+            print(json.dumps(asdict(found[-1])), flush=True)
+    command = f"python -m benchmarks.systems {shlex.join(sys.argv[1:])}"
     (options.out / "systems.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
     (options.out / "systems.md").write_text(to_markdown(found, command))
 
