@@ -107,6 +107,7 @@ def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFra
     network, errors, spreads, refused = assessor.network(member), [], [], 0
     for sample in samples:
         rows = table[table.rsna_id == sample.rsna_id].set_index("landmark")
+        rows = rows[rows.index.isin(member.architecture.points)]
         if not set(HAND_ENDS) <= set(rows.index):
             continue
         radiograph = read_sample(sample)

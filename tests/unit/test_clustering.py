@@ -81,11 +81,12 @@ def test_same_pixels_same_hand() -> None:
 def test_leaves_torch_as_it_was() -> None:
     pixels, _ = blob()
     torch.manual_seed(3)
-    before = torch.get_rng_state()
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
     with torch.inference_mode():
         hand = cluster_hand(pixels, QUICK)
         assert torch.is_inference_mode_enabled()
     assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
     assert hand.n_labels > 1
 
 
@@ -97,7 +98,7 @@ def test_a_plain_picture_is_one_cluster() -> None:
 def test_a_picture_of_background_only_is_refused() -> None:
     pixels = np.full((100, 80), 0.1, np.float32)
     pixels[:, :40] = 0.6
-    with pytest.raises(HandNotFound, match="background"):
+    with pytest.raises(HandNotFound, match="only background"):
         cluster_hand(pixels, QUICK)
 
 
