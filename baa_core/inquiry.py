@@ -230,8 +230,7 @@ def _drift(film: Film) -> dict[str, float | None]:
             hand = film.assessor.find_hand(changed)
         except BoneAgeError:
             return None
-        inputs = film.assessor.prepare(changed, hand)
-        return film.assessor.estimate(inputs, Patient(sex=used)).prediction.bone_age_months
+        return film.assessor.predict(film.assessor.prepare(changed, hand), used).bone_age_months
 
     found = measure_drift(estimate, film.radiograph, film.hand, film.months)
     (other,) = (sex for sex in SEXES if sex != used)

@@ -160,6 +160,11 @@ class Assessor(Sight):
         mismatch = patient.sex is not None and old_enough and other > self.calibration.mismatch_probability
         return Estimate(by_sex, used, probability_male, mismatch)
 
+    def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
+        """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
+        answers = predict_months_by_sex(self._age_networks(), inputs, (sex,), self.recipe.views)[sex]
+        return calibrate(self._own(answers, sex), sex, self.calibration)
+
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
         networks = self._own(self._age_networks(age_group), sex)
