@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from . import __version__
 from .batch import Batch, refusal, run_batch
 from .cases import Cases, mean_train_age, read_cases
-from .comparison import compare, pictures_of, summarise_comparison, to_dict
+from .comparison import compare, picture_names, pictures_of, summarise_comparison, to_dict
 from .errors import BoneAgeError, WeightsCorrupt, WeightsMissing
 from .evaluation import Evaluation, evaluate
 from .explain import METHODS, find_method
@@ -171,6 +171,8 @@ def run_compare(options: argparse.Namespace) -> int:
     """One radiograph by every recipe; one that refuses does not stop the others."""
     if options.out is not None:
         _make_folder(options.out)
+        if any((options.out / name).resolve() == Path(options.file).resolve() for name in picture_names()):
+            raise WrongUsage(f"{options.file} would be overwritten by a picture of that name. Give another --out.")
     say = _Progress()
     rows: list[dict[str, Any]] = []
     predictions: list[Prediction | None] = []

@@ -67,6 +67,9 @@ BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the pictu
 OPENING_SHARE: Final = 0.008  # radius of what is cut off, of the longer side: lines and letters that touch the hand
 FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a film nearly all
 MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
+STRIP_WHITE: Final = 0.9  # of the brightest grey
+STRIP_FILL: Final = 0.95  # of a row or column: what is white in it
+WIDEST_STRIP_SHARE: Final = 0.15  # of the picture's height or width, both ends together
 SMALLEST_AREA_SHARE: Final = 0.015
 SMALLEST_FIELD_SHARE: Final = 0.10
 LEAST_RANGE: Final = 1e-3  # of grey; in less, rounding alone would make the labels
@@ -77,7 +80,8 @@ class ClusteredHand:
     """What clustering finds.
 
     Attributes:
-        labels: int (h, w), the label of every pixel at working size, 0 to n_labels - 1.
+        labels: int (h, w), the label of every pixel at working size, white strips along the frame cut off; 0 to
+            n_labels - 1.
         region: bool (H, W) on the input's grid, True on the largest region that is not background.
         box: (top, left, bottom, right) of the region; bottom and right are just outside it.
         n_labels: how many labels are left.
@@ -105,20 +109,37 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
     Raises:
         HandNotFound: the whole picture became one cluster, or nothing but background was left.
     """
-    height, width = pixels.shape
-    grey = _reduced(pixels, plan.longest_side_px / max(height, width))
+    inside = _within_strips(pixels)
+    film = pixels[inside]
+    height, width = film.shape
+    grey = _reduced(film, plan.longest_side_px / max(height, width))
     labels, small = _clearest(grey, plan)
     n_labels = int(labels.max()) + 1
     if small is None and n_labels > 1:
-        small = _look_again(pixels, _field(labels, grey), plan)
+        small = _look_again(film, _field(labels, grey), plan)
     if small is None:
         found = "only background" if n_labels > 1 else "no parts that could be told apart"
         raise HandNotFound(
             f"Clustering found {found} in the picture ({height} x {width} px). A radiograph of one whole hand and "
             "wrist is expected: check that it is the right file and crop away wide borders."
         )
-    region = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-    return ClusteredHand(labels, np.asarray(region, np.bool_), _box(region), n_labels)
+    region = np.zeros(pixels.shape, np.bool_)
+    region[inside] = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    return ClusteredHand(labels, region, _box(region), n_labels)
+
+
+def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
+    """Rows and columns without the white strips along the frame: a hand that touches one would be one region with it.
+
+    Nothing is cut where more than `WIDEST_STRIP_SHARE` would go: then white is not a strip but the film's ground.
+    """
+    kept = []
+    for along in (1, 0):
+        white = (pixels >= STRIP_WHITE).mean(axis=along) >= STRIP_FILL
+        first, last = int(np.argmin(white)), len(white) - int(np.argmin(white[::-1]))
+        cut = len(white) - (last - first)
+        kept.append(slice(first, last) if 0 < cut <= WIDEST_STRIP_SHARE * len(white) else slice(None))
+    return kept[0], kept[1]
 
 
 def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray | None]:

@@ -30,6 +30,7 @@ from .types import DISCLAIMER, FloatArray, HandMask, Patient, Prediction, Radiog
 LONGEST_SEEN_PX = 400
 ALL_ANSWERED, SOME_ANSWERED, NONE_ANSWERED = "ok", "partial", "refused"
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+SEEN_NAME, HEATMAP_NAME = "{}_seen.png", "{}_heatmap.png"
 AGREEMENT_PROVES_NOTHING = "Systems that learned from the same films can agree and be wrong together."
 
 Listener = Callable[[str, str], None]
@@ -61,7 +62,7 @@ class Compared:
         refusal: None if it answered.
         seen: the picture after each step of its first age network's preparation, the last as the network saw it;
             empty if it refused.
-        seconds: from its turn to its answer, loading its networks included.
+        seconds: from its turn to its answer with the heatmap, loading its networks included, the trace not.
     """
 
     recipe: str
@@ -156,10 +157,11 @@ def _ask(
     try:
         assessor = load(recipe)
         report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell)
+        seconds = perf_counter() - start
         seen = _seen(_trace(assessor, report.radiograph, report.hand))
     except BoneAgeError as error:
         return Compared(recipe, None, error, (), perf_counter() - start)
-    return Compared(recipe, report, None, seen, perf_counter() - start)
+    return Compared(recipe, report, None, seen, seconds)
 
 
 def _trace(assessor: Assessor, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
@@ -261,11 +263,16 @@ def _rounded(months: float | None) -> float | None:
     return None if months is None else round(months, 2)
 
 
+def picture_names() -> list[str]:
+    """Every file name that `pictures_of` can give."""
+    return [name.format(recipe) for recipe in RECIPES for name in (SEEN_NAME, HEATMAP_NAME)]
+
+
 def pictures_of(compared: Compared) -> dict[str, bytes]:
     """File name to PNG: what the network saw, and the heatmap on the radiograph; nothing for a refusal."""
     if compared.report is None:
         return {}
     return {
-        f"{compared.recipe}_seen.png": encode_png(overlay(compared.seen[-1].pixels)),
-        f"{compared.recipe}_heatmap.png": encode_png(heatmap_picture(compared.report)),
+        SEEN_NAME.format(compared.recipe): encode_png(overlay(compared.seen[-1].pixels)),
+        HEATMAP_NAME.format(compared.recipe): encode_png(heatmap_picture(compared.report)),
     }

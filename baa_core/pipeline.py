@@ -227,8 +227,8 @@ def load_assessor(
     chosen, manifest = find_recipe(recipe), read_manifest(folder)
     if chosen.name not in manifest.calibration:
         raise WeightsMissing(
-            f"weights/manifest.json holds no calibration for '{chosen.name}', so no estimate can be made. "
-            "Get the weights folder as weights/README.md says."
+            f"The weights of {chosen.title} are not in the weights folder, so no estimate can be made. Get the folder "
+            "as weights/README.md says, or train them as train/README.md says."
         )
     calibration = Calibration.from_dict(manifest.calibration[chosen.name])
     return Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)

@@ -87,6 +87,8 @@ class TrainingPlan:
             weights that this backbone would begin with; "" for none.
         thumbnails_at_most: how many thumbnails are learnt from, evenly taken; None for all.
         points_of: a network that places the points on hands without annotations, which are then learnt from too.
+        halved_share: for this share of the training pictures are shown at half their size, which takes a quarter of the
+            time (progressive learning, Tan & Le 2021).
         evenly: draw every year of bone age equally often (Fanciulli & Motisi 2024 copy and turn the rare ones).
     """
 
@@ -107,6 +109,7 @@ class TrainingPlan:
     features_of: str = ""
     thumbnails_at_most: int | None = None
     points_of: str = ""
+    halved_share: float = 0.0
     evenly: bool = False
     note: str = ""
 

@@ -67,6 +67,7 @@ class Task(L.LightningModule):
         self.plan = member.training
         self.network = build(member.architecture).train()
         self.progress = Progress(minutes)
+        self.share = 0.0
 
     def configure_optimizers(self) -> Any:
         """Adam, AdamW or SGD; biases and norms are not decayed. A plateau schedule if the plan says so."""
@@ -90,6 +91,7 @@ class Task(L.LightningModule):
         Lightning still validates and keeps the weights after that batch: the last, annealed ones count.
         """
         share, over = self.clock()
+        self.share = share
         if over:
             self.trainer.should_stop = True
         if self.plan.schedule == "steps":
@@ -149,6 +151,8 @@ class AgeTask(Task):
         network's view of the picture is learnt besides, from the same features.
         """
         image, male, months, *views = batch
+        if self.share < self.plan.halved_share:
+            image = nn.functional.avg_pool2d(image, 2)
         network = cast(AgeNetwork, self.network)
         features = network.backbone(image)
         if isinstance(self.network, SixHeads):

@@ -9,6 +9,7 @@ from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from ..steps import PadSquare, Resize, Scale, Upright
 from ..steps_published import CropToPoints, Equalise, WindowFromPeak
 from .deeplasia import HAND, LANDMARKS, SEX
+from .small import SMALL
 
 
 def windowed(side_px: int) -> InputSpec:
@@ -17,19 +18,6 @@ def windowed(side_px: int) -> InputSpec:
     return InputSpec(side_px, steps, Scale())
 
 
-SMALL = TrainingPlan(
-    epochs=20,
-    batch_size=16,
-    learning_rate=1.5e-3,
-    weight_decay=1e-3,
-    loss="mae",
-    augment="light_degraded",
-    images=("thumbnails", "sharp"),
-    average_decay=0.99,
-    features_of="start",
-    thumbnails_at_most=4000,
-    evenly=True,
-)
 # Case b, their best: Adam 1e-5, L2 1e-3, batch 32, 20 epochs, balanced by turning rare ages by up to 20 degrees.
 PAPER = TrainingPlan(
     epochs=20,
@@ -47,7 +35,7 @@ RVGG16 = Member(
     name="rvgg16_l2",
     architecture=Architecture("vgg16_quarter", hidden=(256,), sex_features=0, output="regression"),
     input=windowed(112),
-    training=SMALL,
+    training=replace(SMALL, thumbnails_at_most=4000, evenly=True, sharp_share=None),
 )
 ATTENTION = replace(
     RVGG16,

@@ -22,6 +22,7 @@ from ..steps import (
 from ..steps_published import REGISTERED_SHAPE, CutRegion, Register
 from ..types import Sex
 from .deeplasia import HAND, SEX
+from .small import SMALL
 
 UNET = Member(
     name="iglovikov_unet",
@@ -85,18 +86,9 @@ def registered(region: str, height_px: int, shape: tuple[int, int]) -> InputSpec
     return InputSpec(shape[0], steps, Scale(), width_px=shape[1])
 
 
-SMALL = TrainingPlan(
-    epochs=20,
-    batch_size=16,
-    learning_rate=1.5e-3,
-    weight_decay=1e-3,
-    loss="mae",
-    augment="light_registered",
-    images=("thumbnails", "sharp"),
-    sharp_share=0.35,
-    average_decay=0.99,
-    features_of="start",
-)
+WHOLE_TRAINING = replace(SMALL, augment="light_registered")
+# Carpals and metacarpals begin as the whole hand's network, and see fewer of the thumbnails, which show little of them.
+PART_TRAINING = replace(WHOLE_TRAINING, init="iglovikov_a", thumbnails_at_most=4000)
 # Section 2.3: mean absolute error, zoom, rotation and shift; optimiser and rates are not given.
 PAPER = TrainingPlan(
     epochs=100,
@@ -116,7 +108,7 @@ def region_member(region: str) -> Member:
         name=f"iglovikov_{region}",
         architecture=Architecture("vgg_elu_six_small", heads="six", hidden=(128,), sex_features=0),
         input=registered(region, SMALL_REGISTERED_PX, SMALL_SHAPES[region]),
-        training=SMALL,
+        training=WHOLE_TRAINING if region == "a" else PART_TRAINING,
     )
 
 

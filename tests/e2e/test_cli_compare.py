@@ -160,6 +160,15 @@ def test_wrong_usage_is_said_and_changes_nothing(
     assert os.listdir(tmp_path) == ["hand.png"]
 
 
+def test_the_radiograph_itself_is_not_overwritten(hand: Path, tmp_path: Path) -> None:
+    film = tmp_path / "li2021_seen.png"
+    film.write_bytes(hand.read_bytes())
+    ran = run("compare", film, "--sex", "male", "--out", tmp_path)
+    assert (ran.status, ran.output) == (1, "")
+    assert "overwritten" in ran.errors
+    assert film.read_bytes() == hand.read_bytes()
+
+
 def test_the_command_is_offered() -> None:
     assert "compare" in run("--help").output
     assert "--out" in run("compare", "--help").output

@@ -70,6 +70,13 @@ def test_finds_a_blob_within_a_white_border() -> None:
     assert overlap(cluster_hand(framed, QUICK).region, there) > 0.8
 
 
+def test_a_white_strip_that_touches_the_hand_is_no_part_of_it() -> None:
+    pixels, disc = blob()
+    pixels, disc = pixels[:102].copy(), disc[:102]
+    pixels[96:] = 1.0  # the disc ends at row 95
+    assert overlap(cluster_hand(pixels, QUICK).region, disc) > 0.8
+
+
 def test_same_pixels_same_hand() -> None:
     pixels, _ = blob()
     first, second = cluster_hand(pixels, QUICK), cluster_hand(pixels, QUICK)

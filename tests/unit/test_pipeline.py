@@ -168,7 +168,7 @@ def test_load_assessor_reads_the_manifest_at_once(tiny_weights: Path, tmp_path: 
         load_assessor("no such recipe")
     with pytest.raises(WeightsMissing, match="manifest"):
         load_assessor("deeplasia", weights_dir=tmp_path)
-    with pytest.raises(WeightsMissing, match="no calibration for 'deeplasia'"):
+    with pytest.raises(WeightsMissing, match="weights of Deeplasia are not in the weights folder"):
         load_assessor("deeplasia", weights_dir=tiny_weights)
     values = json.loads((tiny_weights / "manifest.json").read_text())
     values["calibration"]["deeplasia"] = {}

@@ -27,7 +27,7 @@ from train.labelled import labelled
 from train.mask_seeds import passes_checks, seed_mask
 from train.module import AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample
-from train.start import member_start
+from train.start import member_start, narrowed
 
 DEEPLASIA = RECIPES["deeplasia"]
 
@@ -120,6 +120,26 @@ def test_a_b0_begins_as_the_lite0_it_comes_from():
     images = torch.randn(2, 1, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(images, torch.ones(2)), source(images, torch.ones(2)), rtol=0.02, atol=2.0)
+
+
+def test_a_mobilenet_begins_with_the_strongest_channels_of_a_lite0():
+    torch.manual_seed(0)
+    wide = build(Architecture("tf_efficientnet_lite0")).state_dict()
+    narrow = build(Architecture("mobilenetv3_large_100")).state_dict()
+    cut = narrowed(wide, narrow)
+    trunk = [n for n in narrow if n.startswith("backbone.blocks.") and n[16] < "6" and ".se." not in n]
+    assert all(cut[n].shape == narrow[n].shape for n in trunk if "num_batches" not in n)
+    block = "backbone.blocks.1.0."
+    weight = wide[f"{block}conv_pwl.weight"].abs().sum(dim=(0, 2, 3))
+    weight = weight * wide[f"{block}conv_dw.weight"].abs().sum(dim=(1, 2, 3))
+    kept = [int(i) for i in sorted(weight.argsort(descending=True)[:64])]
+    torch.testing.assert_close(cut[f"{block}bn1.weight"], wide[f"{block}bn1.weight"][kept])
+    torch.testing.assert_close(cut[f"{block}conv_pwl.weight"], wide[f"{block}conv_pwl.weight"][:, kept])
+    # A fourth block of stage 3, which Lite0 lacks, begins as its third; 5x5 kernels keep their middle.
+    torch.testing.assert_close(cut["backbone.blocks.3.3.bn3.bias"], wide["backbone.blocks.3.2.bn3.bias"])
+    five = wide["backbone.blocks.4.0.conv_dw.weight"][..., 1:4, 1:4].flatten(1)
+    assert all((five == kernel).all(dim=1).any() for kernel in cut["backbone.blocks.4.0.conv_dw.weight"].flatten(1))
+    assert all(torch.equal(wide[name], tensor) for name, tensor in narrowed(wide, wide).items())
 
 
 def test_a_corrupt_picture_is_named(drawn):
