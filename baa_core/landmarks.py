@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from .errors import LandmarksNotFound
-from .preprocessing import ModelInput
-from .types import LANDMARKS, Landmarks
+from .preprocessing import ModelInput, prepare
+from .recipe import Member
+from .types import LANDMARKS, HandMask, Landmarks, Points, Radiograph
 
 # Of the hand's length, median over the points. Of 24 sharp `val` films three lie above, and on these the points are
 # visibly wrong; the others have 0.13 to 0.23.
@@ -52,3 +53,24 @@ def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str
             "apart and unbent. Give such a picture, or do without points and regions."
         )
     return landmarks
+
+
+def place_points(radiograph: Radiograph, hand: HandMask, member: Member, network: nn.Module, *, needed: bool) -> Points:
+    """The points that a recipe's steps go by; empty where they cannot be placed and it can do without.
+
+    Args:
+        radiograph: as read.
+        hand: on the same grid.
+        member: the network's input and the names of its points.
+        network: see `find_landmarks`.
+        needed: the recipe cannot do without.
+
+    Raises:
+        LandmarksNotFound: they cannot be placed and are needed.
+    """
+    try:
+        return find_landmarks(prepare(radiograph, hand, member.input), network, member.architecture.points).points
+    except LandmarksNotFound:
+        if needed:
+            raise
+        return {}

@@ -15,9 +15,9 @@ from . import __version__
 from .anatomy import hand_regions
 from .backbones import fold_norms
 from .calibration import Calibration
-from .errors import LandmarksNotFound, WeightsMissing
+from .errors import WeightsMissing
 from .io import read_radiograph
-from .landmarks import find_landmarks
+from .landmarks import find_landmarks, place_points
 from .masking import draw_hand, find_hand
 from .preprocessing import ModelInput, prepare, stages
 from .quality import check_quality
@@ -105,13 +105,7 @@ class Sight:
         member = self.recipe.points
         if member is None:
             return {}
-        try:
-            made, names = prepare(radiograph, hand, member.input), member.architecture.points
-            return find_landmarks(made, self.network(member), names).points
-        except LandmarksNotFound:
-            if self.recipe.points_needed:
-                raise
-            return {}
+        return place_points(radiograph, hand, member, self.network(member), needed=self.recipe.points_needed)
 
     def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
         """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).

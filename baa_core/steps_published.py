@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import LandmarksNotFound
 from .steps import Picture, crop_box, cut, moved
+from .types import FloatArray
 
 # Iglovikov 2018, section 2.2: every hand in a frame of 2080 x 1600, the tip of the middle finger 100 below its top
 # edge, the capitate 480 above its bottom edge, both in the middle.
@@ -140,24 +141,38 @@ class Equalise:
 
 @dataclass(frozen=True)
 class WindowFromPeak:
-    """Set to 0 whatever is darker than the right base of the histogram's leftmost peak (Fanciulli & Motisi 2024)."""
+    """Set to 0 whatever is darker than the right base of the histogram's leftmost peak (Fanciulli & Motisi 2024).
+
+    What is black already does not count at first: beside the beam's field it would be the leftmost peak, and the field
+    stay grey. Where the hand itself would go, the black counts; where it goes even then, nothing is cut.
+    """
 
     bins: int = 64
     least_share: float = 0.01
+    black: float = 0.02
+    most_of_hand_lost: float = 0.4
 
     def __call__(self, picture: Picture) -> Picture:
         """The same frame, its darkest peak black."""
-        counts, edges = np.histogram(picture.pixels, bins=self.bins, range=(0.0, 1.0))
-        smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same") / picture.pixels.size
+        hand = picture.pixels[picture.mask]
+        for shown in (picture.pixels[picture.pixels > self.black], picture.pixels.ravel()):
+            level = self._right_base(shown)
+            if np.count_nonzero(hand < level) <= self.most_of_hand_lost * hand.size:
+                return replace(picture, pixels=np.where(picture.pixels < level, np.float32(0.0), picture.pixels))
+        return picture
+
+    def _right_base(self, pixels: FloatArray) -> float:
+        """The grey where the leftmost peak ends; 0 if there is none."""
+        counts, edges = np.histogram(pixels, bins=self.bins, range=(0.0, 1.0))
+        smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same") / max(1, pixels.size)
         peaks = np.flatnonzero(
             (smooth >= np.append(smooth[1:], 0))
             & (smooth >= np.insert(smooth[:-1], 0, 0))
             & (smooth >= self.least_share)
         )
         if peaks.size == 0:
-            return picture
-        peak = int(peaks[0])
-        base = peak
+            return 0.0
+        base = int(peaks[0])
         while base + 1 < self.bins and smooth[base + 1] < smooth[base]:
             base += 1
-        return replace(picture, pixels=np.where(picture.pixels < edges[base], np.float32(0.0), picture.pixels))
+        return float(edges[base])

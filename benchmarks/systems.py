@@ -120,7 +120,7 @@ def to_markdown(found: list[Measured], command: str) -> str:
     rows = []
     for one in found:
         recipe, paper = RECIPES[one.recipe], PAPERS[one.recipe]
-        trained = "; ".join(recipe.notes) or "see the model card"
+        trained = " ".join(recipe.notes) or "see the model card"
         rows.append(
             [recipe.title, f"**{one.mae_months:.2f}**", f"{one.rmse_months:.2f}", f"{one.n_refused}/{one.n}",
              f"{one.seconds_an_image:.2f}", f"{one.peak_rss_mb:.0f}", f"{paper.mae_months:g}", paper.data, trained]

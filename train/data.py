@@ -208,6 +208,7 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
     ) -> None:
         self.variants = variants
         self.features = features
+        self.drawn: NDArray[np.uint8] = np.zeros((0, *spec.shape), np.uint8)
         self.rows = rows
         self.sharp = sharp
         self.male = (labels.sex == "male").to_numpy(np.float32)
@@ -215,11 +216,21 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         self.spec = spec
         self.augmentation = augmentation
 
+    def with_drawn(self, pictures: NDArray[np.uint8], labels: pd.DataFrame) -> LabelledPictures:
+        """The same with drawn hands behind: uint8 (M, H, W) and their `sex` and `bone_age_months`."""
+        self.drawn = pictures
+        self.sharp = np.concatenate([self.sharp, np.ones(len(labels), np.bool_)])
+        self.male = np.concatenate([self.male, (labels.sex == "male").to_numpy(np.float32)])
+        self.months = np.concatenate([self.months, labels.bone_age_months.to_numpy(np.float32)])
+        return self
+
     def __len__(self) -> int:
         return len(self.months)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
-        picture = np.asarray(random.choice(self.variants)[self.rows[index]])
+        beyond = index - len(self.rows)
+        chosen = random.choice(self.variants)[self.rows[index]] if beyond < 0 else self.drawn[beyond]
+        picture = np.asarray(chosen)
         if self.augmentation is not None:
             picture = augment(picture, self.augmentation)
         image = normalised(picture, self.spec)

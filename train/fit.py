@@ -32,6 +32,7 @@ from .samples import find_samples, read_labels
 from .start import imagenet_start, member_start, start_file
 
 EVALUATION_BATCH = 32
+MOST_REPEATED = 4.0  # beyond that a network learns a rare year's few films by heart
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,9 @@ def batches(
     if isinstance(training, LabelledPictures):
         if member.training.sharp_share is not None:
             order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
+        elif len(training.drawn):
+            is_drawn = np.arange(len(training)) >= len(training.rows)
+            order = {"sampler": mixed(is_drawn, member.training.drawn_share)}
         elif member.training.evenly:
             order = {"sampler": evenly(training.months)}
     return (
@@ -187,17 +191,19 @@ def batches(
     )
 
 
-def mixed(sharp: NDArray[np.bool_], share: float) -> WeightedRandomSampler:
-    """Draws pictures so that a share of them is sharp, however few sharp ones there are."""
-    count = max(1, int(sharp.sum())), max(1, int((~sharp).sum()))
-    weights = np.where(sharp, share / count[0], (1 - share) / count[1])
-    return WeightedRandomSampler(weights.tolist(), len(sharp))
+def mixed(special: NDArray[np.bool_], share: float) -> WeightedRandomSampler:
+    """Draws pictures so that a share of them is of a special kind, however few of that kind there are."""
+    count = max(1, int(special.sum())), max(1, int((~special).sum()))
+    weights = np.where(special, share / count[0], (1 - share) / count[1])
+    return WeightedRandomSampler(weights.tolist(), len(special))
 
 
 def evenly(months: NDArray[np.float32]) -> WeightedRandomSampler:
-    """Draws every year of age equally often."""
+    """Draws every year of age equally often, but none more than `MOST_REPEATED` times as often as it occurs."""
     years = (months // 12).astype(int)
-    return WeightedRandomSampler((1.0 / np.bincount(years)[years]).tolist(), len(months))
+    counts = np.bincount(years)
+    repeated = len(months) / np.count_nonzero(counts) / np.maximum(1, counts)
+    return WeightedRandomSampler(np.minimum(repeated, MOST_REPEATED)[years].tolist(), len(months))
 
 
 def start(task: Task, member: Member, options: Options) -> None:

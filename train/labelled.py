@@ -17,10 +17,12 @@ from baa_core.recipe import InputSpec, Member
 from baa_core.recipes import RECIPES
 
 from .data import LabelledPictures, arranged_pictures, digest, normalised
+from .drawn import drawn_hands
 from .points import finder_of
 from .samples import Kind, Sample
 from .start import member_start, start_file
 
+DRAWN_HANDS = 1000
 FEATURES = 64  # main directions of another network's view that are learnt
 
 
@@ -54,7 +56,10 @@ def labelled(
     sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
     of = member.training.features_of
     features = features_for(pool, [chosen[i] for i in keep], of, hands, cache) if augmented and of else None
-    return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features)
+    data = LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features)
+    return (
+        data.with_drawn(*drawn_hands(DRAWN_HANDS, spec, cache)) if augmented and member.training.drawn_share else data
+    )
 
 
 def thinned(samples: list[Sample], at_most: int) -> list[Sample]:

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from baa_core.errors import BoneAgeError, LandmarksNotFound
-from baa_core.landmarks import find_landmarks
+from baa_core.landmarks import place_points
 from baa_core.models import build
-from baa_core.preprocessing import prepare
 from baa_core.recipe import InputSpec, Member, Recipe
 from baa_core.recipes import RECIPES
 from baa_core.steps_published import CropToPoints, Register
@@ -44,10 +43,9 @@ class PointFinder:
     def __call__(self, radiograph: Radiograph, hand: HandMask) -> Points | None:
         """The points, or None for a picture that the recipe would refuse; empty where it can do without them."""
         try:
-            made, names = prepare(radiograph, hand, self.member.input), self.member.architecture.points
-            return find_landmarks(made, _points_network(self.member), names).points
+            return place_points(radiograph, hand, self.member, _points_network(self.member), needed=self.needed)
         except LandmarksNotFound:
-            return None if self.needed else {}
+            return None
 
 
 def finder_of(member: Member) -> PointFinder | None:

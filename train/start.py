@@ -98,30 +98,40 @@ def member_start(network: nn.Module, path: Path) -> None:
             nn.init.constant_(gate.bias, OPEN_HARD_GATE if hard else OPEN_GATE)
 
 
+_BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.(\d+)\.")
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
 def narrowed(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a network of inverted residuals, cut to those of a narrower one: MobileNetV3 out of EfficientNet.
 
     Stage by stage and block by block the channels that the source weighs most are kept, kernels of another size keep
     their middle, and where the target has more blocks in a stage the source's last one is repeated. Channels between
-    blocks stay in order, as far as there are so many. What fits as it is, or has no partner, is left alone.
+    blocks stay in order, as far as there are so many. What has no partner is left alone.
+
+    Args:
+        source, target: tensors of a whole network by name.
     """
     cut = dict(source)
-    stem = "backbone.conv_stem.weight"
-    kept_in_stem = None
-    if stem in source and stem in target and len(target[stem]) < len(source[stem]):
-        outgoing = source["backbone.blocks.0.0.conv_pw.weight"].abs().sum(dim=(0, 2, 3))
-        kept_in_stem = _strongest(outgoing, len(target[stem]))
-        for name in (stem, *(f"backbone.bn1.{part}" for part in NORM)):
-            cut[name] = source[name][kept_in_stem]
-    for block in sorted({_BLOCK.match(name)[0] for name in target if _BLOCK.match(name)}):  # type: ignore[index]
-        partner = _partner(block, source)
-        if partner is not None:
-            cut |= _narrowed_block(partner, block, source, target, kept_in_stem)
+    stem, after = "backbone.conv_stem.weight", "backbone.blocks.0.0.conv_pw.weight"
+    if any(name not in tensors for name in (stem, after) for tensors in (source, target)):
+        return cut
+    first = _strongest(_weight(source[after], 1), len(target[stem]))
+    cut[stem] = source[stem][first]
+    cut |= {f"backbone.bn1.{part}": source[f"backbone.bn1.{part}"][first] for part in _NORM}
+    blocks = {(found[0], int(found[1]), int(found[2])) for found in map(_BLOCK.match, target) if found}
+    for block, stage, number in sorted(blocks):
+        there = [n for n in range(number + 1) if f"backbone.blocks.{stage}.{n}.conv_dw.weight" in source]
+        partner = f"backbone.blocks.{stage}.{there[-1]}." if there else ""
+        last = "conv_pwl" if f"{partner}conv_pwl.weight" in source else "conv_pw"
+        if partner and {f"{block}conv_dw.weight", f"{block}{last}.weight"} <= target.keys():
+            cut |= _narrowed_block(partner, last, block, source, target, first)
     return cut
 
 
-_BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.(\d+)\.")
-NORM = ("weight", "bias", "running_mean", "running_var")
+def _weight(tensor: Tensor, axis: int) -> Tensor:
+    """How much each channel along an axis weighs."""
+    return tensor.abs().sum(dim=[other for other in range(tensor.ndim) if other != axis])
 
 
 def _strongest(weights: Tensor, count: int) -> Tensor:
@@ -129,43 +139,27 @@ def _strongest(weights: Tensor, count: int) -> Tensor:
     return weights.topk(min(count, len(weights))).indices.sort().values
 
 
-def _partner(block: str, source: dict[str, Tensor]) -> str | None:
-    """The source's block of the same stage and number, or its last one of that stage."""
-    stage, number = map(int, _BLOCK.match(block).groups())  # type: ignore[union-attr]
-    there = [n for n in range(number + 1) if f"backbone.blocks.{stage}.{n}.conv_dw.weight" in source]
-    return f"backbone.blocks.{stage}.{there[-1]}." if there else None
-
-
 def _narrowed_block(
-    partner: str, block: str, source: dict[str, Tensor], target: dict[str, Tensor], kept_in_stem: Tensor | None
+    partner: str, last: str, block: str, source: dict[str, Tensor], target: dict[str, Tensor], first: Tensor
 ) -> dict[str, Tensor]:
-    """One block's tensors by their names in the target."""
-    last = "conv_pwl" if f"{partner}conv_pwl.weight" in source else "conv_pw"
-    wanted = target.get(f"{block}conv_dw.weight")
-    if wanted is None or f"{block}{last}.weight" not in target:
-        return {}
-    outgoing = source[f"{partner}{last}.weight"].abs().sum(dim=(0, 2, 3)) * source[
-        f"{partner}conv_dw.weight"
-    ].abs().sum(dim=(1, 2, 3))
-    within = kept_in_stem if last == "conv_pw" and kept_in_stem is not None else _strongest(outgoing, len(wanted))
-    around = slice(target[f"{block}{last}.weight"].shape[0])
-    cut = {}
-    layers = [("conv_dw", within, None), (last, around, within)]
-    if last == "conv_pwl":
-        layers.append(("conv_pw", within, slice(target[f"{block}conv_pw.weight"].shape[1])))
-    norms = {"bn1": within, "bn2": within, "bn3": around} if last == "conv_pwl" else {"bn1": within, "bn2": around}
-    for layer, out, into in layers:
-        weight = source[f"{partner}{layer}.weight"][out]
-        cut[f"{block}{layer}.weight"] = _centred(weight if into is None else weight[:, into], wanted.shape[-1], layer)
-    for norm, kept in norms.items():
-        cut |= {f"{block}{norm}.{part}": source[f"{partner}{norm}.{part}"][kept] for part in NORM}
-    return cut
-
-
-def _centred(weight: Tensor, side: int, layer: str) -> Tensor:
-    """A depthwise kernel cut or padded with zeros to another size; other layers as they are."""
-    grow = (side - weight.shape[-1]) // 2
-    return nn.functional.pad(weight, (grow,) * 4) if layer == "conv_dw" and grow else weight
+    """One block's tensors by their names in the target; a block without expansion has the stem's channels, `first`."""
+    expands = last == "conv_pwl"
+    width, side = len(target[f"{block}conv_dw.weight"]), target[f"{block}conv_dw.weight"].shape[-1]
+    outgoing = _weight(source[f"{partner}{last}.weight"], 1) * _weight(source[f"{partner}conv_dw.weight"], 0)
+    within = _strongest(outgoing, width) if expands else first
+    around = slice(len(target[f"{block}{last}.weight"]))
+    depthwise = source[f"{partner}conv_dw.weight"][within]
+    cut = {
+        f"{block}conv_dw.weight": nn.functional.pad(depthwise, ((side - depthwise.shape[-1]) // 2,) * 4),
+        f"{block}{last}.weight": source[f"{partner}{last}.weight"][around, within],
+    }
+    if expands:
+        into = target[f"{block}conv_pw.weight"].shape[1]
+        cut[f"{block}conv_pw.weight"] = source[f"{partner}conv_pw.weight"][within, :into]
+    norms = {"bn1": within, "bn2": within, "bn3": around} if expands else {"bn1": within, "bn2": around}
+    return cut | {
+        f"{block}{n}.{part}": source[f"{partner}{n}.{part}"][kept] for n, kept in norms.items() for part in _NORM
+    }
 
 
 def start_file(name: str, runs: Path) -> Path:

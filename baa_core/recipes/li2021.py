@@ -59,8 +59,8 @@ RECIPE = Recipe(
     sex=(SEX,),
     planned=tuple(member(side_px, PAPER) for side_px in (224, 500, 700)),
     notes=(
-        "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it begins "
-        "with the strongest channels of our own EfficientNet-Lite0, whose blocks are wider.",
+        "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it "
+        "begins with the strongest channels of our own EfficientNet-Lite0, whose blocks are wider.",
         "In training the hand is cropped by our mask, in use by the clustering.",
     ),
 )

@@ -226,6 +226,20 @@ def test_window_blackens_the_dark_peak_and_nothing_bright() -> None:
     assert (made[pixels < 0.11] == 0).all() and (made[pixels > 0.45] == pixels[pixels > 0.45]).all()
 
 
+def test_windowing_looks_past_the_black_around_the_beam_but_keeps_the_hand() -> None:
+    rng = np.random.default_rng(1)
+    pixels = np.zeros((200, 200), np.float32)
+    pixels[20:180, 20:180] = np.clip(rng.normal(0.3, 0.02, (160, 160)), 0, 1)
+    pixels[60:140, 60:140] = np.clip(rng.normal(0.7, 0.05, (80, 80)), 0, 1)
+    made = WindowFromPeak()(Picture(pixels, pixels > 0.5, IDENTITY)).pixels
+    assert (made[25:55, 25:55] == 0).mean() > 0.9, "the grey field around the hand"
+    assert (made[60:140, 60:140] > 0).all()
+    # Nothing but black and the hand: the leftmost peak beyond black is the hand itself.
+    pixels = np.where(pixels < 0.5, np.float32(0.0), pixels)
+    made = WindowFromPeak()(Picture(pixels, pixels > 0.5, IDENTITY)).pixels
+    assert (made[60:140, 60:140] > 0).mean() > 0.9
+
+
 def test_largest_object_drops_the_smaller() -> None:
     mask = np.zeros((300, 300), bool)
     mask[50:250, 50:150] = mask[100:140, 220:260] = True

@@ -20,6 +20,7 @@ from baa_core.recipes.deeplasia import B0
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
 from train.data import arranged_pictures, needs_hand, normalised
+from train.drawn import DrawnHand, choose_hands, drawn_hands
 from train.films import Film
 from train.fit import Options, run, warm_average
 from train.hands import HandPictures
@@ -106,6 +107,34 @@ def test_masks_vary_in_training_only(drawn):
     assert [len(data.variants) for data in made] == [2, 1]
     hand, wider = (np.count_nonzero(variant[0]) for variant in made[0].variants)
     assert wider != hand
+
+
+def test_drawn_hands_are_labelled_by_what_can_be_seen_of_them(tmp_path):
+    hands = choose_hands(60)
+    assert hands == choose_hands(60) and {h.sex for h in hands} == {"female", "male"}
+    plain = DrawnHand(1000, "female", 100.0, None, None, False)
+    altered = replace(plain, altered=("carpals", 160.0))
+    assert plain.label_months == pytest.approx(100)
+    assert altered.label_months == pytest.approx(110)
+    assert replace(altered, blurred="carpals").label_months == pytest.approx(100)
+    assert replace(altered, blurred="metacarpals").label_months == pytest.approx(112)
+    spec = DEEPLASIA.members[0].input
+    pictures, labels = drawn_hands(3, spec, tmp_path, workers=1)
+    assert pictures.shape == (3, *spec.shape) and pictures.max() > 200
+    assert labels.bone_age_months.tolist() == [h.label_months for h in choose_hands(3)]
+
+
+def test_drawn_hands_stand_behind_the_films(drawn):
+    labels = read_labels(drawn / "labels.csv")
+    samples = find_samples([drawn], labels)
+    start = DEEPLASIA.start[0]
+    data = labelled(start, samples, labels, "train", ("thumbnails",), drawn / "cache", None, augmented=False)
+    table = pd.DataFrame({"sex": ["male"], "bone_age_months": [30.0]})
+    shown = data.with_drawn(np.full((1, *start.input.shape), 9, np.uint8), table)
+    assert len(shown) == 3
+    image, male, months = shown[2]
+    assert (float(male), float(months)) == (1.0, 30.0) and image.shape == (1, *start.input.shape)
+    assert float(shown[1][2]) == 100.0
 
 
 def test_a_b0_begins_as_the_lite0_it_comes_from():
