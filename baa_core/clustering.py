@@ -14,7 +14,9 @@ bright sloping background, white strips that touch the hand.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import cv2
@@ -144,7 +146,7 @@ def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
 
 def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray | None]:
     """Labels and region of the look that shows more of the hand; the first look's labels if none shows any."""
-    looks = [(labels, _region(labels, grey)) for labels in (_fit(grey**power, plan) for power in POWERS)]
+    looks = [(labels, _region(labels, grey)) for labels in _fit([grey**power for power in POWERS], plan)]
     hands = [(labels, region) for labels, region in looks if region is not None and not _rectangular(region)]
     return max(hands, key=lambda look: int(look[1].sum())) if hands else (looks[0][0], None)
 
@@ -179,7 +181,7 @@ def _look_again(pixels: FloatArray, field: BoolArray, plan: ClusteringPlan) -> B
     turn[:, 2] += (size[0] - 1) / 2 - middle[0], (size[1] - 1) / 2 - middle[1]
     view = np.asarray(cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE), np.float32)
     even = np.searchsorted(np.sort(view, axis=None), view, side="right") / view.size
-    found = _region(_fit(even.astype(np.float32), plan), view)
+    found = _region(_fit([even.astype(np.float32)], plan)[0], view)
     if found is None:
         return None
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
@@ -195,20 +197,22 @@ def _field(labels: Labels, grey: FloatArray) -> BoolArray:
     return field if exposed else np.ones(labels.shape, np.bool_)
 
 
-def _fit(grey: FloatArray, plan: ClusteringPlan) -> Labels:
-    """The labels (h, w) of Algorithm 1, numbered from 0 without gaps.
+def _fit(greys: list[FloatArray], plan: ClusteringPlan) -> list[Labels]:
+    """The labels (h, w) of Algorithm 1 for each picture, numbered from 0 without gaps; the pictures side by side.
 
-    One thread: the same labels on any number of cores, and two that wait for a busy core took ten times as long.
+    Each has a thread of its own and no more: the same labels on any number of cores, and two threads that share one
+    small picture wait for each other.
     """
+    with ThreadPoolExecutor(len(greys)) as pool:
+        return list(pool.map(partial(_fit_one, plan=plan), greys))
+
+
+def _fit_one(grey: FloatArray, plan: ClusteringPlan) -> Labels:
+    """The labels of one picture; called in a thread whose number of helpers nobody else depends on."""
     if float(np.ptp(grey)) < LEAST_RANGE:
         return np.zeros(grey.shape, np.int64)
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            labels = _descend(grey, plan)
-    finally:
-        torch.set_num_threads(threads)
+    labels = _descend(grey, plan)
     return np.asarray(np.unique(labels.numpy(), return_inverse=True)[1].reshape(grey.shape), np.int64)
 
 
