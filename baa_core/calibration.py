@@ -29,6 +29,9 @@ from .types import ENDS, SEXES, Answer, End, MeasuredError, Prediction, Sex
 COVERAGE = 0.9  # the share of children whose reference lies inside the interval that is served
 LEVELS = (0.5, 0.6, 0.7, 0.8, COVERAGE, 0.95)  # at which the promise is checked
 
+GROSS_DEVIATIONS = 4.0
+MAD_TO_DEVIATION = 1.4826  # of a normal distribution: from the median absolute deviation to the standard deviation
+
 Numbers = NDArray[np.float64]
 
 
@@ -49,9 +52,16 @@ class LinearBias:
 
 
 def fit_bias(predicted_months: ArrayLike, true_months: ArrayLike) -> LinearBias:
-    """The least-squares line of (predicted - true) over predicted."""
+    """The least-squares line of (predicted - true) over predicted.
+
+    Gross errors, more than `GROSS_DEVIATIONS` robust standard deviations off, are left out: a hand badly cut out says
+    nothing about a network's bias, and two such films in fifty tilt the line by months.
+    """
     predicted, true = _pairs(predicted_months, true_months)
-    slope, intercept = np.polyfit(predicted, predicted - true, 1)
+    error = predicted - true
+    off = np.abs(error - np.median(error))
+    kept = off <= GROSS_DEVIATIONS * MAD_TO_DEVIATION * np.median(off)
+    slope, intercept = np.polyfit(predicted[kept], error[kept], 1)
     return LinearBias(float(slope), float(intercept))
 
 

@@ -6,9 +6,12 @@ number, and nothing is ever said about the child: only about the picture, the en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from .framing import measure_framing
+from .preprocessing import ModelInput
 from .types import (
     Caution,
     End,
@@ -26,6 +29,7 @@ TURNED_FROM_DEGREES = 45.0
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
 CUT_SHARE = 0.02  # of the picture's longer side; far more is refused by `quality`
 LEAST_INSIDE_SHARE = 0.5
+LEAST_SEEN_SHARE = 0.5  # of the hand's area, forearm included; crops to joints or carpals leave the forearm out
 LEAST_MEASURED = 3  # pictures whose mean error is worth saying
 CHILD: dict[Sex, str] = {"female": "girl", "male": "boy"}
 
@@ -67,6 +71,27 @@ def about_points(points: Points) -> tuple[Caution, ...]:
         Caution(
             "points_not_placed",
             "The joints of this hand could not be placed, so the picture was not cropped to them before the estimate.",
+        ),
+    )
+
+
+def about_view(inputs: Iterable[ModelInput], hand: HandMask) -> tuple[Caution, ...]:
+    """That the preparation cut much of the hand away, as a clustering or landmarks gone wrong do.
+
+    Args:
+        inputs: what the age networks see; some of them may be meant to see a part only.
+        hand: as it was found.
+    """
+    area = max(1, int(np.count_nonzero(hand.pixels)))
+    scales = [(seen, abs(float(np.linalg.det(seen.to_radiograph[:, :2])))) for seen in inputs]
+    share = max((int(np.count_nonzero(seen.mask)) * scale / area for seen, scale in scales), default=1.0)
+    if share >= LEAST_SEEN_SHARE:
+        return ()
+    return (
+        Caution(
+            "hand_partly_seen",
+            f"This system's preparation cut most of the hand away: its network saw {100 * share:.0f} % of it. "
+            "Look at what it saw before you trust the number.",
         ),
     )
 

@@ -125,6 +125,7 @@ class Assessor(Sight):
             *radiograph.cautions,
             *cautions.about_picture(radiograph, hand),
             *(cautions.about_points(points) if self.recipe.points else ()),
+            *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
             *self._about_estimate(estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
         )

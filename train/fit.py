@@ -276,7 +276,7 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
         "member": task.member.name,
         "metric": task.metric,
         "best": float(score) if score is not None else float("nan"),
-        "minutes": round(task.progress.seconds / 60, 1),
+        "minutes": round(task.progress.seconds / 60 + minutes_before(task.member), 1),
         "epochs": int(trainer.current_epoch),
         "seed": options.seed,
         "device": torch.cuda.get_device_name()
@@ -285,3 +285,12 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def minutes_before(member: Member) -> float:
+    """How long the run took whose weights of the same network this one goes on from; 0 for a start of another kind."""
+    weights = Path(member.training.init)
+    told = weights.with_name("result.json")
+    if weights.name != f"{member.name}.safetensors" or not told.exists():
+        return 0.0
+    return float(json.loads(told.read_text())["minutes"])

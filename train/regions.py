@@ -56,19 +56,17 @@ class Answers:
     found: NDArray[np.bool_]
 
     def served(self, sex: pd.Series) -> Months:
-        """The mean of the four models that answer for each child's sex, as an assessment takes it."""
-        mean = {one: (sum(self.by_model[kind, who] for kind in KINDS for who in (one, "both")) / 4.0) for one in SEXES}
+        """The mean of the two models of each child's sex, as an assessment takes it."""
+        mean = {one: sum(self.by_model[kind, one] for kind in KINDS) / len(KINDS) for one in SEXES}
         return cast(Months, np.where(sex == "male", mean["male"], mean["female"]))
 
 
-def ask(member: Member, samples: list[Sample], args: argparse.Namespace) -> Answers:
+def ask(member: Member, samples: list[Sample], cache: Path, runs: Path) -> Answers:
     """The answers of one region's models to every sample."""
     network = cast(SixHeads, build(member.architecture))
-    member_start(network, start_file(member.name, args.runs))
+    member_start(network, start_file(member.name, runs))
     network.eval()
-    pictures, found = arranged_pictures(
-        samples, member.input, args.cache / "hands", args.cache, finder=finder_of(member)
-    )
+    pictures, found = arranged_pictures(samples, member.input, cache / "hands", cache, finder=finder_of(member))
     said: dict[tuple[str, str], list[NDArray[np.float32]]] = {}
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
@@ -90,7 +88,7 @@ def models_table(answers: dict[str, Answers], sex: pd.Series, true: Months) -> d
                 asked = np.ones(len(sex), bool) if who == "both" else (sex == who).to_numpy()
                 months = np.mean([region.by_model[kind, who] for region in regions], axis=0)
                 row[f"{KINDS[kind]}, {who}"] = error(months[asked], true[asked])
-        row["mean of models"] = error(np.mean([region.served(sex) for region in regions], axis=0), true)
+        row["served"] = error(np.mean([region.served(sex) for region in regions], axis=0), true)
         table[name] = row
     return table
 
@@ -117,8 +115,8 @@ def preparation_table(
 ) -> dict[str, float]:
     """Error of region A by preparation, of those that have been trained, on the same pictures."""
     members = {m.name.removeprefix("iglovikov_a_"): m for m in ABLATION} | {"registered": RECIPE.members[0]}
-    trained = {name: m for name, m in members.items() if start_file(m.name, args.runs).exists()}
-    said = {name: ask(member, samples, args) for name, member in trained.items()}
+    trained = {name: m for name, m in members.items() if start_file(m.name, args.alike).exists()}
+    said = {name: ask(member, samples, args.cache, args.alike) for name, member in trained.items()}
     everywhere = np.all([answers.found for answers in said.values()], axis=0)
     return {name: error(said[name].served(sex)[everywhere], true[everywhere]) for name in PREPARATIONS if name in said}
 
@@ -139,7 +137,7 @@ def to_markdown(document: dict[str, Any]) -> str:
         markdown_table(
             ("", *first), [[titles[name], *(f"{x:.2f}" for x in row.values())] for name, row in models.items()]
         ),
-        "\nBy developmental stage (`baa_core.explain.textbook`), mean of the models that answer for the child's sex:\n",
+        "\nBy developmental stage (`baa_core.explain.textbook`), mean of the two models of the child's sex:\n",
         markdown_table(
             ("", "n", *titles.values()),
             [[name, f"{row['n']:.0f}", *(f"{row[one]:.2f}" for one in titles)] for name, row in stages.items()],
@@ -160,7 +158,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
     samples = [s for s in find_samples(args.images, labels) if labels.split[s.rsna_id] == "val"]
     rows = labels.loc[[s.rsna_id for s in samples]]
     sex, true = rows.sex.reset_index(drop=True), rows.bone_age_months.to_numpy(np.float64)
-    answers = {member.name: ask(member, samples, args) for member in RECIPE.members}
+    answers = {member.name: ask(member, samples, args.cache, args.runs) for member in RECIPE.members}
     document = {
         "command": command,
         "n": int(np.all([one.found for one in answers.values()], axis=0).sum()),
@@ -184,6 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--cache", type=Path, default=Path("cache"))
     line.add_argument("--runs", type=Path, default=Path("runs"))
+    line.add_argument("--alike", type=Path, default=Path("runs"), help="runs of region A by preparation, trained alike")
     line.add_argument("--weights", type=Path, default=DEFAULT_FOLDER)
     words = sys.argv[1:] if arguments is None else arguments
     print(to_markdown(run(line.parse_args(words), f"{line.prog} {shlex.join(words)}")))

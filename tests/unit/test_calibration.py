@@ -46,6 +46,17 @@ def test_a_straight_bias_is_undone() -> None:
     assert [bias.correct(p) for p in predicted] == pytest.approx(list(true))
 
 
+def test_a_few_gross_errors_do_not_tilt_the_bias_line() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.uniform(30, 210, 60)
+    predicted = true + rng.normal(0, 8, 60)
+    plain = fit_bias(predicted, true)
+    predicted[:2] = true[:2] - 90
+    spoilt = fit_bias(predicted, true)
+    assert spoilt.correct(120) == pytest.approx(plain.correct(120), abs=0.5)
+    assert spoilt.slope == pytest.approx(plain.slope, abs=0.02)
+
+
 def test_the_quantile_is_the_finite_sample_one() -> None:
     """Of errors 1 to 19, ceil(20 * 0.9) = 18th; with under 9 pictures no finite width can promise 90 %."""
     model = fit_interval(signals(100 + np.arange(1.0, 20.0)), np.full(19, 100.0), EVEN)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from baa_core import cautions
+from baa_core.preprocessing import ModelInput
 from baa_core.types import Explanation, HandMask, MeasuredError, Prediction, Radiograph
 
 BY_SEX = {
@@ -28,6 +29,20 @@ def codes(hand: HandMask) -> list[str]:
 
 def test_a_good_picture_calls_for_nothing() -> None:
     assert codes(WELL) == []
+
+
+def test_a_preparation_that_cuts_the_hand_away_is_told() -> None:
+    """A crop of 100 x 100 px, enlarged twice, out of a hand of 400 x 300; then one of 300 x 300."""
+
+    def crop(side_px: int) -> ModelInput:
+        there = np.array([[0.5, 0, 100], [0, 0.5, 150]])
+        return ModelInput(
+            np.zeros((1, 1, 2 * side_px, 2 * side_px), np.float32), np.ones((2 * side_px,) * 2, bool), there, (600, 500)
+        )
+
+    (caution,) = cautions.about_view([crop(100)], WELL)
+    assert caution.code == "hand_partly_seen" and " 8 % " in caution.message
+    assert cautions.about_view([crop(100), crop(300)], WELL) == ()
 
 
 def test_polarity_and_turning_are_told() -> None:

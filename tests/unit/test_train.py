@@ -22,7 +22,7 @@ from train.augment import AUGMENTATIONS, augment
 from train.data import arranged_pictures, needs_hand, normalised
 from train.drawn import DrawnHand, choose_hands, drawn_hands
 from train.films import Film
-from train.fit import Options, run, warm_average
+from train.fit import Options, minutes_before, run, warm_average
 from train.hands import HandPictures
 from train.labelled import labelled
 from train.mask_seeds import passes_checks, seed_mask
@@ -169,6 +169,19 @@ def test_a_mobilenet_begins_with_the_strongest_channels_of_a_lite0():
     five = wide["backbone.blocks.4.0.conv_dw.weight"][..., 1:4, 1:4].flatten(1)
     assert all((five == kernel).all(dim=1).any() for kernel in cut["backbone.blocks.4.0.conv_dw.weight"].flatten(1))
     assert all(torch.equal(wide[name], tensor) for name, tensor in narrowed(wide, wide).items())
+
+
+def test_minutes_of_the_run_before_count_for_the_same_network_only(tmp_path):
+    (tmp_path / "result.json").write_text('{"minutes": 9.5}')
+    member = DEEPLASIA.members[0]
+
+    def begun(name):
+        init = str(tmp_path / f"{name}.safetensors")
+        return minutes_before(replace(member, training=replace(member.training, init=init)))
+
+    assert begun(member.name) == 9.5
+    assert begun("start") == 0.0
+    assert minutes_before(member) == 0.0
 
 
 def test_a_corrupt_picture_is_named(drawn):
