@@ -52,7 +52,7 @@ from baa_core.weights import Manifest, WeightsEntry, read_manifest, replace_file
 
 from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
-from .widths import ONE_WIDTH, fit_widths, write_proof
+from .widths import LEAST_PICTURES, ONE_WIDTH, fit_widths, write_proof
 
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
@@ -267,6 +267,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = line.parse_args(words)
     if not args.table and not (args.images and args.labels):
         line.error("--images and --labels are needed, or --table")
+    if args.at_most is not None and args.at_most < max(LEAST_PICTURES.values()):
+        line.error(f"--at-most must leave {max(LEAST_PICTURES.values())} pictures of a kind for the interval")
     calibration = run(args, f"{line.prog} {shlex.join(words)}")
     print(json.dumps(calibration.to_dict(), indent=1))
     return 0
