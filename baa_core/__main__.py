@@ -231,11 +231,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder of `--out`.
-
-    Raises:
-        WrongUsage: there is a file of that name.
-    """
+    """Make the folder of `--out`; WrongUsage if there is a file of that name."""
     if folder.exists() and not folder.is_dir():
         raise WrongUsage(f"{folder.name} is a file, but --out needs a folder. Name another one.")
     folder.mkdir(parents=True, exist_ok=True)

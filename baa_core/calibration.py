@@ -9,8 +9,7 @@ network learned from, but for the bias line:
                   "factors": {"0.5": 0.4, "0.9": 1.0}, "count": 100},                      val, sharp films
      "sex_mismatch": {"probability": 0.98, "youngest_months": 48},                         chosen on val
      "trained_range_months": {"female": [24, 168], "male": [24, 204]},                     seen often in training
-     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}}}
-                                                                                           val beyond that range
+     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}}}  val beyond
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ from .types import ENDS, SEXES, Answer, End, MeasuredError, Prediction, Sex
 COVERAGE = 0.9  # the share of children whose reference lies inside the interval that is served
 LEVELS = (0.5, 0.6, 0.7, 0.8, COVERAGE, 0.95)  # at which the promise is checked
 
-GROSS_DEVIATIONS = 4.0
-MAD_TO_DEVIATION = 1.4826  # of a normal distribution: from the median absolute deviation to the standard deviation
+GROSS_ERROR = 6.0  # median absolute deviations: four standard deviations of a normal distribution
 
 Numbers = NDArray[np.float64]
 
@@ -52,15 +50,11 @@ class LinearBias:
 
 
 def fit_bias(predicted_months: ArrayLike, true_months: ArrayLike) -> LinearBias:
-    """The least-squares line of (predicted - true) over predicted.
-
-    Gross errors, more than `GROSS_DEVIATIONS` robust standard deviations off, are left out: a hand badly cut out says
-    nothing about a network's bias, and two such films in fifty tilt the line by months.
-    """
+    """The least-squares line of (predicted - true) over predicted; without gross errors, as of a hand badly cut out."""
     predicted, true = _pairs(predicted_months, true_months)
     error = predicted - true
     off = np.abs(error - np.median(error))
-    kept = off <= GROSS_DEVIATIONS * MAD_TO_DEVIATION * np.median(off)
+    kept = off <= GROSS_ERROR * np.median(off)
     slope, intercept = np.polyfit(predicted[kept], error[kept], 1)
     return LinearBias(float(slope), float(intercept))
 
@@ -267,13 +261,11 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `from_dict` takes them."""
+        mismatch = {"probability": self.mismatch_probability, "youngest_months": self.mismatch_youngest_months}
         return {
             "bias": {member: asdict(line) for member, line in self.bias.items()},
             "interval": self.interval.to_dict(),
-            "sex_mismatch": {
-                "probability": self.mismatch_probability,
-                "youngest_months": self.mismatch_youngest_months,
-            },
+            "sex_mismatch": mismatch,
             "trained_range_months": {sex: list(span) for sex, span in self.trained_range_months.items()},
             "range_error_months": {
                 sex: {end: asdict(measured) for end, measured in ends.items()}

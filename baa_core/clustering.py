@@ -14,52 +14,19 @@ bright sloping background, white strips that touch the hand.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from .errors import HandNotFound
+from .feature_clustering import OURS, ClusteringPlan, Labels, cluster_pixels
 from .types import BoolArray, FloatArray, freeze
 
-Labels = NDArray[np.int64]
 Box = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class ClusteringPlan:
-    """How the clustering network is built and fitted.
-
-    Attributes:
-        channels: of every layer, p = q: the most labels there can be.
-        iterations: steps of gradient descent.
-        similarity_weight: of the cross-entropy to the pixel's own label, lambda.
-        continuity_weight: of the differences between neighbours' responses, mu.
-        learning_rate, momentum: of the descent.
-        longest_side_px: the picture is reduced to this before it is clustered.
-        fewest_labels: fitting stops when no more are left; 0 never stops early.
-    """
-
-    channels: int = 90
-    iterations: int = 50
-    similarity_weight: float = 4.0
-    continuity_weight: float = 1.0
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    longest_side_px: int = 256
-    fewest_labels: int = 0
-
-
-PAPER: Final = ClusteringPlan()  # its side of 256 px is an assumption of ours
-OURS: Final = replace(PAPER, channels=48, iterations=25, longest_side_px=128, fewest_labels=3)
-
-SEED: Final = 0
 # Of the greys, one look each. The square root shows fingertips little brighter than a dark film; on a bright film, or
 # where the exposed field is brighter than what surrounds it, plain greys tell more.
 POWERS: Final = (1.0, 0.5)
@@ -74,7 +41,6 @@ STRIP_FILL: Final = 0.95  # of a row or column: what is white in it
 WIDEST_STRIP_SHARE: Final = 0.15  # of the picture's height or width, both ends together
 SMALLEST_AREA_SHARE: Final = 0.015
 SMALLEST_FIELD_SHARE: Final = 0.10
-LEAST_RANGE: Final = 1e-3  # of grey; in less, rounding alone would make the labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +112,7 @@ def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
 
 def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray | None]:
     """Labels and region of the look that shows more of the hand; the first look's labels if none shows any."""
-    looks = [(labels, _region(labels, grey)) for labels in _fit([grey**power for power in POWERS], plan)]
+    looks = [(labels, _region(labels, grey)) for labels in cluster_pixels([grey**power for power in POWERS], plan)]
     hands = [(labels, region) for labels, region in looks if region is not None and not _rectangular(region)]
     return max(hands, key=lambda look: int(look[1].sum())) if hands else (looks[0][0], None)
 
@@ -181,7 +147,7 @@ def _look_again(pixels: FloatArray, field: BoolArray, plan: ClusteringPlan) -> B
     turn[:, 2] += (size[0] - 1) / 2 - middle[0], (size[1] - 1) / 2 - middle[1]
     view = np.asarray(cv2.warpAffine(grey, turn, size, borderMode=cv2.BORDER_REPLICATE), np.float32)
     even = np.searchsorted(np.sort(view, axis=None), view, side="right") / view.size
-    found = _region(_fit([even.astype(np.float32)], plan)[0], view)
+    found = _region(cluster_pixels([even.astype(np.float32)], plan)[0], view)
     if found is None:
         return None
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
@@ -195,69 +161,6 @@ def _field(labels: Labels, grey: FloatArray) -> BoolArray:
     field = _largest(labels != darkest)
     exposed = field.sum() >= SMALLEST_FIELD_SHARE * field.size and _rectangular(field)
     return field if exposed else np.ones(labels.shape, np.bool_)
-
-
-def _fit(greys: list[FloatArray], plan: ClusteringPlan) -> list[Labels]:
-    """The labels (h, w) of Algorithm 1 for each picture, numbered from 0 without gaps; the pictures side by side.
-
-    Each has a thread of its own and no more: the same labels on any number of cores, and two threads that share one
-    small picture wait for each other.
-    """
-    with ThreadPoolExecutor(len(greys)) as pool:
-        return list(pool.map(partial(_fit_one, plan=plan), greys))
-
-
-def _fit_one(grey: FloatArray, plan: ClusteringPlan) -> Labels:
-    """The labels of one picture; called in a thread whose number of helpers nobody else depends on."""
-    if float(np.ptp(grey)) < LEAST_RANGE:
-        return np.zeros(grey.shape, np.int64)
-    torch.set_num_threads(1)
-    labels = _descend(grey, plan)
-    return np.asarray(np.unique(labels.numpy(), return_inverse=True)[1].reshape(grey.shape), np.int64)
-
-
-def _descend(grey: FloatArray, plan: ClusteringPlan) -> torch.Tensor:
-    parameters = _initial(plan.channels, torch.Generator().manual_seed(SEED))
-    descent = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)
-    # Two layers of 3x3 see two pixels around: repeated edges, where zeros would draw a border of their own.
-    wide = cv2.copyMakeBorder(grey, 2, 2, 2, 2, cv2.BORDER_REPLICATE)
-    image = torch.from_numpy(wide)[None, None].contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(1, *grey.shape, dtype=torch.int64)
-    for _ in range(plan.iterations):
-        response = _respond(image, parameters)
-        labels = response.argmax(1)
-        if len(labels.unique()) <= plan.fewest_labels:
-            break
-        down, across = response.diff(dim=2).abs().mean(), response.diff(dim=3).abs().mean()
-        similarity = F.cross_entropy(response, labels)
-        loss = plan.similarity_weight * similarity + plan.continuity_weight * (down + across)
-        descent.zero_grad()
-        loss.backward()
-        descent.step()
-    return labels
-
-
-def _initial(channels: int, generator: torch.Generator) -> list[torch.Tensor]:
-    """Weight, bias, and batch norm's scale and shift, of two 3x3 layers and a 1x1 layer, as torch would draw them."""
-    parameters = []
-    for into, side in ((1, 3), (channels, 3), (channels, 1)):
-        reach = float(into * side * side) ** -0.5
-        weight = torch.empty(channels, into, side, side).uniform_(-reach, reach, generator=generator)
-        bias = torch.empty(channels).uniform_(-reach, reach, generator=generator)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        parameters += [weight, bias, torch.ones(channels), torch.zeros(channels)]
-    return [parameter.requires_grad_() for parameter in parameters]
-
-
-def _respond(image: torch.Tensor, parameters: list[torch.Tensor]) -> torch.Tensor:
-    """(1, channels, h, w): how much each pixel belongs to each label."""
-    features = image
-    for layer in range(3):
-        weight, bias, scale, shift = parameters[4 * layer : 4 * layer + 4]
-        features = F.conv2d(features, weight, bias)
-        features = F.relu(features) if layer < 2 else features
-        features = F.batch_norm(features, None, None, scale, shift, training=True)
-    return features
 
 
 def _region(labels: Labels, grey: FloatArray) -> BoolArray | None:

@@ -203,23 +203,25 @@ def step(run: Run, recipe: str, stage: str, progress: gr.Progress) -> None:
 
 
 def lay_out_compare() -> CompareTab:
-    """The buttons, the card, one card for each system, and below them the table and the preprocessing."""
+    """The buttons, the card, the table, one card for each system, and below them the preprocessing."""
     with gr.Row():
         go = gr.Button("Compare all systems", variant="primary", min_width=160, elem_id="baa-compare")
         stop = gr.Button("Cancel", min_width=120, elem_id="baa-compare-cancel")
     card = gr.HTML(words.EMPTY, elem_id="baa-compared")
+    table = gr.HTML(elem_id="baa-compare-table")
     with gr.Row(elem_classes="baa-systems"):
         systems = [gr.HTML(elem_id=f"baa-system-{name}") for name in NAMES]
-    with gr.Column(visible=False, elem_id="baa-comparison") as details:
-        table = gr.HTML(elem_id="baa-compare-table")
-        with gr.Accordion("Preprocessing trace", open=False, elem_id="baa-trace") as trace:
-            gr.HTML(words.TRACE_NOTE)
-            system = gr.Radio([], label="System", elem_id="baa-trace-system")
-            number = gr.Slider(1, 2, 1, step=1, label="Step", elem_id="baa-trace-step")
-            with gr.Row():
-                back = gr.Button("Previous step", size="sm", min_width=120)
-                forward = gr.Button("Next step", size="sm", min_width=120)
-            picture = gr.HTML(elem_id="baa-trace-picture")
+    with (
+        gr.Column(visible=False, elem_id="baa-comparison") as details,
+        gr.Accordion("Preprocessing trace", open=False, elem_id="baa-trace") as trace,
+    ):
+        gr.HTML(words.TRACE_NOTE)
+        system = gr.Radio([], label="System", elem_id="baa-trace-system")
+        number = gr.Slider(1, 2, 1, step=1, label="Step", elem_id="baa-trace-step")
+        with gr.Row():
+            back = gr.Button("Previous step", size="sm", min_width=120)
+            forward = gr.Button("Next step", size="sm", min_width=120)
+        picture = gr.HTML(elem_id="baa-trace-picture")
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return CompareTab(
         go, stop, card, details, table, trace, system, number, picture, view, systems, back, forward

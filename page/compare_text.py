@@ -70,15 +70,16 @@ def system_card(compared: Compared, heatmap: str, network_input: Seen | None) ->
             f'<section class="baa-card baa-refusal" role="status" aria-label="{escape(name)}">'
             f'<p class="baa-eyebrow">{escape(name)}: not assessed</p><p>{escape(str(compared.refusal))}</p></section>'
         )
-    pictures = _figure(heatmap, f"{name}: heatmap", f"{compared.recipe}-heatmap.png")
-    pictures += _figure(network_input.address, f"{name}: what the network saw", f"{compared.recipe}-seen.png")
+    pictures = _figure(heatmap, f"{name}: heatmap", f"{compared.recipe}-heatmap.png", "Heatmap")
+    saw = "What the network saw"
+    pictures += _figure(network_input.address, f"{name}: {saw.lower()}", f"{compared.recipe}-seen.png", saw)
     return f"""
 <section class="baa-card baa-result baa-system" role="status" aria-label="{escape(name)}">
   <p class="baa-eyebrow">{escape(name)}, for {CHILD[compared.report.prediction.sex_used]}</p>
   {_answer(compared.report)}
-  <p class="baa-fine">After {escape(RECIPES[compared.recipe].citation)}. {compared.seconds:.1f} seconds.</p>
   {please_note(compared.report.cautions)}
-  {pictures}
+  <div class="baa-pictures">{pictures}</div>
+  <p class="baa-fine">{compared.seconds:.1f} seconds. After {escape(RECIPES[compared.recipe].citation)}.</p>
 </section>
 """
 
@@ -94,12 +95,12 @@ def _answer(report: Report) -> str:
   {sexes_row(report)}"""
 
 
-def _figure(address: str, shown: str, file: str) -> str:
-    """A picture with what it shows and its two buttons."""
+def _figure(address: str, shown: str, file: str, caption: str = "") -> str:
+    """A picture with what it shows, in fewer words where the card around it says whose it is, and its two buttons."""
     return f"""
 <figure class="baa-picture">
   <img src="{address}" alt="{escape(shown)}">
-  <figcaption><span>{escape(shown)}</span>{buttons(file)}</figcaption>
+  <figcaption><span>{escape(caption or shown)}</span>{buttons(file)}</figcaption>
 </figure>
 """
 

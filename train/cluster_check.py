@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from baa_core.clustering import OURS, PAPER, Box, ClusteringPlan, cluster_hand
+from baa_core.clustering import Box, cluster_hand
 from baa_core.errors import HandNotFound
+from baa_core.feature_clustering import OURS, PAPER, ClusteringPlan
 from baa_core.masking import upright
 
 from .command import says_problems

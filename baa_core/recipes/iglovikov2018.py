@@ -89,6 +89,7 @@ def registered(region: str, height_px: int, shape: tuple[int, int]) -> InputSpec
 WHOLE_TRAINING = replace(SMALL, augment="light_registered")
 # Carpals and metacarpals begin as the whole hand's network, and see fewer of the thumbnails, which show little of them.
 PART_TRAINING = replace(WHOLE_TRAINING, init="iglovikov_a", thumbnails_at_most=4000)
+TRAINING = {"a": WHOLE_TRAINING, "b": PART_TRAINING, "c": PART_TRAINING}
 # Section 2.3: mean absolute error, zoom, rotation and shift; optimiser and rates are not given.
 PAPER = TrainingPlan(
     epochs=100,
@@ -108,7 +109,7 @@ def region_member(region: str) -> Member:
         name=f"iglovikov_{region}",
         architecture=Architecture("vgg_elu_six_small", heads="six", hidden=(128,), sex_features=0),
         input=registered(region, SMALL_REGISTERED_PX, SMALL_SHAPES[region]),
-        training=WHOLE_TRAINING if region == "a" else PART_TRAINING,
+        training=TRAINING[region],
     )
 
 

@@ -81,6 +81,11 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
     for member in RECIPES[name].members:
         made = prepare(Radiograph(dotted.astype(np.float32)), hand, member.input, points)
         plain = prepare(Radiograph((radiograph.pixels * 0.5).astype(np.float32)), hand, member.input, points)
+        if not np.array_equal(made.to_radiograph, plain.to_radiograph):  # the clustering saw the dot as well
+            seen = made.bring_home(np.ones(made.mask.shape, np.float32)) > 0.5
+            home = made.bring_home(made.mask.astype(np.float32)) > 0.5
+            assert (home & hand.pixels).sum() > 0.97 * ((home | hand.pixels) & seen).sum(), member.name
+            continue
         if member.input.steps[-2].__class__.__name__ == "CutRegion":
             continue  # the dot may lie outside this region
         change = np.abs(made.image[0, 0] - plain.image[0, 0])
@@ -95,9 +100,13 @@ def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assess
     """Twelve `val` films: far better than their mean, whatever the system."""
     errors, spread = [], []
     for film in sharp_val:
-        report = assessors[name].assess(film.content, Patient(film.sex), name=film.name)
+        try:
+            report = assessors[name].assess(film.content, Patient(film.sex), name=film.name)
+        except BoneAgeError:
+            continue
         errors.append(abs(report.prediction.bone_age_months - film.bone_age_months))
         spread.append(abs(film.bone_age_months - np.mean([f.bone_age_months for f in sharp_val])))
+    assert len(errors) >= len(sharp_val) - 1, "at most one is refused"
     assert np.mean(errors) < 0.7 * np.mean(spread)
 
 

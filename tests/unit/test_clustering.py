@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.clustering import OURS, PAPER, ClusteredHand, cluster_hand
+from baa_core.clustering import ClusteredHand, cluster_hand
 from baa_core.errors import HandNotFound
+from baa_core.feature_clustering import OURS, PAPER
 from baa_core.phantom import Phantom, draw_phantom
 
 QUICK = replace(OURS, channels=24, iterations=20, longest_side_px=96)

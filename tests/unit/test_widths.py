@@ -147,8 +147,8 @@ def test_no_picture_is_judged_by_a_fit_that_saw_it() -> None:
 
 
 def test_too_few_pictures_are_said() -> None:
-    with pytest.raises(InvalidTable, match="Only 99 val pictures of the kind 'thumbnails'"):
-        fit_widths(children(99, 100))
+    with pytest.raises(InvalidTable, match="Only 89 val pictures of the kind 'thumbnails'"):
+        fit_widths(children(89, 100))
     with pytest.raises(InvalidTable, match="Only 29 val pictures of the kind 'sharp'"):
         fit_widths(children(100, 29))
 
