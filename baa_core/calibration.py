@@ -9,7 +9,7 @@ network learned from, but for the bias line:
                   "factors": {"0.5": 0.4, "0.9": 1.0}, "count": 100},                      val, sharp films
      "sex_mismatch": {"probability": 0.98, "youngest_months": 48},                         chosen on val
      "trained_range_months": {"female": [24, 168], "male": [24, 204]},                     seen often in training
-     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}}}  val beyond
+     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}}}  val
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
+    ("feature_clustering",),
     ("clustering",),
     ("steps", "tables", "framing", "anatomy"),
     ("recipe", "cases", "steps_published"),

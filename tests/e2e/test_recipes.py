@@ -84,7 +84,7 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
         if not np.array_equal(made.to_radiograph, plain.to_radiograph):  # the clustering saw the dot as well
             seen = made.bring_home(np.ones(made.mask.shape, np.float32)) > 0.5
             home = made.bring_home(made.mask.astype(np.float32)) > 0.5
-            assert (home & hand.pixels).sum() > 0.97 * ((home | hand.pixels) & seen).sum(), member.name
+            assert (home & hand.pixels).sum() > 0.93 * ((home | hand.pixels) & seen).sum(), member.name
             continue
         if member.input.steps[-2].__class__.__name__ == "CutRegion":
             continue  # the dot may lie outside this region
