@@ -8,8 +8,8 @@ picture, to agree with its own labels while neighbours respond alike. Nothing is
 speed; more iterations also wear fingertips away. The paper does not say how large the picture was, how the losses were
 scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not the paper's: `_background` and
 `_region`, one look at the greys and one at their square root, and one more into the exposed field if both fail.
-On 50 sharp `val` films 45 boxes overlap the hand network's by 0.8 or more (median 0.93; `python -m train.cluster_check`).
-What fails: dim fingertips, a bright sloping background.
+On 50 sharp `val` films 45 boxes overlap the hand network's by 0.8 or more, median 0.93
+(`python -m train.cluster_check`). What fails: dim fingertips, a bright sloping background.
 """
 
 from __future__ import annotations
