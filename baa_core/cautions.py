@@ -18,7 +18,6 @@ from .types import (
     Explanation,
     HandMask,
     MeasuredError,
-    Points,
     Prediction,
     Radiograph,
     Sex,
@@ -61,18 +60,6 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
             )
         )
     return tuple(found)
-
-
-def about_points(points: Points) -> tuple[Caution, ...]:
-    """That the points which the recipe's steps go by could not be placed."""
-    if points:
-        return ()
-    return (
-        Caution(
-            "points_not_placed",
-            "The joints of this hand could not be placed, so the picture was not cropped to them before the estimate.",
-        ),
-    )
 
 
 def about_view(inputs: Iterable[ModelInput], hand: HandMask) -> tuple[Caution, ...]:

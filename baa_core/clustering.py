@@ -4,12 +4,12 @@ Li et al. (2021, PMC8056376) find the hand by differentiable feature clustering 
 network gives every pixel a response, its largest channel is the pixel's label, and the network learns, on this one
 picture, to agree with its own labels while neighbours respond alike. Nothing is learned beforehand, nothing is kept.
 
-`PAPER` holds the published values, `OURS` what is served: about half the channels and iterations on a smaller grid, for
-speed; more iterations also wear fingertips away. The paper does not say how large the picture was, how the losses were
-scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not the paper's: `_background` and
-`_region`, one look at the greys and one at their square root, and one more into the exposed field if both fail.
-On 50 sharp `val` films 45 boxes overlap the hand network's by 0.8 or more, median 0.93
-(`python -m train.cluster_check`). What fails: dim fingertips, a bright sloping background.
+`PAPER` holds the published values, `OURS` what is served: about half the channels and iterations, all but the last of
+them at half the size, for speed; more iterations also wear fingertips away. The paper does not say how large the
+picture was, how the losses were scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not
+the paper's: `_background` and `_region`, one look at the greys and one at their square root, and one more into the
+exposed field if both fail. On 50 sharp `val` films, on which the shares below were chosen too, 45 boxes overlap the
+hand network's by 0.8 or more, median 0.95 (`python -m train.cluster_check`). What fails: dim fingertips, exposed fields.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import HandNotFound
 from .feature_clustering import OURS, ClusteringPlan, Labels, cluster_pixels
+from .steps import Box, box_of
 from .types import BoolArray, FloatArray, freeze
-
-Box = tuple[int, int, int, int]
-
 
 # Of the greys, one look each. The square root shows fingertips little brighter than a dark film; on a bright film, or
 # where the exposed field is brighter than what surrounds it, plain greys tell more.
 POWERS: Final = (1.0, 0.5)
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
 OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
+BESIDE_FOREARM_SHARE: Final = 0.03  # of the frame
 BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
 OPENING_SHARE: Final = 0.008  # radius of what is cut off, of the longer side: lines and letters that touch the hand
+EDGE_SHARE: Final = 0.016  # of the longer side, as far as the layers see: skin left out for the label of edges
 FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a film nearly all
 MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
 STRIP_WHITE: Final = 0.9  # of the brightest grey
@@ -92,8 +93,9 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
             "wrist is expected: check that it is the right file and crop away wide borders."
         )
     region = np.zeros(pixels.shape, np.bool_)
-    region[inside] = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
-    return ClusteredHand(labels, region, _box(region), n_labels)
+    wide = cv2.dilate(small.astype(np.float32), _disc(EDGE_SHARE, small.shape))
+    region[inside] = cv2.resize(wide, (width, height), interpolation=cv2.INTER_LINEAR) > 0.5
+    return ClusteredHand(labels, region, box_of(region), n_labels)
 
 
 def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
@@ -111,10 +113,21 @@ def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
 
 
 def _clearest(grey: FloatArray, plan: ClusteringPlan) -> tuple[Labels, BoolArray | None]:
-    """Labels and region of the look that shows more of the hand; the first look's labels if none shows any."""
+    """Labels and region of the look that shows more of the hand; the first look's labels if none shows any.
+
+    What reaches the frame on several sides is more than a hand, and comes last.
+    """
     looks = [(labels, _region(labels, grey)) for labels in cluster_pixels([grey**power for power in POWERS], plan)]
     hands = [(labels, region) for labels, region in looks if region is not None and not _rectangular(region)]
-    return max(hands, key=lambda look: int(look[1].sum())) if hands else (looks[0][0], None)
+    whole = [look for look in hands if _beside_forearm(look[1]) <= BESIDE_FOREARM_SHARE] or hands
+    return max(whole, key=lambda look: int(look[1].sum())) if whole else (looks[0][0], None)
+
+
+def _beside_forearm(region: BoolArray) -> float:
+    """How much of the frame it touches, but for the side it touches most, where a forearm enters."""
+    sides = (region[0], region[-1], region[:, 0], region[:, -1])
+    touched = [int(side.sum()) for side in sides]
+    return (sum(touched) - max(touched)) / sum(side.size for side in sides)
 
 
 def _rectangular(region: BoolArray) -> bool:
@@ -124,8 +137,8 @@ def _rectangular(region: BoolArray) -> bool:
 
 
 def _reduced(pixels: FloatArray, scale: float) -> FloatArray:
-    """The picture made smaller by averaging; never larger."""
-    size = tuple(max(1, round(side * min(1.0, scale))) for side in pixels.shape[::-1])
+    """The picture made smaller by averaging; never larger. Even sides, so that halving loses no row."""
+    size = tuple(max(2, 2 * round(side * min(1.0, scale) / 2)) for side in pixels.shape[::-1])
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
@@ -177,19 +190,32 @@ def _region(labels: Labels, grey: FloatArray) -> BoolArray | None:
             return None
         region = np.zeros(labels.shape, np.bool_)
         region[inside] = found
-        above, before, below, after = _box(region)
+        above, before, below, after = box_of(region)
         if region.sum() < FRAME_FILL * (below - above) * (after - before):
             return region
         top, left, bottom, right = above, before, below, after
     return None
 
 
-def _background(labels: Labels, grey: FloatArray) -> BoolArray:
-    """Where the background is, judged label by label.
+def _parts(labels: Labels) -> tuple[Labels, Labels]:
+    """Every connected part of every label with a number of its own, (h, w); and for each pixel its label's largest."""
+    parts, largest, count = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.int64), 0
+    for label in np.unique(labels):
+        found, own = cv2.connectedComponents((labels == label).astype(np.uint8))
+        parts[own > 0] = own[own > 0] - 1 + count
+        largest[own > 0] = int(np.argmax(np.bincount(own[own > 0] - 1))) + count
+        count += found - 1
+    return parts, largest
 
-    A label is background if it lies along more than one side of the frame (a forearm enters by one side only), if it
-    hardly occurs but at the border, or if it is darker than the labels so found.
+
+def _background(labels: Labels, grey: FloatArray) -> BoolArray:
+    """Where the background is, judged part by part.
+
+    A part is background if it lies along more than one side of the frame (a forearm enters by one side only), if it
+    hardly occurs but at the border, if it is darker than the parts so found, or if its label's largest part is. So the
+    film's bright edges do not take a hand of their label with them, and what lies between fingers goes with the rest.
     """
+    labels, largest = _parts(labels)
     band = max(1, round(BAND_SHARE * max(labels.shape)))
     count = int(labels.max()) + 1
     sides = (labels[:band], labels[-band:], labels[:, :band], labels[:, -band:])
@@ -204,13 +230,19 @@ def _background(labels: Labels, grey: FloatArray) -> BoolArray:
     middle = float(np.average(mean, weights=area))
     dark = at_border & (mean < middle)
     limit = float(np.average(mean[dark], weights=area[dark])) if dark.any() else -1.0
-    return np.asarray((at_border | (mean < limit))[labels], np.bool_)
+    behind = at_border | (mean < limit)
+    return np.asarray(behind[labels] | behind[largest], np.bool_)
+
+
+def _disc(share: float, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A disc with a radius of this share of the longer side."""
+    radius = max(1, round(share * max(shape)))
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
 
 
 def _largest(foreground: BoolArray) -> BoolArray:
     """The largest part once thin bridges are cut, with its own fine ends again and its holes filled."""
-    radius = max(1, round(OPENING_SHARE * max(foreground.shape)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    kernel = _disc(OPENING_SHARE, foreground.shape)
     whole = foreground.astype(np.uint8)
     # Beyond the frame counts as background, so that a line along the frame is thin.
     opened = cv2.morphologyEx(whole, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -221,8 +253,3 @@ def _largest(foreground: BoolArray) -> BoolArray:
     near = np.minimum(whole, cv2.dilate(main, kernel))
     contours, _ = cv2.findContours(near, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(np.zeros_like(main), contours, -1, 1, -1), np.bool_)
-
-
-def _box(region: BoolArray) -> Box:
-    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

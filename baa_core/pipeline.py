@@ -124,7 +124,7 @@ class Assessor(Sight):
         found = (
             *radiograph.cautions,
             *cautions.about_picture(radiograph, hand),
-            *(cautions.about_points(points) if self.recipe.points else ()),
+            *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
             *self._about_estimate(estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),

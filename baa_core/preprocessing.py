@@ -11,7 +11,7 @@ import numpy as np
 
 from .recipe import InputSpec
 from .steps import IDENTITY, Affine, Picture
-from .types import BoolArray, FloatArray, HandMask, Points, Radiograph, freeze
+from .types import BoolArray, Caution, FloatArray, HandMask, Points, Radiograph, freeze
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class ModelInput:
         to_radiograph: 2x3 affine from the image's (column, row) to the radiograph's.
         radiograph_shape: (H, W) of the radiograph.
         background_masked: outside the mask the image is constant: nothing there can move the answer.
+        cautions: of the steps that made it.
     """
 
     image: FloatArray
@@ -31,6 +32,7 @@ class ModelInput:
     to_radiograph: Affine
     radiograph_shape: tuple[int, int]
     background_masked: bool = False
+    cautions: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         freeze(self.image)
@@ -89,5 +91,10 @@ def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Poi
     """
     picture = spec.normalise(arrange(radiograph, hand, spec, points))
     return ModelInput(
-        picture.pixels[None, None], picture.mask, picture.to_radiograph, radiograph.shape, picture.background_masked
+        picture.pixels[None, None],
+        picture.mask,
+        picture.to_radiograph,
+        radiograph.shape,
+        picture.background_masked,
+        picture.cautions,
     )

@@ -8,7 +8,7 @@ in `weights/manifest.json` beside the weights they belong to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .steps import Step
@@ -114,6 +114,10 @@ class TrainingPlan:
     halved_share: float = 0.0
     evenly: bool = False
     note: str = ""
+
+    def further(self) -> TrainingPlan:
+        """For going on with weights this plan has made: a third of the learning rate, no time at half the size."""
+        return replace(self, learning_rate=self.learning_rate / 3.0, halved_share=0.0)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import BoolArray, FloatArray, freeze
+from .types import BoolArray, Caution, FloatArray, freeze
 
 Affine = NDArray[np.float64]
+Box = tuple[int, int, int, int]  # top, left, bottom, right; bottom and right are just outside
 
 IDENTITY: Affine = np.eye(3)[:2]
 
@@ -45,6 +46,7 @@ class Picture:
         tilt_degrees: how far the fingers point away from up, clockwise positive.
         background_masked: outside the mask the picture is constant, whatever the radiograph shows there.
         points: landmarks by name, (row, column) on the radiograph's grid; empty where none were placed.
+        cautions: what a step could not do as meant, for the reader of the number.
     """
 
     pixels: FloatArray
@@ -53,6 +55,7 @@ class Picture:
     tilt_degrees: float = 0.0
     background_masked: bool = False
     points: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         freeze(self.pixels)
@@ -154,10 +157,9 @@ class CropToHand:
 
     def __call__(self, picture: Picture) -> Picture:
         """The cut picture; the whole one, padded to a square, if there is no mask."""
-        rows, columns = np.flatnonzero(picture.mask.any(axis=1)), np.flatnonzero(picture.mask.any(axis=0))
-        if rows.size == 0:
+        if not picture.mask.any():
             return PadSquare()(picture)
-        return crop_box(picture, (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1), self.margin_ratio, self.square)
+        return crop_box(picture, box_of(picture.mask), self.margin_ratio, self.square)
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,23 @@ class PadSquare:
         return cut(picture, -((side - height) // 2), -((side - width) // 2), side, side)
 
 
-def crop_box(picture: Picture, box: tuple[int, int, int, int], margin_ratio: float, square: bool = True) -> Picture:
-    """Cut around a box (top, left, bottom, right), its sides times `margin_ratio`; square: both as the longer one."""
+def box_of(region: BoolArray) -> Box:
+    """The box of what is True, which must not be nothing."""
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes."""
+    height = min(one[2], other[2]) - max(one[0], other[0])
+    width = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0, height) * max(0, width)
+    areas = [(bottom - top) * (right - left) for top, left, bottom, right in (one, other)]
+    return shared / (sum(areas) - shared)
+
+
+def crop_box(picture: Picture, box: Box, margin_ratio: float, square: bool = True) -> Picture:
+    """Cut around a box, its sides times `margin_ratio`; square: both as the longer one."""
     top, left, bottom, right = box
     height, width = max(1, round((bottom - top) * margin_ratio)), max(1, round((right - left) * margin_ratio))
     if square:

@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--minutes", type=float, help="end cleanly inside this time budget")
     line.add_argument("--epochs", type=int, help="instead of the recipe's")
     line.add_argument("--init", help="scratch, imagenet, a member's name or a .safetensors file; else the recipe's")
+    line.add_argument(
+        "--further", action="store_true", help="go on with the member's own weights, gently: name them with --init"
+    )
     line.add_argument("--seed", type=int, default=42)
     line.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     line.add_argument("--out", type=Path, help="folder of checkpoints and weights (runs/<member>)")
@@ -86,6 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{member.name} is in no paper at this size. --list names the full-size networks.", file=sys.stderr)
             return 1
         member = replace(member, training=member.paper)
+    if args.further:
+        member = replace(member, training=member.training.further())
     changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}
     member = replace(member, training=replace(member.training, **changes))
     cores = os.cpu_count() or 1

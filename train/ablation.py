@@ -26,7 +26,7 @@ from baa_core.recipe import Member
 from baa_core.recipes.deeplasia import START, masked_hand, whole_frame
 from baa_core.types import DISCLAIMER
 
-from .command import says_problems
+from .command import says_problems, write_result
 from .fit import EVALUATION_BATCH, Options, fit
 from .labelled import labelled
 from .module import AgeTask
@@ -138,9 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(tuple(args.images), args.labels, args.runs, args.cache, minutes=args.minutes, workers=1)
     rows = [run(name, options) for name in dict.fromkeys(["base", *names])]
     text = to_markdown(rows, f"python -m train.ablation --minutes {args.minutes:g}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    (args.out / "ablation.md").write_text(text, "utf-8")
+    write_result(args.out, "ablation", rows, text)
     print(text)
     return 0
 

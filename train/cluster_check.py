@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from baa_core.clustering import Box, cluster_hand
+from baa_core.clustering import cluster_hand
 from baa_core.errors import HandNotFound
 from baa_core.feature_clustering import OURS, PAPER, ClusteringPlan
 from baa_core.masking import upright
+from baa_core.steps import box_of, overlap
 
 from .command import says_problems
 from .data import HandStore
@@ -26,15 +27,6 @@ from .samples import Sample, find_samples, read_labels, read_sample
 
 GOOD_OVERLAP = 0.8
 PLANS = {"ours": OURS, "paper": PAPER}
-
-
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes (top, left, bottom, right)."""
-    height = min(one[2], other[2]) - max(one[0], other[0])
-    width = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0, height) * max(0, width)
-    areas = [(bottom - top) * (right - left) for top, left, bottom, right in (one, other)]
-    return shared / (sum(areas) - shared)
 
 
 def check(samples: list[Sample], hands: HandStore, plan: ClusteringPlan) -> dict[str, Any]:
@@ -50,12 +42,10 @@ def check(samples: list[Sample], hands: HandStore, plan: ClusteringPlan) -> dict
         if hand is None:
             continue
         pixels = upright(radiograph, hand).pixels
-        rows, columns = np.flatnonzero(hand.pixels.any(axis=1)), np.flatnonzero(hand.pixels.any(axis=0))
-        known = (int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
         start, processor_start = perf_counter(), process_time()
         try:
             found = cluster_hand(pixels, plan)
-            overlaps[sample.rsna_id] = overlap(found.box, known)
+            overlaps[sample.rsna_id] = overlap(found.box, box_of(hand.pixels))
             labels.append(found.n_labels)
         except HandNotFound:
             overlaps[sample.rsna_id], refused = 0.0, refused + 1

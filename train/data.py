@@ -194,6 +194,7 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         sharp: bool, in the same order: from a sharp film, not a thumbnail.
         augmentation: a name in `train.augment`, or None for the pictures as they are.
         features: float32 (N, F), in the order of `labels`: another network's view of each picture.
+        drawn: drawn hands to put behind them, without features: uint8 (M, H, W), and their `sex` and `bone_age_months`.
     """
 
     def __init__(
@@ -205,24 +206,18 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         spec: InputSpec,
         augmentation: str | None,
         features: NDArray[np.float32] | None = None,
+        drawn: tuple[NDArray[np.uint8], pd.DataFrame] | None = None,
     ) -> None:
         self.variants = variants
         self.features = features
-        self.drawn: NDArray[np.uint8] = np.zeros((0, *spec.shape), np.uint8)
+        self.drawn, of_drawn = drawn or (np.zeros((0, *spec.shape), np.uint8), labels[:0])
+        labels = pd.concat([labels[["sex", "bone_age_months"]], of_drawn[["sex", "bone_age_months"]]])
         self.rows = rows
-        self.sharp = sharp
+        self.sharp = np.concatenate([sharp, np.ones(len(of_drawn), np.bool_)])
         self.male = (labels.sex == "male").to_numpy(np.float32)
         self.months = labels.bone_age_months.to_numpy(np.float32)
         self.spec = spec
         self.augmentation = augmentation
-
-    def with_drawn(self, pictures: NDArray[np.uint8], labels: pd.DataFrame) -> LabelledPictures:
-        """The same with drawn hands behind: uint8 (M, H, W) and their `sex` and `bone_age_months`."""
-        self.drawn = pictures
-        self.sharp = np.concatenate([self.sharp, np.ones(len(labels), np.bool_)])
-        self.male = np.concatenate([self.male, (labels.sex == "male").to_numpy(np.float32)])
-        self.months = np.concatenate([self.months, labels.bone_age_months.to_numpy(np.float32)])
-        return self
 
     def __len__(self) -> int:
         return len(self.months)

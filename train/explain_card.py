@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -33,7 +32,7 @@ from baa_core.inquiry import Film, draw_map, film_of, shake, try_map
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.types import DISCLAIMER, Patient
 
-from .command import says_problems
+from .command import says_problems, write_result
 from .samples import Sample, find_samples, read_labels, read_sample
 
 BANDS_MONTHS = (0.0, 60.0, 96.0, 132.0, 168.0, 240.0)
@@ -251,10 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         "regions": measure_regions(rows, labels),
         "disclaimer": DISCLAIMER,
     }
-    folder = args.weights / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "explanations.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (folder / "explanations.md").write_text(to_markdown(document), "utf-8")
+    write_result(args.weights / "evaluation", "explanations", document, to_markdown(document))
     print(to_markdown(document))
     return 0
 

@@ -22,7 +22,7 @@ from .points import finder_of
 from .samples import Kind, Sample
 from .start import member_start, start_file
 
-DRAWN_HANDS = 1000
+DRAWN_HANDS = 600
 FEATURES = 64  # main directions of another network's view that are learnt
 
 
@@ -56,10 +56,8 @@ def labelled(
     sharp = np.array([chosen[i].kind == "sharp" for i in keep], dtype=np.bool_)
     of = member.training.features_of
     features = features_for(pool, [chosen[i] for i in keep], of, hands, cache) if augmented and of else None
-    data = LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features)
-    return (
-        data.with_drawn(*drawn_hands(DRAWN_HANDS, spec, cache)) if augmented and member.training.drawn_share else data
-    )
+    drawn = drawn_hands(DRAWN_HANDS, spec, cache) if augmented and member.training.drawn_share else None
+    return LabelledPictures([pictures for pictures, _ in made], keep, sharp, rows, spec, augmentation, features, drawn)
 
 
 def thinned(samples: list[Sample], at_most: int) -> list[Sample]:

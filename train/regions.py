@@ -8,7 +8,6 @@ from raw, masked and registered pictures. Months without bias correction; nothin
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from baa_core.recipes.iglovikov2018 import ABLATION, RECIPE
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.weights import DEFAULT_FOLDER
 
-from .command import says_problems
+from .command import says_problems, write_result
 from .data import arranged_pictures, normalised
 from .points import finder_of
 from .samples import Sample, find_samples, read_labels
@@ -167,10 +166,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         "preparation": preparation_table(args, samples, sex, true),
         "disclaimer": DISCLAIMER,
     }
-    folder = args.weights / "evaluation" / RECIPE.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "models.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (folder / "models.md").write_text(to_markdown(document), "utf-8")
+    write_result(args.weights / "evaluation" / RECIPE.name, "models", document, to_markdown(document))
     return document
 
 

@@ -7,7 +7,6 @@ of the entered sex, and the mean by sex without looking at the picture. Nothing 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipe import Views
 from baa_core.types import DISCLAIMER, SEXES
 
-from .command import says_problems
+from .command import says_problems, write_result
 from .samples import Sample, find_samples, read_labels, read_sample
 
 SPLITS = ("val", "test")
@@ -156,10 +155,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         measured = measure(kept, variants(kept, assessor.calibration, mean_months))
         parts[split] = {"refused": refused.value_counts().to_dict(), "variants": measured}
     document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
-    folder = args.weights / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (folder / "results.md").write_text(to_markdown(document), "utf-8")
+    write_result(args.weights / "evaluation", "results", document, to_markdown(document))
     return document
 
 

@@ -61,6 +61,7 @@ RECIPE = Recipe(
     notes=(
         "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it "
         "begins with the strongest channels of our own EfficientNet-Lite0, whose blocks are wider.",
-        "In training the hand is cropped by our mask, in use by the clustering.",
+        "In training the hand is cropped by our mask, in use by the clustering; where that misses the hand, by the "
+        "mask, with a caution.",
     ),
 )

@@ -10,24 +10,14 @@ from baa_core.clustering import ClusteredHand, cluster_hand
 from baa_core.errors import HandNotFound
 from baa_core.feature_clustering import OURS, PAPER
 from baa_core.phantom import Phantom, draw_phantom
+from baa_core.steps import box_of, overlap
 
-QUICK = replace(OURS, channels=24, iterations=20, longest_side_px=96)
-
-
-def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+QUICK = replace(OURS, channels=24, iterations=20, longest_side_px=96, halved_iterations=0)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
+def boxes_overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Of the boxes of two masks."""
-    boxes = []
-    for mask in (one, other):
-        top, left, bottom, right = box_of(mask)
-        box = np.zeros(mask.shape, bool)
-        box[top:bottom, left:right] = True
-        boxes.append(box)
-    return float((boxes[0] & boxes[1]).sum() / (boxes[0] | boxes[1]).sum())
+    return overlap(box_of(one), box_of(other))
 
 
 def blob(height: int = 120, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +42,7 @@ def found(girl: Phantom) -> ClusteredHand:
 def test_finds_the_drawn_hand(girl: Phantom, found: ClusteredHand) -> None:
     assert found.region.shape == girl.mask.shape
     assert found.region.dtype == bool
-    assert overlap(found.region, girl.mask) > 0.8
+    assert boxes_overlap(found.region, girl.mask) > 0.8
     assert (found.region & girl.mask).sum() / (found.region | girl.mask).sum() > 0.7
 
 
@@ -67,15 +57,15 @@ def test_says_what_it_found(found: ClusteredHand) -> None:
 def test_finds_a_blob_within_a_white_border() -> None:
     pixels, disc = blob()
     framed, there = np.pad(pixels, 14, constant_values=1.0), np.pad(disc, 14)
-    assert overlap(cluster_hand(pixels, QUICK).region, disc) > 0.8
-    assert overlap(cluster_hand(framed, QUICK).region, there) > 0.8
+    assert boxes_overlap(cluster_hand(pixels, QUICK).region, disc) > 0.8
+    assert boxes_overlap(cluster_hand(framed, QUICK).region, there) > 0.8
 
 
 def test_a_white_strip_that_touches_the_hand_is_no_part_of_it() -> None:
     pixels, disc = blob()
     pixels, disc = pixels[:102].copy(), disc[:102]
     pixels[96:] = 1.0  # the disc ends at row 95
-    assert overlap(cluster_hand(pixels, QUICK).region, disc) > 0.8
+    assert boxes_overlap(cluster_hand(pixels, QUICK).region, disc) > 0.8
 
 
 def test_same_pixels_same_hand() -> None:
@@ -114,5 +104,5 @@ def test_the_plan_stands_beside_the_papers() -> None:
     assert (PAPER.channels, PAPER.iterations) == (90, 50)
     assert (PAPER.similarity_weight, PAPER.continuity_weight) == (4.0, 1.0)
     assert (PAPER.learning_rate, PAPER.momentum) == (0.1, 0.9)
-    own = {name: getattr(OURS, name) for name in ("channels", "iterations", "longest_side_px", "fewest_labels")}
+    own = {name: getattr(OURS, name) for name in ("channels", "iterations", "fewest_labels", "halved_iterations")}
     assert replace(PAPER, **own) == OURS

@@ -24,6 +24,7 @@ from baa_core.steps_published import (
     CAPITATE_ROW,
     REGISTERED_SHAPE,
     TIP_ROW,
+    CropToCluster,
     CropToPoints,
     CutRegion,
     Equalise,
@@ -201,11 +202,25 @@ def test_regions_are_shares_of_the_frame_and_come_home() -> None:
 
 def test_crop_to_points_holds_them_all_and_leaves_a_hand_without_points_whole() -> None:
     whole = spot_picture(420.0, 300.0)
-    assert CropToPoints()(whole) is whole
+    (said,) = CropToPoints()(whole).cautions
+    assert said.code == "points_not_placed" and CropToPoints()(whole).pixels is whole.pixels
     cropped = CropToPoints(1.2)(replace(whole, points=HAND_POINTS))
     places = np.array([cropped.place(name) for name in HAND_POINTS])
     assert (places > 0).all() and (places < cropped.pixels.shape[0]).all()
     assert cropped.pixels.shape[0] == cropped.pixels.shape[1] == round(441 * 1.2)
+
+
+def test_crop_to_cluster_says_when_the_clustering_found_something_else() -> None:
+    rows, columns = np.mgrid[:160, :120]
+    pixels = np.where(np.hypot(rows - 80, columns - 60) < 35, 0.7, 0.1).astype(np.float32)
+    agreeing = CropToCluster(1.0)(Picture(pixels, pixels > 0.5, IDENTITY))
+    assert agreeing.cautions == () and agreeing.pixels.shape[0] == pytest.approx(70, abs=6)
+    elsewhere = np.zeros(pixels.shape, bool)
+    elsewhere[10:30, 5:25] = True
+    for shown in (pixels, np.full_like(pixels, 0.5)):  # another region; none at all
+        by_mask = CropToCluster(1.0)(Picture(shown, elsewhere, IDENTITY))
+        assert [said.code for said in by_mask.cautions] == ["hand_not_clustered"]
+        assert by_mask.pixels.shape == (20, 20) and by_mask.mask.all()
 
 
 def test_equalise_spreads_the_hand_evenly_and_keeps_removed_background() -> None:

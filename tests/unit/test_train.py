@@ -19,7 +19,7 @@ from baa_core.recipes import RECIPES
 from baa_core.recipes.deeplasia import B0
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
-from train.data import arranged_pictures, needs_hand, normalised
+from train.data import LabelledPictures, arranged_pictures, needs_hand, normalised
 from train.drawn import DrawnHand, choose_hands, drawn_hands
 from train.films import Film
 from train.fit import Options, minutes_before, run, warm_average
@@ -99,7 +99,9 @@ def test_masks_vary_in_training_only(drawn):
     cv2.imwrite(str(store / "sharp" / "13.png"), mask)
     (store / "hands.csv").write_text("kind,rsna_id,found,presence,tilt_degrees,inverted\nsharp,13,True,1,0,False\n")
     member = DEEPLASIA.members[0]
-    varied = replace(member, training=replace(member.training, mask_growths=(0.0, 0.05), teacher_weight=0.0))
+    varied = replace(
+        member, training=replace(member.training, mask_growths=(0.0, 0.05), teacher_weight=0.0, drawn_share=0.0)
+    )
     made = [
         labelled(varied, samples, labels, "train", ("sharp",), drawn / "cache", store, augmented)
         for augmented in (True, False)
@@ -129,8 +131,9 @@ def test_drawn_hands_stand_behind_the_films(drawn):
     samples = find_samples([drawn], labels)
     start = DEEPLASIA.start[0]
     data = labelled(start, samples, labels, "train", ("thumbnails",), drawn / "cache", None, augmented=False)
-    table = pd.DataFrame({"sex": ["male"], "bone_age_months": [30.0]})
-    shown = data.with_drawn(np.full((1, *start.input.shape), 9, np.uint8), table)
+    rows = pd.DataFrame({"sex": ["female"] * 2, "bone_age_months": [90.0, 100.0]})
+    hand = np.full((1, *start.input.shape), 9, np.uint8), pd.DataFrame({"sex": ["male"], "bone_age_months": [30.0]})
+    shown = LabelledPictures(data.variants, data.rows, data.sharp, rows, start.input, None, drawn=hand)
     assert len(shown) == 3
     image, male, months = shown[2]
     assert (float(male), float(months)) == (1.0, 30.0) and image.shape == (1, *start.input.shape)
