@@ -9,7 +9,7 @@ them at half the size, for speed; more iterations also wear fingertips away. The
 picture was, how the losses were scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not
 the paper's: `_background` and `_region`, one look at the greys and one at their square root, and one more into the
 exposed field if both fail. On 50 sharp `val` films, on which the shares below were chosen too, 45 boxes overlap the
-hand network's by 0.8 or more, median 0.95 (`python -m train.cluster_check`). What fails: dim fingertips, exposed fields.
+hand network's by 0.8 or more, median 0.95 (`python -m train.cluster_check`). What fails: fingertips, exposed fields.
 """
 
 from __future__ import annotations
