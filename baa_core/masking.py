@@ -17,7 +17,7 @@ from .errors import HandNotFound, SeveralHands
 from .preprocessing import prepare
 from .recipe import InputSpec
 from .steps import IDENTITY, Picture
-from .types import BoolArray, FloatArray, HandMask, Radiograph
+from .types import BoolArray, Caution, FloatArray, HandMask, Radiograph
 
 PRESENCE_THRESHOLD = 0.8  # a drawn grey gradient reached 0.59; raised from 0.5 for that
 MASK_THRESHOLD = 0.5
@@ -30,6 +30,12 @@ BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the 
 BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
 RING_SHARE = 0.03  # width of the ring around the hand, of the picture's side
+
+NOT_DRAWN = Caution(
+    "hand_not_drawn",
+    "This system's own network did not draw the hand's outline in this picture. The outline by which the hand was "
+    "found was used in its place.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +94,8 @@ def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: 
         spec: the network's input.
 
     Returns:
-        the largest region that the network draws.
-
-    Raises:
-        HandNotFound: that is not the hand that was found.
+        the largest region that the network draws; where that is not the hand that was found, the hand as found, with a
+        caution.
     """
     made = prepare(radiograph, hand, spec)
     with torch.inference_mode():
@@ -101,10 +105,7 @@ def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: 
     areas = statistics[1:, cv2.CC_STAT_AREA]
     drawn = np.asarray(regions == 1 + int(np.argmax(areas)), np.bool_) if areas.size else np.zeros_like(hand.pixels)
     if (drawn & hand.pixels).sum() < LEAST_OVERLAP * (drawn | hand.pixels).sum():
-        raise HandNotFound(
-            f"The hand in {radiograph.name} was found, but this recipe's own network does not draw its outline. "
-            "Crop the picture to the hand and try again, or choose another recipe."
-        )
+        return replace(hand, cautions=(*hand.cautions, NOT_DRAWN))
     return replace(hand, pixels=drawn)
 
 

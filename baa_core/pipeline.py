@@ -123,6 +123,7 @@ class Assessor(Sight):
                 explanation = self.explain(inputs, estimate.sex_used, age_group)
         found = (
             *radiograph.cautions,
+            *hand.cautions,
             *cautions.about_picture(radiograph, hand),
             *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),

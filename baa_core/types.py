@@ -124,12 +124,14 @@ class HandMask:
         presence: the network's probability that there is a hand, 0 to 1.
         tilt_degrees: how far the fingers point away from straight up, clockwise positive, (-180, 180].
         inverted: the picture's polarity is wrong (bone dark), so it must be inverted before use.
+        cautions: what could not be done as meant on the way here.
     """
 
     pixels: BoolArray
     presence: float
     tilt_degrees: float
     inverted: bool
+    cautions: tuple[Caution, ...] = ()
 
     def __post_init__(self) -> None:
         freeze(self.pixels)

@@ -12,9 +12,8 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
-    ("feature_clustering",),
+    ("feature_clustering", "steps", "tables", "framing", "anatomy"),
     ("clustering",),
-    ("steps", "tables", "framing", "anatomy"),
     ("recipe", "cases", "steps_published"),
     ("backbones",),
     ("published",),

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from baa_core.backbones import VGGS
-from baa_core.errors import HandNotFound
 from baa_core.masking import draw_hand
 from baa_core.models import build
 from baa_core.published import AGE_GROUPS_MONTHS, GroupedAgeNetwork, KeyPointNetwork, MaskNetwork, SixHeads
@@ -82,17 +81,19 @@ def square_hand() -> tuple[HandMask, Radiograph]:
     return HandMask(mask, 1.0, 0.0, False), Radiograph(np.where(mask, 0.7, 0.1).astype(np.float32))
 
 
-def test_an_outline_elsewhere_than_the_hand_is_refused() -> None:
+def test_where_another_outline_is_drawn_the_hand_stays_as_found_and_it_is_said() -> None:
     """An untrained U-Net that calls everything hand overlaps; one that calls nothing hand does not."""
     network = build(Architecture("unet", task="mask", hidden=(4,), sex_features=0))
     assert isinstance(network, MaskNetwork)
     spec = InputSpec(64, (PadSquare(), Resize(64)), Standardise())
     hand, film = square_hand()
     network.mask.bias.data.fill_(100.0)
-    assert draw_hand(film, hand, network, spec).pixels.mean() > 0.9
+    drawn = draw_hand(film, hand, network, spec)
+    assert drawn.pixels.mean() > 0.9 and drawn.cautions == ()
     network.mask.bias.data.fill_(-100.0)
-    with pytest.raises(HandNotFound, match="outline"):
-        draw_hand(film, hand, network, spec)
+    kept = draw_hand(film, hand, network, spec)
+    assert kept.pixels is hand.pixels
+    assert [said.code for said in kept.cautions] == ["hand_not_drawn"]
 
 
 def test_every_recipe_shares_the_network_that_says_whether_there_is_a_hand() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from baa_core.errors import LandmarksNotFound
+from baa_core.phantom import draw_phantom
 from baa_core.steps import (
     IDENTITY,
     CropToHand,
@@ -211,10 +212,10 @@ def test_crop_to_points_holds_them_all_and_leaves_a_hand_without_points_whole() 
 
 
 def test_crop_to_cluster_says_when_the_clustering_found_something_else() -> None:
-    rows, columns = np.mgrid[:160, :120]
-    pixels = np.where(np.hypot(rows - 80, columns - 60) < 35, 0.7, 0.1).astype(np.float32)
-    agreeing = CropToCluster(1.0)(Picture(pixels, pixels > 0.5, IDENTITY))
-    assert agreeing.cautions == () and agreeing.pixels.shape[0] == pytest.approx(70, abs=6)
+    girl = draw_phantom(120, "female", seed=10, height_px=400)
+    pixels = girl.radiograph.pixels
+    agreeing = CropToCluster(1.0)(Picture(pixels, girl.mask, IDENTITY))
+    assert agreeing.cautions == () and agreeing.mask.sum() == pytest.approx(girl.mask.sum(), rel=0.05)
     elsewhere = np.zeros(pixels.shape, bool)
     elsewhere[10:30, 5:25] = True
     for shown in (pixels, np.full_like(pixels, 0.5)):  # another region; none at all
