@@ -44,3 +44,11 @@ def test_two_members_of_one_name_are_refused(tiny_recipe: Recipe) -> None:
 def test_recipes_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         RECIPES["deeplasia"].name = "other"  # type: ignore[misc]
+
+
+def test_going_further_is_gentle_and_at_full_size() -> None:
+    plan = RECIPES["li2021"].members[0].training
+    further = plan.further()
+    assert plan.halved_share > 0 and further.halved_share == 0
+    assert further.learning_rate == pytest.approx(plan.learning_rate / 3)
+    assert replace(further, learning_rate=plan.learning_rate, halved_share=plan.halved_share) == plan
