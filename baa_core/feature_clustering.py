@@ -83,10 +83,11 @@ def _descend(grey: FloatArray, plan: ClusteringPlan) -> torch.Tensor:
     rounds = [(_halved(grey), 1, halved), (_blurred(grey), 2, rest)] if halved else [(grey, 1, rest)]
     for picture, spacing, steps in rounds:
         image = _bordered(picture, 2 * spacing)
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             response = _respond(image, parameters, spacing)
             labels = response.argmax(1)
-            if len(labels.unique()) <= plan.fewest_labels:
+            final = step == steps and picture is rounds[-1][0]  # nobody would see what is learnt from it
+            if final or len(labels.unique()) <= plan.fewest_labels:
                 break
             down, across = response.diff(dim=2).abs().mean(), response.diff(dim=3).abs().mean()
             similarity = F.cross_entropy(response, labels)
