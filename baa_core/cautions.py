@@ -63,7 +63,7 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
 
 
 def about_view(inputs: Iterable[ModelInput], hand: HandMask) -> tuple[Caution, ...]:
-    """That the preparation cut much of the hand away, as a clustering or landmarks gone wrong do.
+    """That the preparation cut much of the hand away, as landmarks gone wrong do.
 
     Args:
         inputs: what the age networks see; some of them may be meant to see a part only.
