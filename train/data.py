@@ -11,7 +11,6 @@ import hashlib
 import math
 import multiprocessing
 import os
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from baa_core.errors import BoneAgeError
@@ -31,7 +28,6 @@ from baa_core.recipe import InputSpec
 from baa_core.steps import IDENTITY, CropToHand, MaskBackground, Picture, Upright
 from baa_core.types import HandMask, Radiograph
 
-from .augment import augment
 from .points import PointFinder
 from .samples import Sample, read_sample
 from .start import start_file
@@ -183,54 +179,6 @@ def _reserve(file: Path) -> None:
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-
-
-class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
-    """Arranged pictures with sex and age: (1, H, W) normalised image, male (0 or 1), months, and features if given.
-
-    Args:
-        variants: uint8 (N, H, W) each: the pictures with one mask or another; one is drawn at random.
-        rows: which of the N to use, in the order of `labels`.
-        sharp: bool, in the same order: from a sharp film, not a thumbnail.
-        augmentation: a name in `train.augment`, or None for the pictures as they are.
-        features: float32 (N, F), in the order of `labels`: another network's view of each picture.
-        drawn: drawn hands to put behind them, without features: uint8 (M, H, W), and their `sex` and `bone_age_months`.
-    """
-
-    def __init__(
-        self,
-        variants: list[NDArray[np.uint8]],
-        rows: NDArray[np.intp],
-        sharp: NDArray[np.bool_],
-        labels: pd.DataFrame,
-        spec: InputSpec,
-        augmentation: str | None,
-        features: NDArray[np.float32] | None = None,
-        drawn: tuple[NDArray[np.uint8], pd.DataFrame] | None = None,
-    ) -> None:
-        self.variants = variants
-        self.features = features
-        self.drawn, of_drawn = drawn or (np.zeros((0, *spec.shape), np.uint8), labels[:0])
-        labels = pd.concat([labels[["sex", "bone_age_months"]], of_drawn[["sex", "bone_age_months"]]])
-        self.rows = rows
-        self.sharp = np.concatenate([sharp, np.ones(len(of_drawn), np.bool_)])
-        self.male = (labels.sex == "male").to_numpy(np.float32)
-        self.months = labels.bone_age_months.to_numpy(np.float32)
-        self.spec = spec
-        self.augmentation = augmentation
-
-    def __len__(self) -> int:
-        return len(self.months)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
-        beyond = index - len(self.rows)
-        chosen = random.choice(self.variants)[self.rows[index]] if beyond < 0 else self.drawn[beyond]
-        picture = np.asarray(chosen)
-        if self.augmentation is not None:
-            picture = augment(picture, self.augmentation)
-        image = normalised(picture, self.spec)
-        items = torch.from_numpy(image), torch.tensor(self.male[index]), torch.tensor(self.months[index])
-        return items if self.features is None else (*items, torch.from_numpy(self.features[index]))
 
 
 def normalised(picture: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.float32]:

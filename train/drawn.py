@@ -2,7 +2,8 @@
 
 A drawn hand's truth is known bone by bone. Half of these have one group of bones of another age, a third have one group
 blurred away as `explain.regions` does it: the label is the mean age of the groups that can be seen. So a network learns
-what a region is worth, and to do without one.
+what a region is worth, and to do without one. Where each group lies and how old it is goes with the picture, so that a
+network can be asked for the age of each group by itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .data import digest, in_processes
 HEIGHT_PX = 500
 FIRST_SEED = 1000  # the page's examples and the tests' hands have smaller ones
 YOUNGEST_MONTHS, OLDEST_MONTHS = 24.0, 216.0
-ALTERED_SHARE, BLURRED_SHARE, MIRRORED_SHARE = 1 / 2, 1 / 3, 1 / 2
+ALTERED_SHARE, BLURRED_SHARE, MIRRORED_SHARE = 2 / 3, 1 / 3, 1 / 2
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,32 @@ class DrawnHand:
     mirrored: bool
 
     @property
+    def region_months(self) -> dict[str, float]:
+        """The age of each region that can be seen."""
+        ages = dict.fromkeys(REGIONS, self.bone_age_months) | dict([self.altered] if self.altered else [])
+        return {region: age for region, age in ages.items() if region != self.blurred}
+
+    @property
     def label_months(self) -> float:
         """The mean age of the regions that can be seen."""
-        ages = dict.fromkeys(REGIONS, self.bone_age_months) | dict([self.altered] if self.altered else [])
-        return fmean(age for region, age in ages.items() if region != self.blurred)
+        return fmean(self.region_months.values())
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnHands:
+    """Drawn hands arranged for one input.
+
+    Attributes:
+        pictures: uint8 (M, H, W).
+        regions: uint8 (M, H, W), 1 more than a region's place in `phantom.REGIONS`, 0 where there is none.
+        labels: a table with `sex` and `bone_age_months`.
+        region_months: float32 (M, regions), NaN for one that cannot be seen.
+    """
+
+    pictures: NDArray[np.uint8]
+    regions: NDArray[np.uint8]
+    labels: pd.DataFrame
+    region_months: NDArray[np.float32]
 
 
 def choose_hands(count: int) -> list[DrawnHand]:
@@ -96,19 +119,17 @@ def _drawn(work: _Work) -> NDArray[np.uint8]:
     )
     picture = arrange(phantom.radiograph, HandMask(phantom.mask.copy(), 1.0, 0.0, False), spec)
     pixels = picture.pixels
+    seen = ModelInput(pixels[None, None], picture.mask, picture.to_radiograph, phantom.radiograph.shape)
+    there = regions_on_input(phantom.regions, seen)
     if hand.blurred is not None:
-        seen = ModelInput(pixels[None, None], picture.mask, picture.to_radiograph, phantom.radiograph.shape)
-        there = regions_on_input({hand.blurred: phantom.regions[hand.blurred]}, seen)[hand.blurred]
-        pixels = without(seen, there, blurred_hand(seen))
-    return np.asarray(np.round(np.clip(pixels, 0.0, 1.0) * 255), dtype=np.uint8)
+        pixels = without(seen, there[hand.blurred], blurred_hand(seen))
+    numbers = sum(((number + 1) * there[region] for number, region in enumerate(REGIONS)), np.zeros(pixels.shape, int))
+    shades = np.round(np.clip(pixels, 0.0, 1.0) * 255)
+    return np.stack([shades, numbers]).astype(np.uint8)
 
 
-def drawn_hands(count: int, spec: InputSpec, cache: Path, workers: int = 2) -> tuple[NDArray[np.uint8], pd.DataFrame]:
-    """Drawn hands arranged for one input, made on first use.
-
-    Returns:
-        uint8 (count, H, W), and their table with `sex` and `bone_age_months`.
-    """
+def drawn_hands(count: int, spec: InputSpec, cache: Path, workers: int = 2) -> DrawnHands:
+    """Drawn hands arranged for one input, made on first use."""
     hands = choose_hands(count)
     target = cache / f"drawn_{digest([repr(spec), repr(hands)])}.npy"
     if not target.exists():
@@ -117,5 +138,7 @@ def drawn_hands(count: int, spec: InputSpec, cache: Path, workers: int = 2) -> t
         partial = target.with_suffix(".partial.npy")
         np.save(partial, np.stack(list(made)))
         partial.rename(target)
+    both = np.load(target, mmap_mode="r")
+    months = [[hand.region_months.get(region, np.nan) for region in REGIONS] for hand in hands]
     labels = pd.DataFrame({"sex": [h.sex for h in hands], "bone_age_months": [h.label_months for h in hands]})
-    return np.load(target, mmap_mode="r"), labels
+    return DrawnHands(both[:, 0], both[:, 1], labels, np.array(months, dtype=np.float32))

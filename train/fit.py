@@ -23,8 +23,7 @@ from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import save_network
 
-from .data import LabelledPictures
-from .labelled import labelled
+from .labelled import LabelledPictures, labelled
 from .landmarks import LandmarkTask, landmark_sets
 from .module import TASKS, Task
 from .outlines import OutlineTask, outline_sets
@@ -180,7 +179,7 @@ def batches(
     if isinstance(training, LabelledPictures):
         if member.training.sharp_share is not None:
             order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
-        elif len(training.drawn):
+        elif training.drawn is not None:
             is_drawn = np.arange(len(training)) >= len(training.rows)
             order = {"sampler": mixed(is_drawn, member.training.drawn_share)}
         elif member.training.evenly:

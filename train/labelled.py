@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from baa_core.errors import InvalidTable
@@ -16,14 +18,81 @@ from baa_core.models import build
 from baa_core.recipe import InputSpec, Member
 from baa_core.recipes import RECIPES
 
-from .data import LabelledPictures, arranged_pictures, digest, normalised
-from .drawn import drawn_hands
+from .augment import augment, augment_outlined
+from .data import arranged_pictures, digest, normalised
+from .drawn import DrawnHands, drawn_hands
 from .points import finder_of
 from .samples import Kind, Sample
 from .start import member_start, start_file
 
-DRAWN_HANDS = 600
+DRAWN_HANDS = 1000
 FEATURES = 64  # main directions of another network's view that are learnt
+
+
+class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
+    """Arranged pictures with sex and age: (1, H, W) normalised image, male (0 or 1), months, and features if given.
+
+    Args:
+        variants: uint8 (N, H, W) each: the pictures with one mask or another; one is drawn at random.
+        rows: which of the N to use, in the order of `labels`.
+        sharp: bool, in the same order: from a sharp film, not a thumbnail.
+        augmentation: a name in `train.augment`, or None for the pictures as they are.
+        features: float32 (N, F), in the order of `labels`: another network's view of each picture.
+        drawn: drawn hands to put behind them; then each item ends with where regions lie, uint8 (H, W), and their
+            months, (regions,), 0 and NaN for films. Not together with features.
+    """
+
+    def __init__(
+        self,
+        variants: list[NDArray[np.uint8]],
+        rows: NDArray[np.intp],
+        sharp: NDArray[np.bool_],
+        labels: pd.DataFrame,
+        spec: InputSpec,
+        augmentation: str | None,
+        features: NDArray[np.float32] | None = None,
+        drawn: DrawnHands | None = None,
+    ) -> None:
+        self.variants = variants
+        self.features = features
+        self.drawn = drawn
+        self.rows = rows
+        if drawn is not None:
+            labels = pd.concat([labels[["sex", "bone_age_months"]], drawn.labels])
+            sharp = np.concatenate([sharp, np.ones(len(drawn.labels), np.bool_)])
+        self.sharp = sharp
+        self.male = (labels.sex == "male").to_numpy(np.float32)
+        self.months = labels.bone_age_months.to_numpy(np.float32)
+        self.spec = spec
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.months)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        male, months = torch.tensor(self.male[index]), torch.tensor(self.months[index])
+        if self.drawn is not None:
+            picture, regions, ages = self._with_regions(index, self.drawn)
+            image = torch.from_numpy(normalised(picture, self.spec))
+            return image, male, months, torch.from_numpy(regions), torch.from_numpy(ages)
+        picture = np.asarray(random.choice(self.variants)[self.rows[index]])
+        if self.augmentation is not None:
+            picture = augment(picture, self.augmentation)
+        items = torch.from_numpy(normalised(picture, self.spec)), male, months
+        return items if self.features is None else (*items, torch.from_numpy(self.features[index]))
+
+    def _with_regions(self, index: int, drawn: DrawnHands) -> tuple[NDArray[np.uint8], ...]:
+        """A picture, its regions and their months."""
+        beyond = index - len(self.rows)
+        if beyond < 0:
+            picture = np.asarray(random.choice(self.variants)[self.rows[index]])
+            regions, ages = np.zeros_like(picture), np.full_like(drawn.region_months[0], np.nan)
+        else:
+            picture, regions = np.array(drawn.pictures[beyond]), np.array(drawn.regions[beyond])
+            ages = drawn.region_months[beyond]
+        if self.augmentation is not None:
+            picture, regions = augment_outlined(picture, regions, self.augmentation)
+        return picture, regions, ages
 
 
 def labelled(

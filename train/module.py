@@ -142,19 +142,27 @@ class AgeTask(Task):
                 width = cast(AgeNetwork, self.network).eval().backbone(blank).shape[1]
             self.network.train()
             self.view = nn.Linear(width, FEATURES)
+        if self.plan.drawn_share:
+            width = cast(AgeNetwork, self.network).backbone.num_features
+            self.reads_region = nn.Linear(width + 1, OLDEST_CLASS_MONTHS + 1)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch.
 
         "mse", "mae": squared or absolute error of z-scored months. "distribution": cross-entropy to
         a Gaussian around the label plus a tenth of the absolute error of the mean. With `features_of` the other
-        network's view of the picture is learnt besides, from the same features.
+        network's view of the picture is learnt besides, from the same features; with `drawn_share` the age of each
+        drawn region, from the features where it lies.
         """
-        image, male, months, *views = batch
+        image, male, months, *more = batch
         if self.share < self.plan.halved_share:
             image = nn.functional.avg_pool2d(image, 2)
         network = cast(AgeNetwork, self.network)
-        features = network.backbone(image)
+        if self.plan.drawn_share:
+            places = network.backbone.forward_features(image)
+            features = network.backbone.forward_head(places)
+        else:
+            features = network.backbone(image)
         if isinstance(self.network, SixHeads):
             loss = self.six_losses(self.network, features, male, months)
         else:
@@ -162,8 +170,10 @@ class AgeTask(Task):
         if self.member.architecture.also_sex:
             logit = network.sex_head(features)[:, 0].float()
             loss = loss + nn.functional.binary_cross_entropy_with_logits(logit, male)
-        if views:
-            loss = loss + nn.functional.mse_loss(self.view(features).float(), views[0])
+        if self.plan.features_of:
+            loss = loss + nn.functional.mse_loss(self.view(features).float(), more[0])
+        if self.plan.drawn_share:
+            loss = loss + self.region_loss(places, male, *more)
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -174,6 +184,19 @@ class AgeTask(Task):
         if raw.shape[1] == 1:
             return nn.functional.l1_loss(raw[:, 0], (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS)
         return self.expectation_loss(raw, months)
+
+    def region_loss(self, places: Tensor, male: Tensor, regions: Tensor, ages: Tensor) -> Tensor:
+        """The loss of each seen region's age, read from the features (N, C, h, w) where it lies; 0 if none is seen."""
+        numbers = torch.arange(1, ages.shape[1] + 1, device=regions.device)
+        covers = (regions[:, None] == numbers[:, None, None]).float()
+        covers = nn.functional.adaptive_avg_pool2d(covers, places.shape[-2:])
+        sizes = covers.sum(dim=(2, 3))
+        seen = ~ages.isnan() & (sizes > 0)
+        if not seen.any():
+            return places.new_zeros(())
+        features = torch.einsum("nchw,nrhw->nrc", places, covers) / sizes.clamp(min=1e-6)[..., None]
+        told = torch.cat([features, male[:, None, None].expand(*sizes.shape, 1)], dim=2)[seen]
+        return self.expectation_loss(self.reads_region(told).float(), ages[seen])
 
     @staticmethod
     def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:

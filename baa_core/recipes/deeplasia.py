@@ -163,7 +163,7 @@ AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
 
 # Learns besides from drawn hands what each region is worth: not served yet, for want of time (train/RUNS.md).
 AGE_DRAWN = replace(
-    AGE, name="lite0_320_drawn", training=replace(AGE.training.further(), drawn_share=0.5, init=AGE.name)
+    AGE, name="lite0_320_drawn", training=replace(AGE.training.further(), drawn_share=0.35, init=AGE.name)
 )
 
 LANDMARKS = Member(

@@ -9,24 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from baa_core.errors import BoneAgeError, InvalidTable
 from baa_core.models import build
-from baa_core.phantom import draw_phantom
+from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.recipe import Architecture, Member, TrainingPlan
 from baa_core.recipes import RECIPES
-from baa_core.recipes.deeplasia import B0
+from baa_core.recipes.deeplasia import AGE_DRAWN, B0
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
-from train.data import LabelledPictures, arranged_pictures, needs_hand, normalised
-from train.drawn import DrawnHand, choose_hands, drawn_hands
+from train.data import arranged_pictures, needs_hand, normalised
+from train.drawn import DrawnHand, DrawnHands, choose_hands, drawn_hands
 from train.films import Film
 from train.fit import Options, minutes_before, run, warm_average
 from train.hands import HandPictures
-from train.labelled import labelled
+from train.labelled import LabelledPictures, labelled
 from train.mask_seeds import passes_checks, seed_mask
-from train.module import AgeTask, Progress
+from train.module import SOFT_LABEL_DEVIATION_MONTHS, AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample
 from train.start import member_start, narrowed
 
@@ -121,9 +122,12 @@ def test_drawn_hands_are_labelled_by_what_can_be_seen_of_them(tmp_path):
     assert replace(altered, blurred="carpals").label_months == pytest.approx(100)
     assert replace(altered, blurred="metacarpals").label_months == pytest.approx(112)
     spec = DEEPLASIA.members[0].input
-    pictures, labels = drawn_hands(3, spec, tmp_path, workers=1)
-    assert pictures.shape == (3, *spec.shape) and pictures.max() > 200
-    assert labels.bone_age_months.tolist() == [h.label_months for h in choose_hands(3)]
+    drawn = drawn_hands(3, spec, tmp_path, workers=1)
+    assert drawn.pictures.shape == drawn.regions.shape == (3, *spec.shape) and drawn.pictures.max() > 200
+    assert set(np.unique(drawn.regions)) == set(range(len(REGIONS) + 1))
+    assert drawn.labels.bone_age_months.tolist() == [h.label_months for h in choose_hands(3)]
+    assert np.nanmean(drawn.region_months, axis=1) == pytest.approx(drawn.labels.bone_age_months)
+    assert np.isnan(drawn.region_months).sum() == sum(h.blurred is not None for h in choose_hands(3))
 
 
 def test_drawn_hands_stand_behind_the_films(drawn):
@@ -132,12 +136,38 @@ def test_drawn_hands_stand_behind_the_films(drawn):
     start = DEEPLASIA.start[0]
     data = labelled(start, samples, labels, "train", ("thumbnails",), drawn / "cache", None, augmented=False)
     rows = pd.DataFrame({"sex": ["female"] * 2, "bone_age_months": [90.0, 100.0]})
-    hand = np.full((1, *start.input.shape), 9, np.uint8), pd.DataFrame({"sex": ["male"], "bone_age_months": [30.0]})
+    one = np.full((1, *start.input.shape), 9, np.uint8)
+    ages = np.array([[20, 40, np.nan, 30, 30, 30]], np.float32)
+    hand = DrawnHands(one, one // 9, pd.DataFrame({"sex": ["male"], "bone_age_months": [30.0]}), ages)
     shown = LabelledPictures(data.variants, data.rows, data.sharp, rows, start.input, None, drawn=hand)
     assert len(shown) == 3
-    image, male, months = shown[2]
+    image, male, months, regions, region_months = shown[2]
     assert (float(male), float(months)) == (1.0, 30.0) and image.shape == (1, *start.input.shape)
-    assert float(shown[1][2]) == 100.0
+    assert (regions == 1).all() and float(region_months[1]) == 40.0
+    assert float(shown[1][2]) == 100.0 and not shown[1][3].any() and shown[1][4].isnan().all()
+
+
+def test_a_regions_age_is_asked_for_where_it_lies():
+    """Features that hold the age of the left half on the left and of the right half on the right."""
+    plan = replace(AGE_DRAWN.training, halved_share=0.0)
+    task = AgeTask(replace(AGE_DRAWN, training=plan), None)
+    regions = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    regions[0, :, :32], regions[0, :, 32:] = 1, 2
+    ages = torch.full((2, len(REGIONS)), float("nan"))
+    ages[0, :2] = torch.tensor([40.0, 190.0])
+    places = torch.zeros(2, task.reads_region.in_features - 1, 2, 2)
+    places[:, 0, :, 0], places[:, 1, :, 1] = 1.0, 1.0
+    classes = torch.arange(task.reads_region.out_features)
+    with torch.no_grad():
+        nn.init.zeros_(task.reads_region.weight)
+        nn.init.zeros_(task.reads_region.bias)
+        for channel, age in ((0, 40.0), (1, 190.0)):
+            task.reads_region.weight[:, channel] = -0.5 * ((classes - age) / SOFT_LABEL_DEVIATION_MONTHS) ** 2
+        right = task.region_loss(places, torch.zeros(2), regions, ages)
+        wrong = task.region_loss(places.flip(-1), torch.zeros(2), regions, ages)
+        none = task.region_loss(places[1:], torch.zeros(1), regions[1:], ages[1:])
+    assert float(right) < 5 < 50 < float(wrong)
+    assert float(none) == 0.0
 
 
 def test_a_b0_begins_as_the_lite0_it_comes_from():
