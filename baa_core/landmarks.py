@@ -24,7 +24,7 @@ def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str
 
     Args:
         model_input: the prepared hand, as the network's member takes it.
-        network: `models.LandmarkNetwork` or `models.KeyPointNetwork`.
+        network: `joints.LandmarkNetwork` or `models.KeyPointNetwork`.
         names: of its points, in its order; by default the 21 joints and tips and the ends of radius and ulna.
 
     Returns:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import VGGS, create_backbone, dense
-from .published import GroupedAgeNetwork, KeyPointNetwork, LandmarkOutput, MaskNetwork, SixHeads
+from .joints import BoneNetwork, LandmarkNetwork
+from .published import GroupedAgeNetwork, KeyPointNetwork, MaskNetwork, SixHeads
 from .recipe import Architecture
 
 # Mean and deviation of bone age in Deeplasia's `data/parameters.yml` (FIELD.md section 1), rounded.
@@ -174,76 +175,17 @@ class HandNetwork(nn.Module):
         return HandOutput(self.mask(x).float(), answers[:, 0], answers[:, 1:3], answers[:, 3])
 
 
-class LandmarkNetwork(nn.Module):
-    """One heat map a landmark, at a quarter of the picture's grid; where it lies is the heat's mean.
-
-    Integral regression (Sun et al., ECCV 2018). The stages of the backbone are joined from the deepest up, as in a
-    feature pyramid (Lin et al., CVPR 2017), with depthwise convolutions: a tenth more work than the backbone.
-    """
-
-    STAGES = (1, 2, 3, 4)  # of timm's features: strides 4, 8, 16, 32
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.backbone, _ = create_backbone(architecture)
-        self.backbone.prune_intermediate_layers(self.STAGES, prune_norm=True)  # type: ignore[operator]
-        channels = [info["num_chs"] for info in self.backbone.feature_info]  # type: ignore[union-attr]
-        width = architecture.hidden[0]
-        self.lateral = nn.ModuleList(nn.Conv2d(channels[stage], width, 1) for stage in self.STAGES)
-        self.smooth = nn.ModuleList(self._smoothing(width) for _ in self.STAGES[:-1])
-        self.heat = nn.Conv2d(width, len(architecture.points), 1)
-
-    @staticmethod
-    def _smoothing(width: int) -> nn.Module:
-        """A 5x5 depthwise convolution, then a 1x1 one."""
-        return nn.Sequential(
-            nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        )
-
-    def shares(self, image: Tensor) -> Tensor:
-        """How the heat of each landmark is shared out: (N, K, S/4, S/4), each map's sum 1, S a multiple of 32."""
-        stages = self.backbone.forward_intermediates(  # type: ignore[operator]
-            image, indices=self.STAGES, intermediates_only=True
-        )
-        x = self.lateral[-1](stages[-1])
-        for number in reversed(range(len(stages) - 1)):
-            x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = self.smooth[number](x + self.lateral[number](stages[number]))
-        heat: Tensor = self.heat(x).float()
-        return heat.flatten(2).softmax(dim=2).view_as(heat)
-
-    def forward(self, image: Tensor) -> LandmarkOutput:
-        """Places and spreads for pictures (N, 1, S, S)."""
-        return self.read(self.shares(image))
-
-    @staticmethod
-    def read(shares: Tensor) -> LandmarkOutput:
-        """Mean and standard deviation of maps (N, K, h, w)."""
-        means, variances = [], []
-        for axis in (2, 3):
-            cells = shares.shape[axis]
-            at = (torch.arange(cells, device=shares.device) + 0.5) / cells
-            along = shares.sum(dim=5 - axis)
-            mean = (along * at).sum(dim=2)
-            means.append(mean)
-            variances.append((along * (at - mean[..., None]) ** 2).sum(dim=2))
-        return LandmarkOutput(torch.stack(means, dim=2), (variances[0] + variances[1]).sqrt())
-
-
 def build(architecture: Architecture) -> nn.Module:
     """An untrained network of this shape, in evaluation mode."""
-    age: dict[str, type[nn.Module]] = {"one": AgeNetwork, "six": SixHeads, "grouped": GroupedAgeNetwork}
-    builders: dict[str, type[nn.Module]] = {
-        "age": age[architecture.heads],
-        "sex": SexNetwork,
-        "hand": HandNetwork,
-        "mask": MaskNetwork,
-        "landmarks": KeyPointNetwork if architecture.backbone in VGGS else LandmarkNetwork,
+    builders: dict[tuple[str, str], type[nn.Module]] = {
+        ("age", "one"): AgeNetwork,
+        ("age", "six"): SixHeads,
+        ("age", "grouped"): GroupedAgeNetwork,
+        ("sex", "one"): SexNetwork,
+        ("sex", "bones"): BoneNetwork,
+        ("hand", "one"): HandNetwork,
+        ("mask", "one"): MaskNetwork,
+        ("landmarks", "one"): KeyPointNetwork if architecture.backbone in VGGS else LandmarkNetwork,
     }
-    network: nn.Module = builders[architecture.task](architecture)
+    network: nn.Module = builders[architecture.task, architecture.heads](architecture)
     return network.eval()

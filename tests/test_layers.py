@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("recipe", "cases", "steps_published"),
     ("backbones",),
     ("published",),
+    ("joints",),
     ("models", "recipes"),
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",

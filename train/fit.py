@@ -23,9 +23,10 @@ from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import save_network
 
+from .hands import HandTask
 from .labelled import LabelledPictures, labelled
 from .landmarks import LandmarkTask, landmark_sets
-from .module import TASKS, Task
+from .module import AgeTask, SexTask, Task
 from .outlines import OutlineTask, outline_sets
 from .samples import find_samples, read_labels
 from .start import imagenet_start, member_start, start_file
@@ -103,7 +104,8 @@ def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> st
 
 def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
-    tasks: dict[str, type[Task]] = {**TASKS, "landmarks": LandmarkTask, "mask": OutlineTask}
+    tasks: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
+    tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask}
     return tasks[member.architecture.task](member, minutes)
 
 

@@ -8,18 +8,21 @@ other body parts and noise, which hold no hand; and two films side by side.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from baa_core.recipe import Member
 from baa_core.steps import IDENTITY, Picture
 
 from .films import Film, Grey, add_markers, drawn_film, pasted
+from .module import Task
 
 HELD_OUT_EVERY = 6  # every sixth fitted hand and other body part is for validation
 
@@ -230,3 +233,57 @@ def hand_sets(
     training = HandPictures(*parts[0], member=member, side_px=side_px, length=length, seed=seed)
     validation = HandPictures(*parts[1], member=member, side_px=side_px, length=96, seed=seed + 1, steady=True)
     return training, validation
+
+
+class HandTask(Task):
+    """Hand mask, presence, direction and polarity. Validation metric: Dice on held-out hands."""
+
+    metric = "val_dice"
+    higher_is_better = True
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """H - log J (Iglovikov 2018, eq. 1) on the mask, plus the small answers.
+
+        Pixels outside the mask brighter than its 80th percentile weigh more (Deeplasia,
+        supplement 1): the data set marks them in `weight`.
+        """
+        image, mask, weight, answers = batch
+        output = self.network(image)
+        present, up, inverted = answers[:, 0], answers[:, 1:3], answers[:, 3]
+        entropy = nn.functional.binary_cross_entropy_with_logits(output.mask_logits[:, 0], mask, weight=weight)
+        probability = output.mask_logits[:, 0].sigmoid()
+        both = (probability * mask).sum(dim=(1, 2))
+        either = probability.sum(dim=(1, 2)) + mask.sum(dim=(1, 2)) - both
+        jaccard = ((both + 1) / (either + 1))[mask.sum(dim=(1, 2)) > 0]
+        loss = entropy - (jaccard.log().mean() if len(jaccard) else 0.0)
+        loss = loss + nn.functional.binary_cross_entropy_with_logits(output.presence_logit, present)
+        known = (up.norm(dim=1) > 0) & (present > 0)
+        if known.any():
+            loss = loss + 0.5 * ((output.up[known] - up[known]) ** 2).sum(dim=1).mean()
+        seen = present > 0
+        if seen.any():
+            loss = loss + 0.2 * nn.functional.binary_cross_entropy_with_logits(
+                output.inverted_logit[seen], inverted[seen]
+            )
+        self.log("loss", loss, prog_bar=True)
+        return cast(Tensor, loss)
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Dice of pictures with a hand; share of right presence, polarity, and tilt error in degrees."""
+        image, mask, _, answers = batch
+        output = self.network(image)
+        seen = answers[:, 0] > 0
+        right = ((output.presence_logit > 0) == seen).float().mean()
+        self.log("val_presence", right, prog_bar=True, batch_size=len(image))
+        if not seen.any():
+            return
+        found = (output.mask_logits[seen, 0] > 0).float()
+        dice = 2 * (found * mask[seen]).sum(dim=(1, 2)) / (found + mask[seen]).sum(dim=(1, 2)).clamp(min=1)
+        self.log(self.metric, dice.mean(), prog_bar=True, batch_size=int(seen.sum()))
+        polarity = ((output.inverted_logit > 0) == (answers[:, 3] > 0))[seen].float().mean()
+        self.log("val_polarity", polarity, prog_bar=True, batch_size=int(seen.sum()))
+        known = seen & (answers[:, 1:3].norm(dim=1) > 0)
+        if known.any():
+            cosine = nn.functional.cosine_similarity(output.up[known], answers[known, 1:3]).clamp(-1, 1)
+            tilt = torch.rad2deg(torch.acos(cosine)).median()
+            self.log("val_tilt_degrees", tilt, prog_bar=True, batch_size=int(known.sum()))

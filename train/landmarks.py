@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from baa_core.errors import BoneAgeError
-from baa_core.models import LandmarkNetwork
+from baa_core.joints import LandmarkNetwork
 from baa_core.preprocessing import arrange
 from baa_core.published import KeyPointNetwork
 from baa_core.recipe import InputSpec, Member

@@ -25,9 +25,8 @@ from baa_core.types import HandMask, Radiograph
 
 from .data import in_processes
 from .fit import Options, batches, run, run_line
-from .hands import hand_sets
+from .hands import HandTask, hand_sets
 from .mask_seeds import passes_checks, seed_mask
-from .module import HandTask
 from .samples import Sample, find_samples, read_labels, read_sample
 from .start import member_start
 

@@ -109,6 +109,24 @@ SEX = Member(
     ),
 )
 
+# Beside the published kind of network: one that measures, since a hand's proportions differ (`joints.BoneNetwork`).
+SEX_BONES = Member(
+    name="sex_bones",
+    architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.5),
+    input=masked_hand(224),
+    training=TrainingPlan(
+        epochs=12,
+        batch_size=128,
+        learning_rate=1e-3,
+        weight_decay=0.1,
+        loss="bce",
+        augment="light_degraded",
+        images=("thumbnails", "sharp"),
+        init="landmarks",
+        average_decay=0.99,
+    ),
+)
+
 AGE_START = Member(
     name="age_start",
     architecture=Architecture(LITE0),
@@ -197,6 +215,7 @@ RECIPE = Recipe(
     start=(AGE_START, START, SEX_START),
     planned=(
         AGE_256,
+        SEX_BONES,
         AGE_DRAWN,
         *published("b0_512", B0, "relu6", 512, B0_TRAINING),
         *published("b4_512", B4, "", 512, B4_TRAINING),

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from baa_core.errors import LandmarksNotFound
+from baa_core.joints import LandmarkNetwork
 from baa_core.landmarks import find_landmarks
-from baa_core.models import LandmarkNetwork, LandmarkOutput, build
+from baa_core.models import build
 from baa_core.preprocessing import prepare
+from baa_core.published import LandmarkOutput
 from baa_core.recipe import Architecture
 from baa_core.recipes import RECIPES
 from baa_core.recipes.deeplasia import masked_hand

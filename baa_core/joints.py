@@ -1,0 +1,185 @@
+"""Networks that know where the joints lie: the one that places them, and one that looks along the bones between them.
+
+A convolutional network that averages its features over the picture cannot measure: how long a finger is beside
+another, how broad a bone beside its length. Both differ between girls and boys. Straightened, every bone of every hand
+lies on the same pixels, and a small dense network can compare them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample
+
+from .backbones import create_backbone, dense
+from .published import LandmarkOutput
+from .recipe import Architecture
+from .types import FINGERS, LANDMARKS
+
+_AT: Final = {name: number for number, name in enumerate(LANDMARKS)}
+_WRIST, _MIDDLE, _MIDDLE_TIP = _AT["wrist"], _AT["middle_finger1"], _AT["middle_finger4"]
+_CHAINS: Final = tuple(("wrist", *(f"{finger}{joint}" for joint in (1, 2, 3, 4))) for finger in FINGERS)
+BONES: Final = tuple((_AT[a], _AT[b]) for chain in _CHAINS for a, b in pairwise(chain))
+FOREARM: Final = (_AT["radius"], _AT["ulna"])
+"""The ends of every straightened strip, as places in `LANDMARKS`: five fingers of four, two that go down the arm."""
+# Distances across the hand: knuckles, fingertips, joints of neighbours.
+_ACROSS: Final = tuple(
+    (_AT[a], _AT[b])
+    for a, b in (
+        ("forefinger1", "pinky_finger1"), ("forefinger1", "middle_finger1"), ("ring_finger1", "pinky_finger1"),
+        ("forefinger4", "ring_finger4"), ("forefinger4", "middle_finger4"), ("ring_finger4", "middle_finger4"),
+        ("pinky_finger4", "middle_finger4"), ("thumb4", "forefinger4"), ("radius", "ulna"),
+    )
+)  # fmt: skip
+ALONG, ACROSS = 14, 25  # samples of a strip
+OVERHANG = 0.15  # of a bone's length, to either side of it
+HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
+FARTHEST = 4.0  # deviations
+HEAD = (256, 64)
+
+
+class LandmarkNetwork(nn.Module):
+    """One heat map a landmark, at a quarter of the picture's grid; where it lies is the heat's mean.
+
+    Integral regression (Sun et al., ECCV 2018). The stages of the backbone are joined from the deepest up, as in a
+    feature pyramid (Lin et al., CVPR 2017), with depthwise convolutions: a tenth more work than the backbone.
+    """
+
+    STAGES = (1, 2, 3, 4)  # of timm's features: strides 4, 8, 16, 32
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.backbone, _ = create_backbone(architecture)
+        self.backbone.prune_intermediate_layers(self.STAGES, prune_norm=True)  # type: ignore[operator]
+        channels = [info["num_chs"] for info in self.backbone.feature_info]  # type: ignore[union-attr]
+        width = architecture.hidden[0]
+        self.lateral = nn.ModuleList(nn.Conv2d(channels[stage], width, 1) for stage in self.STAGES)
+        self.smooth = nn.ModuleList(self._smoothing(width) for _ in self.STAGES[:-1])
+        self.heat = nn.Conv2d(width, len(architecture.points), 1)
+
+    @staticmethod
+    def _smoothing(width: int) -> nn.Module:
+        """A 5x5 depthwise convolution, then a 1x1 one."""
+        return nn.Sequential(
+            nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+
+    def shares(self, image: Tensor) -> Tensor:
+        """How the heat of each landmark is shared out: (N, K, S/4, S/4), each map's sum 1, S a multiple of 32."""
+        stages = self.backbone.forward_intermediates(  # type: ignore[operator]
+            image, indices=self.STAGES, intermediates_only=True
+        )
+        x = self.lateral[-1](stages[-1])
+        for number in reversed(range(len(stages) - 1)):
+            x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.smooth[number](x + self.lateral[number](stages[number]))
+        heat: Tensor = self.heat(x).float()
+        return heat.flatten(2).softmax(dim=2).view_as(heat)
+
+    def forward(self, image: Tensor) -> LandmarkOutput:
+        """Places and spreads for pictures (N, 1, S, S)."""
+        return self.read(self.shares(image))
+
+    @staticmethod
+    def read(shares: Tensor) -> LandmarkOutput:
+        """Mean and standard deviation of maps (N, K, h, w)."""
+        means, variances = [], []
+        for axis in (2, 3):
+            cells = shares.shape[axis]
+            at = (torch.arange(cells, device=shares.device) + 0.5) / cells
+            along = shares.sum(dim=5 - axis)
+            mean = (along * at).sum(dim=2)
+            means.append(mean)
+            variances.append((along * (at - mean[..., None]) ** 2).sum(dim=2))
+        return LandmarkOutput(torch.stack(means, dim=2), (variances[0] + variances[1]).sqrt())
+
+
+class BoneNetwork(LandmarkNetwork):
+    """Places the joints, straightens every bone, and tells the sex from the strips and the hand's proportions.
+
+    The part that places joints begins as a trained `LandmarkNetwork` and stays as it is.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        self.requires_grad_(False)
+        strips = (len(BONES) + len(FOREARM)) * ALONG * ACROSS
+        width = strips + proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1]
+        self.scale = nn.BatchNorm1d(width, affine=False, momentum=0.02)
+        self.drop = nn.Dropout(architecture.dropout)
+        self.head = dense(width, HEAD, 1, architecture.dropout)
+
+    def train(self, mode: bool = True) -> BoneNetwork:
+        """Only the head learns: the norms of the part that places joints stay as they are."""
+        super().train(mode)
+        for placing in (self.backbone, self.lateral, self.smooth, self.heat):
+            placing.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+        """Logit of "male", (N,), of pictures (N, 1, S, S)."""
+        with torch.no_grad():
+            places = self.read(self.shares(image)).places
+        return self.judge(image, places)
+
+    def judge(self, image: Tensor, places: Tensor) -> Tensor:
+        """The same with joints given, (N, K, 2)."""
+        seen = torch.cat([straightened(image, places).flatten(1), proportions(places)], dim=1)
+        told: Tensor = self.head(self.drop(self.scale(seen).clamp(-FARTHEST, FARTHEST)))
+        return told[:, 0]
+
+
+def _palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Direction of the middle finger, (N, 2); the hand's length, (N, 1); 1 or -1 by the thumb's side, (N, 1)."""
+    whole = places[:, _MIDDLE_TIP] - places[:, _WRIST]
+    length = whole.norm(dim=1, keepdim=True).clamp(min=1e-3)
+    up = whole / length
+    thumb = places[:, _AT["thumb2"]] - places[:, _AT["pinky_finger1"]]
+    side = torch.where((up[:, :1] * thumb[:, 1:] - up[:, 1:] * thumb[:, :1]) >= 0, 1.0, -1.0)
+    return up, length, side
+
+
+def straightened(image: Tensor, places: Tensor) -> Tensor:
+    """Every bone laid straight, the thumb's side first: pictures (N, 1, S, S) to strips (N, bones, ALONG, ACROSS).
+
+    Args:
+        image: square.
+        places: (row, column) of `LANDMARKS` as shares of the side, (N, K, 2).
+    """
+    up, length, side = _palm(places)
+    start = torch.stack([places[:, a] for a, _ in BONES] + [places[:, end] for end in FOREARM], dim=1)
+    end = torch.stack(
+        [places[:, b] for _, b in BONES] + [places[:, e] - FOREARM_LENGTH * length * up for e in FOREARM], dim=1
+    )
+    along = end - start
+    across = torch.stack([-along[..., 1], along[..., 0]], dim=-1)
+    across = across / across.norm(dim=-1, keepdim=True).clamp(min=1e-3) * (length * side)[:, None]
+    half = torch.tensor([PALM_HALF_WIDTH if a == _WRIST else HALF_WIDTH for a, _ in BONES] + [HALF_WIDTH] * 2)
+    shares = torch.linspace(-OVERHANG, 1 + OVERHANG, ALONG, device=image.device)
+    sideways = torch.linspace(-1, 1, ACROSS, device=image.device)[:, None] * half.to(image.device)[:, None, None, None]
+    at = start[:, :, None, None] + shares[:, None, None] * along[:, :, None, None] + sideways * across[:, :, None, None]
+    grid = 2 * at.flip(-1) - 1  # column first, from -1 to 1
+    number, bones = at.shape[:2]
+    strips = grid_sample(
+        image, grid.reshape(number, bones * ALONG, ACROSS, 2), padding_mode="border", align_corners=False
+    )
+    return strips.reshape(number, bones, ALONG, ACROSS)
+
+
+def proportions(places: Tensor) -> Tensor:
+    """Where the joints lie and how long the bones are, in hands, upright and as on a left hand: (N, K, 2) to (N, F)."""
+    up, length, side = _palm(places)
+    beside = (places - places[:, _WRIST : _WRIST + 1]) / length[:, None]
+    x = (beside[..., 0] * up[:, 1:] - beside[..., 1] * up[:, :1]) * side
+    y = beside[..., 0] * up[:, :1] + beside[..., 1] * up[:, 1:]
+    spans = [(beside[:, a] - beside[:, b]).norm(dim=1) for a, b in (*BONES, *_ACROSS)]
+    spans += [torch.stack(spans[5:8]).sum(dim=0) / torch.stack(spans[13:16]).sum(dim=0).clamp(min=1e-3)]
+    return torch.cat([x, y, torch.stack(spans, dim=1).clamp(min=1e-3).log()], dim=1)

@@ -1,0 +1,80 @@
+"""Straightened bones and proportions, on hands whose joints are known."""
+
+import pytest
+import torch
+
+from baa_core.joints import ACROSS, ALONG, BONES, BoneNetwork, proportions, straightened
+from baa_core.models import build
+from baa_core.recipe import Architecture
+from baa_core.types import LANDMARKS
+
+SHAPE = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0, dropout=0.0)
+SIDE_PX = 128
+
+
+def hand_joints(turn_degrees: float = 0.0, mirrored: bool = False, scale: float = 1.0) -> torch.Tensor:
+    """Joints of a spread hand as shares of the side, (1, K, 2): fingers fan out from the wrist."""
+    places = {"wrist": (0.0, 0.0), "radius": (-0.03, 0.04), "ulna": (-0.03, -0.04)}
+    for number, finger in enumerate(("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")):
+        angle = torch.deg2rad(torch.tensor(50.0 - 25.0 * number + 0.0))
+        for joint, reach in enumerate((0.3, 0.45, 0.55, 0.62), start=1):
+            places[f"{finger}{joint}"] = (float(reach * angle.cos()), float(reach * angle.sin()))
+    upright = torch.tensor([places[name] for name in LANDMARKS]) * torch.tensor([-1.0, -1.0]) * scale
+    if mirrored:
+        upright = upright * torch.tensor([1.0, -1.0])
+    turn = torch.deg2rad(torch.tensor(turn_degrees))
+    turned = upright @ torch.tensor([[turn.cos(), turn.sin()], [-turn.sin(), turn.cos()]])
+    return (turned + torch.tensor([0.72, 0.5]))[None]
+
+
+def painted(places: torch.Tensor, bone: int) -> torch.Tensor:
+    """A picture that is bright along one bone only."""
+    rows, columns = torch.meshgrid(*[(torch.arange(SIDE_PX) + 0.5) / SIDE_PX] * 2, indexing="ij")
+    start, end = (places[0, joint] for joint in BONES[bone])
+    share = torch.linspace(0.2, 0.8, 40)[:, None, None]
+    at = start[:, None, None, None] + share * (end - start)[:, None, None, None]
+    distance = ((rows - at[0]) ** 2 + (columns - at[1]) ** 2).amin(dim=0)
+    return (distance < 0.012**2).float()[None, None]
+
+
+@pytest.mark.parametrize("bone", [2, 6, 9, 19])
+@pytest.mark.parametrize("turn_degrees", [0.0, 40.0])
+def test_a_bone_lies_along_the_middle_of_its_own_strip(bone, turn_degrees):
+    places = hand_joints(turn_degrees)
+    strips = straightened(painted(places, bone), places)[0]
+    assert strips.shape == (len(BONES) + 2, ALONG, ACROSS)
+    brightness = strips[:, 4:-4, ACROSS // 2].mean(dim=1)
+    assert int(brightness.argmax()) == bone and brightness[bone] > 0.8
+    assert strips[bone, :, :3].max() < 0.1
+
+
+def test_left_and_right_turned_and_enlarged_hands_measure_the_same():
+    usual = proportions(hand_joints())
+    for other in (hand_joints(mirrored=True), hand_joints(turn_degrees=25.0), hand_joints(scale=0.8)):
+        assert proportions(other) == pytest.approx(usual, abs=1e-4)
+    longer = hand_joints()
+    longer[0, LANDMARKS.index("ring_finger4")] *= torch.tensor([0.9, 1.0])
+    assert (proportions(longer) - usual).abs().max() > 0.01
+
+
+def test_a_mirrored_picture_has_the_same_strips():
+    places = hand_joints()
+    picture = torch.rand(1, 1, SIDE_PX, SIDE_PX)
+    mirrored = places.clone()
+    mirrored[..., 1] = 1 - mirrored[..., 1]
+    assert straightened(picture.flip(-1), mirrored) == pytest.approx(straightened(picture, places), abs=1e-4)
+
+
+def test_only_the_head_learns():
+    network = build(SHAPE)
+    assert isinstance(network, BoneNetwork)
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        network(torch.rand(4, 1, 64, 64)).sum().backward()
+        optimiser.step()
+    changed = {
+        name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"head", "scale"}
