@@ -20,12 +20,13 @@ from baa_core.errors import HandNotFound
 from baa_core.feature_clustering import OURS, PAPER, ClusteringPlan
 from baa_core.masking import upright
 from baa_core.steps import box_of, overlap
+from baa_core.steps_published import CropToCluster
 
 from .command import says_problems
 from .data import HandStore
 from .samples import Sample, find_samples, read_labels, read_sample
 
-GOOD_OVERLAP = 0.8
+GOOD_OVERLAP = CropToCluster().least_overlap
 PLANS = {"ours": OURS, "paper": PAPER}
 
 
