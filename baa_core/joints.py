@@ -105,36 +105,29 @@ class LandmarkNetwork(nn.Module):
 class BoneNetwork(LandmarkNetwork):
     """Places the joints, straightens every bone, and tells the sex from the strips and the hand's proportions.
 
-    The part that places joints begins as a trained `LandmarkNetwork` and stays as it is.
+    The part that places joints is a trained `LandmarkNetwork`; only what judges is learnt (`train.bones`).
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        self.requires_grad_(False)
         strips = (len(BONES) + len(FOREARM)) * ALONG * ACROSS
         width = strips + proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1]
-        self.scale = nn.BatchNorm1d(width, affine=False, momentum=0.02)
-        self.drop = nn.Dropout(architecture.dropout)
-        self.head = dense(width, HEAD, 1, architecture.dropout)
-
-    def train(self, mode: bool = True) -> BoneNetwork:
-        """Only the head learns: the norms of the part that places joints stay as they are."""
-        super().train(mode)
-        for placing in (self.backbone, self.lateral, self.smooth, self.heat):
-            placing.eval()
-        return self
+        self.judge = nn.Sequential(
+            nn.BatchNorm1d(width, affine=False),
+            nn.Hardtanh(-FARTHEST, FARTHEST),
+            nn.Dropout(architecture.dropout),
+            dense(width, HEAD, 1, architecture.dropout),
+        )
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         """Logit of "male", (N,), of pictures (N, 1, S, S)."""
-        with torch.no_grad():
-            places = self.read(self.shares(image)).places
-        return self.judge(image, places)
+        logit: Tensor = self.judge(self.look(image))
+        return logit[:, 0]
 
-    def judge(self, image: Tensor, places: Tensor) -> Tensor:
-        """The same with joints given, (N, K, 2)."""
-        seen = torch.cat([straightened(image, places).flatten(1), proportions(places)], dim=1)
-        told: Tensor = self.head(self.drop(self.scale(seen).clamp(-FARTHEST, FARTHEST)))
-        return told[:, 0]
+    def look(self, image: Tensor) -> Tensor:
+        """What is judged: every bone's strip and the hand's proportions, (N, F)."""
+        places = self.read(self.shares(image)).places
+        return torch.cat([straightened(image, places).flatten(1), proportions(places)], dim=1)
 
 
 def _palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -88,6 +88,7 @@ class TrainingPlan:
             weights that this backbone would begin with; "" for none.
         thumbnails_at_most: how many thumbnails are learnt from, evenly taken; None for all.
         drawn_share: how much of what is shown in training is hands that `phantom` drew (`train.drawn`).
+        keep_last: the weights of the end count, not those of the best epoch: for what the metric on `val` does not see.
         points_of: a network that places the points on hands without annotations, which are then learnt from too.
         halved_share: for this share of the training pictures are shown at half their size, which takes a quarter of the
             time (progressive learning, Tan & Le 2021).
@@ -111,6 +112,7 @@ class TrainingPlan:
     features_of: str = ""
     thumbnails_at_most: int | None = None
     drawn_share: float = 0.0
+    keep_last: bool = False
     points_of: str = ""
     halved_share: float = 0.0
     evenly: bool = False

@@ -18,10 +18,12 @@ from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvis
 from baa_core.recipe import Member
 from baa_core.recipes import RECIPES
 
+from .bones import fit_bones
 from .command import says_problems
-from .fit import Options, fit, measure_speed
+from .fit import Options, fit
 from .grouped import fit_grouped
 from .mining import fit_hand
+from .speed import measure_speed
 
 
 def members() -> dict[str, tuple[str, Member]]:
@@ -113,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(measure_speed(member, options))
     else:
         kind = member.architecture
-        work = fit_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
+        own = {"grouped": fit_grouped, "bones": fit_bones}
+        work = fit_hand if kind.task == "hand" else own.get(kind.heads, fit)
         print(work(member, options))
     return 0
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,54 +74,11 @@ def fit(member: Member, options: Options) -> str:
     return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
 
 
-def measure_speed(member: Member, options: Options, seconds: float = 10.0) -> str:
-    """Pictures a second that the loader brings, and that the training step takes, each measured alone.
-
-    A GPU is kept busy if the first figure is the larger.
-    """
-    training, _ = loaders(member, options)
-    task = make_task(member, None)
-    device = torch.device("cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu")
-    task.to(device, memory_format=torch.channels_last)
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to tell
-    optimiser = torch.optim.AdamW(task.network.parameters())
-    batch = [t.to(device) for t in next(iter(training))]
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = task.training_step(batch, 0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    stream, size = _endless(training), member.training.batch_size
-    brought, taken = _rate(lambda: next(stream), seconds), _rate(step, seconds)
-    return f"{member.name}: loader {size * brought:.0f} images/s, step {size * taken:.0f} images/s on {device.type}"
-
-
 def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
     tasks: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
     tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask}
     return tasks[member.architecture.task](member, minutes)
-
-
-def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
-    while True:
-        yield from loader
-
-
-def _rate(work: Callable[[], object], seconds: float) -> float:
-    """How often a second something can be done, the first few times (starting up) not counted."""
-    for _ in range(3):
-        work()
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        work()
-        count += 1
-    return count / (time.perf_counter() - start)
 
 
 def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -> str:
@@ -227,9 +183,9 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
             "best",
             monitor=task.metric,
             mode="max" if task.higher_is_better else "min",
-            save_last=True,
             enable_version_counter=False,
         ),
+        ModelCheckpoint(options.out, "last", enable_version_counter=False),  # of every epoch, for --resume
         TQDMProgressBar(refresh_rate=20),
     ]
     if task.plan.average_decay:
@@ -263,16 +219,18 @@ def warm_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tenso
 
 
 def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
-    """Write the best weights in half precision, and what was measured."""
-    best = trainer.checkpoint_callback
-    path = Path(getattr(best, "best_model_path", "") or options.out / "last.ckpt")
+    """Write the best weights, or the last if the plan says so, in half precision, and what was measured."""
+    best, last = trainer.checkpoint_callback, options.out / "last.ckpt"
+    path = last if task.plan.keep_last else Path(getattr(best, "best_model_path", "") or last)
     state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
     prefix = "network."
     tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     network = build(task.member.architecture)
     network.load_state_dict({k: v for k, v in tensors.items() if k in network.state_dict()})
     save_network(network, options.out / f"{task.member.name}.safetensors")
-    score = getattr(best, "best_model_score", None)
+    score = (
+        trainer.callback_metrics.get(task.metric) if task.plan.keep_last else getattr(best, "best_model_score", None)
+    )
     result = {
         "member": task.member.name,
         "metric": task.metric,

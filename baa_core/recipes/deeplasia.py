@@ -115,7 +115,7 @@ SEX_BONES = Member(
     architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.5),
     input=masked_hand(224),
     training=TrainingPlan(
-        epochs=12,
+        epochs=6,
         batch_size=128,
         learning_rate=1e-3,
         weight_decay=0.1,
@@ -123,7 +123,6 @@ SEX_BONES = Member(
         augment="light_degraded",
         images=("thumbnails", "sharp"),
         init="landmarks",
-        average_decay=0.99,
     ),
 )
 
@@ -181,7 +180,9 @@ AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
 
 # Learns besides from drawn hands what each region is worth: not served yet, for want of time (train/RUNS.md).
 AGE_DRAWN = replace(
-    AGE, name="lite0_320_drawn", training=replace(AGE.training.further(), drawn_share=0.35, init=AGE.name)
+    AGE,
+    name="lite0_320_drawn",
+    training=replace(AGE.training.further(), drawn_share=0.35, keep_last=True, init=AGE.name),
 )
 
 LANDMARKS = Member(
