@@ -31,6 +31,7 @@ from .samples import find_samples, read_labels
 from .start import imagenet_start, member_start, start_file
 
 EVALUATION_BATCH = 32
+LAST = "last.ckpt"
 MOST_REPEATED = 4.0  # beyond that a network learns a rare year's few films by heart
 
 
@@ -94,7 +95,7 @@ def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], opti
     if not torch.cuda.is_available():
         task.network.to(memory_format=torch.channels_last)
     trainer = make_trainer(task, options)
-    last = options.out / "last.ckpt"
+    last = options.out / LAST
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -174,6 +175,20 @@ def start(task: Task, member: Member, options: Options) -> None:
         member_start(task.network, start_file(init, options.out.parent))
 
 
+class KeepLast(L.Callback):
+    """A checkpoint at the end of every epoch, for `--resume`: the new one whole, or else the old one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write beside it, then take its place."""
+        partial = self.path.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self.path)
+
+
 def make_trainer(task: Task, options: Options) -> L.Trainer:
     """Lightning's trainer: checkpoints on the metric, averaged weights, mixed precision, several processes."""
     gpu = options.device == "gpu" or (options.device == "auto" and torch.cuda.is_available())
@@ -185,7 +200,7 @@ def make_trainer(task: Task, options: Options) -> L.Trainer:
             mode="max" if task.higher_is_better else "min",
             enable_version_counter=False,
         ),
-        ModelCheckpoint(options.out, "last", enable_version_counter=False),  # of every epoch, for --resume
+        KeepLast(options.out / LAST),
         TQDMProgressBar(refresh_rate=20),
     ]
     if task.plan.average_decay:
@@ -220,7 +235,7 @@ def warm_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tenso
 
 def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     """Write the best weights, or the last if the plan says so, in half precision, and what was measured."""
-    best, last = trainer.checkpoint_callback, options.out / "last.ckpt"
+    best, last = trainer.checkpoint_callback, options.out / LAST
     path = last if task.plan.keep_last else Path(getattr(best, "best_model_path", "") or last)
     state = torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
     prefix = "network."
