@@ -107,11 +107,13 @@ def predict_months(
     return predict_months_by_sex(networks, inputs, (sex,), views)[sex]
 
 
-def predict_sex(networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Views) -> dict[str, float]:
-    """The probability that the hand is a boy's, 0 to 1, by network, averaged over the views."""
+def predict_sex(
+    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Mapping[str, Views]
+) -> dict[str, float]:
+    """The probability that the hand is a boy's, 0 to 1, by network, averaged over its views."""
     with torch.inference_mode():
         return {
-            name: float(network(shown(tensor(inputs[name]), views)).sigmoid().mean())
+            name: float(network(shown(tensor(inputs[name]), views[name])).sigmoid().mean())
             for name, network in networks.items()
         }
 

@@ -124,26 +124,6 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One network of a recipe: its shape, its input, and how it is trained.
-
-    Attributes:
-        paper: the published training where it differs from `training`, the one that made the shipped weights.
-        learns_from: the input in training, where the served one takes too long to make of a whole training set: the
-            same picture but for where the hand was found. None for the same.
-        sexes: whose hands it learns from and answers for.
-    """
-
-    name: str
-    architecture: Architecture
-    input: InputSpec
-    training: TrainingPlan
-    paper: TrainingPlan | None = None
-    learns_from: InputSpec | None = None
-    sexes: tuple[Sex, ...] = SEXES
-
-
-@dataclass(frozen=True)
 class Views:
     """As which pictures one prepared picture is shown to a network; its answers are averaged.
 
@@ -157,6 +137,28 @@ class Views:
     mirror: bool = True
     turns_degrees: tuple[float, ...] = (0.0,)
     zoom: float = 1.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a recipe: its shape, its input, and how it is trained.
+
+    Attributes:
+        paper: the published training where it differs from `training`, the one that made the shipped weights.
+        learns_from: the input in training, where the served one takes too long to make of a whole training set: the
+            same picture but for where the hand was found. None for the same.
+        sexes: whose hands it learns from and answers for.
+        views: of a sex network: as which pictures each one is shown to it. Age networks go by the recipe's.
+    """
+
+    name: str
+    architecture: Architecture
+    input: InputSpec
+    training: TrainingPlan
+    paper: TrainingPlan | None = None
+    learns_from: InputSpec | None = None
+    sexes: tuple[Sex, ...] = SEXES
+    views: Views = Views()
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,6 @@ class Recipe:
         age_groups_months: the bounds of the groups between which a "grouped" network chooses, for a system in which
             the user may state the group; the last group ends at the last bound.
         views: as which pictures each one is shown to the age networks.
-        sex_views: as which pictures each one is shown to the sex networks.
     """
 
     name: str
@@ -188,7 +189,6 @@ class Recipe:
     start: tuple[Member, ...] = ()
     planned: tuple[Member, ...] = ()
     views: Views = Views()
-    sex_views: Views = Views()
     landmarks: Member | None = None
     mask: Member | None = None
     points: Member | None = None
@@ -200,6 +200,11 @@ class Recipe:
         names = [m.name for m in self.networks]
         if len(set(names)) != len(names):
             raise ValueError(f"recipe '{self.name}' names a member twice: {names}")
+
+    @property
+    def sex_views(self) -> dict[str, Views]:
+        """As which pictures each one is shown, by sex network."""
+        return {member.name: member.views for member in self.sex}
 
     @property
     def networks(self) -> tuple[Member, ...]:

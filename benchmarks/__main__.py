@@ -91,7 +91,7 @@ class Naive:
         hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input)
         with torch.no_grad():
             for member in self.recipe.sex:
-                for view in self.views(radiograph, hand, member, self.recipe.sex_views):
+                for view in self.views(radiograph, hand, member, member.views):
                     self.networks[member.name](view)
         months, heats = [], []
         for member in self.recipe.members:

@@ -179,6 +179,18 @@ def read_table(path: Path, recipe: Recipe) -> pd.DataFrame:
     return table
 
 
+def with_sex_from(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The same table with the sex networks' answers of another recipe's table: all recipes share these networks.
+
+    Pictures that the other recipe refused are left out.
+    """
+    key = ["kind", "rsna_id"]
+    other = pd.read_csv(path)
+    told = [column for column in other.columns if column == "probability_male" or column.endswith(MALE.format(""))]
+    old = [column for column in table.columns if column in told or column.endswith(MALE.format(""))]
+    return table.drop(columns=old).merge(other[[*key, *told]], on=key)
+
+
 def fit_members(recipe: Recipe, table: pd.DataFrame) -> dict[str, LinearBias]:
     """The bias line of each member, on sharp `train` films.
 
@@ -239,6 +251,7 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     recipe = find_recipe(args.recipe)
     if args.table:
         manifest, table = read_manifest(args.weights), read_table(args.table, recipe)
+        table = with_sex_from(table, args.sex_from) if args.sex_from else table
     else:
         manifest = collect(recipe, args.runs, args.weights)
         table = predict_table(recipe, manifest, args)
@@ -260,6 +273,9 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--images", nargs="+", type=Path)
     line.add_argument("--labels", type=Path)
     line.add_argument("--table", type=Path, help="fit again from runs/RECIPE_calibration.csv; no network runs")
+    line.add_argument(
+        "--sex-from", type=Path, help="with --table: another recipe's table, for the sex networks' answers"
+    )
     line.add_argument("--at-most", type=int, help="pictures of each kind and split, for a recipe that is slow")
     line.add_argument("--runs", type=Path, default=Path("runs"))
     line.add_argument("--weights", type=Path, default=Path("weights"))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from ..steps import PadSquare, Resize, Scale, Upright
 from ..steps_published import CropToPoints, Equalise, WindowFromPeak
-from .deeplasia import HAND, LANDMARKS, SEX
+from .deeplasia import HAND, LANDMARKS, SEX_CHECK
 from .small import SMALL
 
 
@@ -59,7 +59,7 @@ RECIPE = Recipe(
     points=LANDMARKS,
     points_needed=False,
     members=(RVGG16,),
-    sex=(SEX,),
+    sex=SEX_CHECK,
     planned=(ATTENTION, at_full_size(RVGG16, "vgg16"), at_full_size(ATTENTION, "vgg16_attention")),
     notes=(
         "VGG16's blocks with a quarter of its channels at 112 px, in place of all of them at 399 px.",

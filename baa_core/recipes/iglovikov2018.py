@@ -21,7 +21,7 @@ from ..steps import (
 )
 from ..steps_published import REGISTERED_SHAPE, CutRegion, Register
 from ..types import Sex
-from .deeplasia import HAND, SEX
+from .deeplasia import HAND, SEX_CHECK
 from .small import SMALL
 
 UNET = Member(
@@ -148,7 +148,7 @@ RECIPE = Recipe(
     mask=UNET,
     points=KEY_POINTS,
     members=tuple(region_member(region) for region in REGIONS),
-    sex=(SEX,),
+    sex=SEX_CHECK,
     # Registration has mirrored what needs it.
     views=Views(mirror=False),
     planned=(*EIGHTEEN, *ABLATION),

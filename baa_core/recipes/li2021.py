@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from ..steps import CropToHand, Resize, Standardise, Step, Upright
 from ..steps_published import CropToCluster, Equalise
-from .deeplasia import HAND, SEX
+from .deeplasia import HAND, SEX_CHECK
 from .small import SMALL
 
 
@@ -56,7 +56,7 @@ RECIPE = Recipe(
     "assessment. Complex Intell Syst 2022;8:1929-1939. doi:10.1007/s40747-021-00376-z",
     hand=HAND,
     members=(SHIPPED,),
-    sex=(SEX,),
+    sex=SEX_CHECK,
     planned=tuple(member(side_px, PAPER) for side_px in (224, 500, 700)),
     notes=(
         "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it "

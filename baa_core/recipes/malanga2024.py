@@ -9,7 +9,7 @@ from ..published import AGE_GROUPS_MONTHS
 from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
 from ..steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, Step, Upright
 from ..steps_published import Equalise, LargestObject
-from .deeplasia import HAND, LITE0, SEX
+from .deeplasia import HAND, LITE0, SEX_CHECK
 
 
 def equalised(side_px: int, frame: Step) -> InputSpec:
@@ -51,7 +51,7 @@ RECIPE = Recipe(
     "J Health Inform 2024;16 Especial. doi:10.59681/2175-4411.v16.iEspecial.2024.1361",
     hand=HAND,
     members=(GROUPED,),
-    sex=(SEX,),
+    sex=SEX_CHECK,
     age_groups_months=AGE_GROUPS_MONTHS,
     planned=(PUBLISHED,),
     notes=(

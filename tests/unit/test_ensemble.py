@@ -153,8 +153,8 @@ def test_the_differentiable_answer_is_the_predicted_one() -> None:
 def test_probability_of_male_is_averaged_over_views() -> None:
     expected = (1 / (1 + np.exp(-0.0)) + 1 / (1 + np.exp(-1.0))) / 2
     networks, inputs = {"a": BrightIsMale()}, {"a": model_input(RAMP)}
-    assert predict_sex(networks, inputs, Views(True)) == {"a": pytest.approx(expected)}
-    assert predict_sex(networks, inputs, Views(False)) == {"a": pytest.approx(0.5)}
+    assert predict_sex(networks, inputs, {"a": Views(True)}) == {"a": pytest.approx(expected)}
+    assert predict_sex(networks, inputs, {"a": Views(False)}) == {"a": pytest.approx(0.5)}
 
 
 def test_a_turned_view_is_turned_clockwise_about_the_middle() -> None:

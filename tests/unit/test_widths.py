@@ -201,6 +201,17 @@ def test_a_kept_table_is_calibrated_again_without_networks(tmp_path: Path, capsy
     assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.html").read_text()
 
 
+def test_the_sex_can_come_from_another_recipes_table(tmp_path: Path) -> None:
+    own, other = networks_said(0), networks_said(1).iloc[::2]
+    other = other.assign(probability_male=0.25, sex_male=0.2, bones_male=0.3)
+    other.to_csv(tmp_path / "other.csv", index=False)
+    joined = calibrate.with_sex_from(own.assign(sex_male=0.9), tmp_path / "other.csv")
+    assert len(joined) == len(other)
+    assert set(joined.probability_male) == {0.25} and set(joined.sex_male) == {0.2} and set(joined.bones_male) == {0.3}
+    member = RECIPE.members[0].name
+    assert joined.set_index("rsna_id")[member].equals(own.set_index("rsna_id").loc[joined.rsna_id, member])
+
+
 def test_the_error_beyond_the_trained_range_is_by_reference_and_sex() -> None:
     rows = [("female", 20, 26), ("female", 169, 160), ("female", 200, 193), ("male", 190, 150), ("male", 205, 200)]
     pictures = pd.DataFrame(rows, columns=["sex", "true_months", "months"])
