@@ -20,11 +20,10 @@ from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import save_network
 
-from .fit import EVALUATION_BATCH, Options, run_line
+from .fit import EVALUATION_BATCH, Options, run_line, start
 from .grouped import fit_head
 from .labelled import LabelledPictures, labelled
 from .samples import find_samples, read_labels
-from .start import member_start, start_file
 
 VERSIONS = 2  # augmented ones, beside the plain one
 
@@ -41,7 +40,7 @@ def fit_bones(member: Member, options: Options) -> str:
     began = time.monotonic()
     torch.manual_seed(options.seed)
     network = cast(BoneNetwork, build(member.architecture))
-    member_start(network, start_file(member.training.init, options.out.parent))
+    start(network, member, options)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labels, kinds = read_labels(options.labels), member.training.images
     samples, hands = find_samples(options.images, labels), options.cache / "hands"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from baa_core.errors import BoneAgeError
@@ -70,7 +70,7 @@ def fit(member: Member, options: Options) -> str:
     training, validation = loaders(member, options)
     task = make_task(member, options.minutes)
     if not options.resume:
-        start(task, member, options)
+        start(task.network, member, options)
     result = run(task, training, validation, options)
     return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
 
@@ -164,15 +164,19 @@ def evenly(months: NDArray[np.float32]) -> WeightedRandomSampler:
     return WeightedRandomSampler(np.minimum(repeated, MOST_REPEATED)[years].tolist(), len(months))
 
 
-def start(task: Task, member: Member, options: Options) -> None:
-    """Fill the network with the weights its plan starts from."""
+def start(network: nn.Module, member: Member, options: Options) -> None:
+    """Fill a network with the weights its plan starts from.
+
+    Raises:
+        WeightsMissing: they are not there, or nothing in them fits.
+    """
     init = member.training.init
     if init == "imagenet":
-        imagenet_start(task.network, member.architecture.backbone)
+        imagenet_start(network, member.architecture.backbone)
     elif init.endswith(".safetensors"):
-        member_start(task.network, Path(init))
+        member_start(network, Path(init))
     elif init != "scratch":
-        member_start(task.network, start_file(init, options.out.parent))
+        member_start(network, start_file(init, options.out.parent))
 
 
 class KeepLast(L.Callback):

@@ -24,10 +24,9 @@ from baa_core.recipe import Member, TrainingPlan
 from baa_core.types import SEXES
 from baa_core.weights import save_network
 
-from .fit import Options, run_line
+from .fit import Options, run_line, start
 from .labelled import labelled, network_features
 from .samples import find_samples, read_labels
-from .start import imagenet_start, member_start, start_file
 
 GROUPS = len(AGE_GROUPS_MONTHS) - 1
 FOLDS = 5
@@ -72,10 +71,7 @@ def fit_grouped(member: Member, options: Options) -> str:
     began = time.monotonic()
     torch.manual_seed(options.seed)
     network = cast(GroupedAgeNetwork, build(member.architecture))
-    if member.training.init == "imagenet":
-        imagenet_start(network, member.architecture.backbone)
-    else:
-        member_start(network, start_file(member.training.init, options.out.parent))
+    start(network, member, options)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training, validation = (read_features(member, network, split, options) for split in ("train", "val"))
     folds = []
@@ -149,6 +145,8 @@ def fit_head(
         head.train()
         order = torch.randperm(len(x))
         for rows in order.split(plan.batch_size):
+            if len(rows) == 1 < len(x):  # one picture has no deviation to normalise by
+                continue
             loss = loss_of(head(x[rows]), y[rows])
             optimiser.zero_grad()
             loss.backward()

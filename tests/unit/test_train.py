@@ -1,5 +1,6 @@
 """Training's own parts: data, augmentation, mining checks, averaging. Pictures are drawn."""
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from baa_core.models import build
 from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.recipe import Architecture, Member, TrainingPlan
 from baa_core.recipes import RECIPES
-from baa_core.recipes.deeplasia import AGE_DRAWN, B0
+from baa_core.recipes.deeplasia import AGE_DRAWN, B0, SEX_BONES, whole_frame
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
+from train.bones import fit_bones
 from train.data import arranged_pictures, needs_hand, normalised
 from train.drawn import DrawnHand, DrawnHands, choose_hands, drawn_hands
 from train.films import Film
@@ -168,6 +170,26 @@ def test_a_regions_age_is_asked_for_where_it_lies():
         none = task.region_loss(places[1:], torch.zeros(1), regions[1:], ages[1:])
     assert float(right) < 5 < 50 < float(wrong)
     assert float(none) == 0.0
+
+
+def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path):
+    """Joints stay where the start weights place them. Three versions in batches of two leave one, which is skipped."""
+    shape = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0)
+    plan = replace(SEX_BONES.training, init=str(tmp_path / "start.safetensors"), epochs=1, batch_size=2)
+    member = replace(SEX_BONES, name="tiny", architecture=shape, input=whole_frame(64), training=plan)
+    torch.manual_seed(1)
+    begun = build(shape)
+    save_network(begun, tmp_path / "start.safetensors")
+    labels = pd.read_csv(drawn / "labels.csv")
+    labels.assign(split=["val", "val", "train"], sex=["female", "male", "male"]).to_csv(drawn / "labels.csv")
+    options = Options((drawn,), drawn / "labels.csv", tmp_path / "run", drawn / "cache")
+    assert "val_auroc" in fit_bones(member, options)
+    ended = build(shape)
+    member_start(ended, tmp_path / "run" / "tiny.safetensors")
+    before, after = begun.state_dict(), ended.state_dict()
+    changed = {name.split(".")[0] for name in after if not torch.allclose(after[name], before[name], atol=1e-3)}
+    assert changed == {"judge"}
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metric"] == "val_auroc"
 
 
 def test_a_b0_begins_as_the_lite0_it_comes_from():
