@@ -20,11 +20,14 @@ from .recipe import Architecture
 from .types import FINGERS, LANDMARKS
 
 _AT: Final = {name: number for number, name in enumerate(LANDMARKS)}
-_WRIST, _MIDDLE, _MIDDLE_TIP = _AT["wrist"], _AT["middle_finger1"], _AT["middle_finger4"]
+_WRIST, _MIDDLE_TIP = _AT["wrist"], _AT["middle_finger4"]
 _CHAINS: Final = tuple(("wrist", *(f"{finger}{joint}" for joint in (1, 2, 3, 4))) for finger in FINGERS)
+# The ends of every straightened strip, as places in `LANDMARKS`: five fingers of four, and two that go down the arm.
 BONES: Final = tuple((_AT[a], _AT[b]) for chain in _CHAINS for a, b in pairwise(chain))
 FOREARM: Final = (_AT["radius"], _AT["ulna"])
-"""The ends of every straightened strip, as places in `LANDMARKS`: five fingers of four, two that go down the arm."""
+# The phalanges of forefinger and ring finger among the bones: their ratio differs by sex (Manning et al., Hum Reprod
+# 1998;13:3000-3004).
+_FOREFINGER, _RING_FINGER = slice(5, 8), slice(13, 16)
 # Distances across the hand: knuckles, fingertips, joints of neighbours.
 _ACROSS: Final = tuple(
     (_AT[a], _AT[b])
@@ -174,5 +177,6 @@ def proportions(places: Tensor) -> Tensor:
     x = (beside[..., 0] * up[:, 1:] - beside[..., 1] * up[:, :1]) * side
     y = beside[..., 0] * up[:, :1] + beside[..., 1] * up[:, 1:]
     spans = [(beside[:, a] - beside[:, b]).norm(dim=1) for a, b in (*BONES, *_ACROSS)]
-    spans += [torch.stack(spans[5:8]).sum(dim=0) / torch.stack(spans[13:16]).sum(dim=0).clamp(min=1e-3)]
+    forefinger, ring_finger = (torch.stack(spans[finger]).sum(dim=0) for finger in (_FOREFINGER, _RING_FINGER))
+    spans += [forefinger / ring_finger.clamp(min=1e-3)]
     return torch.cat([x, y, torch.stack(spans, dim=1).clamp(min=1e-3).log()], dim=1)
