@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,8 @@ from tqdm import tqdm
 from baa_core.joints import BoneNetwork
 from baa_core.models import build
 from baa_core.recipe import Member
-from baa_core.weights import save_network
 
-from .fit import EVALUATION_BATCH, Options, run_line, start
+from .fit import EVALUATION_BATCH, Options, keep, run_line, start
 from .grouped import fit_head
 from .labelled import LabelledPictures, labelled
 from .samples import find_samples, read_labels
@@ -55,17 +54,7 @@ def fit_bones(member: Member, options: Options) -> str:
     fit_head(network.judge, (x, male), (x_val, male_val), lambda raw, y: loss(raw[:, 0], y), member.training)
     with torch.inference_mode():
         area = float(binary_auroc(network.judge(x_val)[:, 0], male_val.int()))
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_network(network, options.out / f"{member.name}.safetensors")
-    result: dict[str, Any] = {
-        "member": member.name,
-        "metric": "val_auroc",
-        "best": area,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "epochs": member.training.epochs,
-        "seed": options.seed,
-        "device": f"CPU, {torch.get_num_threads()} threads",
-    }
+    result = keep(network, member, options, "val_auroc", area, began)
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return run_line(member, "+".join(kinds), len(plain), result)
 

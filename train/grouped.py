@@ -22,9 +22,8 @@ from baa_core.models import build
 from baa_core.published import AGE_GROUPS_MONTHS, GROUP_DEVIATION_MONTHS, GroupedAgeNetwork
 from baa_core.recipe import Member, TrainingPlan
 from baa_core.types import SEXES
-from baa_core.weights import save_network
 
-from .fit import Options, run_line, start
+from .fit import Options, keep, run_line, start
 from .labelled import labelled, network_features
 from .samples import find_samples, read_labels
 
@@ -82,19 +81,8 @@ def fit_grouped(member: Member, options: Options) -> str:
         folds.append(measure(own, training.where(outside)))
     fit_heads(network, training, validation, member.training)
     measured = measure(network, validation)
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_network(network, options.out / f"{member.name}.safetensors")
-    result: dict[str, Any] = {
-        "member": member.name,
-        "metric": "val_mae_months",
-        "best": measured["mae_months"],
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "epochs": member.training.epochs,
-        "seed": options.seed,
-        "device": f"CPU, {torch.get_num_threads()} threads",
-        "val": measured,
-        "folds": folds,
-    }
+    kept = keep(network, member, options, "val_mae_months", measured["mae_months"], began)
+    result = {**kept, "val": measured, "folds": folds}
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return run_line(member, "+".join(member.training.images), len(training.months), result)
 
