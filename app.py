@@ -29,7 +29,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from baa_core.errors import UnreadableImage  # noqa: E402
 from baa_core.figures import interval_figure  # noqa: E402
 from baa_core.io import read_radiograph  # noqa: E402
-from baa_core.recipes import RECIPES  # noqa: E402
+from baa_core.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
 from baa_core.types import DISCLAIMER  # noqa: E402
 from page import text  # noqa: E402
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
@@ -219,7 +219,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     cases = options.save_cases.resolve() if options.save_cases else None
-    serve(build_app(Loading("deeplasia"), cases), options.host, options.port, has_screen and not options.no_browser)
+    serve(build_app(Loading(DEFAULT_RECIPE), cases), options.host, options.port, has_screen and not options.no_browser)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from .figures import (
 from .inquiry import DEFAULT_METHOD, examine
 from .panel_figures import write_panel
 from .pipeline import Assessor, load_assessor
-from .recipes import RECIPES, find_recipe
+from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
 from .summary import summarise, summarise_panel, summarise_systems
 from .types import DISCLAIMER, Patient, Prediction, Report, parse_sex
 
@@ -114,7 +114,7 @@ def build_parser() -> Parser:
     batch.set_defaults(run=run_batch_command)
 
     for command in (assess, explain, batch):
-        command.add_argument("--recipe", default="deeplasia", metavar="NAME", help=f"one of: {', '.join(RECIPES)}")
+        command.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"one of: {', '.join(RECIPES)}")
 
     evaluation = commands.add_parser("evaluate", help="compare results with labels", allow_abbrev=False)
     evaluation.add_argument("results", type=Path, metavar="RESULTS.csv", help="as batch writes it")

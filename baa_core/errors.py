@@ -8,7 +8,7 @@
     ├── SeveralHands           more than one hand in the picture
     ├── HandCutOff             the picture's edge takes the fingers or the wrist away
     ├── QualityTooLow          a hand, but too small, dark, bright, blurred or grainy to read
-    ├── UnusualPicture         nothing like the frontal hand films the networks learned from
+    ├── UnusualPicture         its joints do not lie as in a hand seen from the front
     ├── LandmarksNotFound      a hand, but its joints cannot be placed
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
@@ -54,7 +54,7 @@ class QualityTooLow(BoneAgeError):
 
 
 class UnusualPicture(BoneAgeError):
-    """To the networks the picture is unlike every frontal hand film they learned from."""
+    """The joints lie otherwise than in every hand seen from the front that the networks learned from."""
 
 
 class LandmarksNotFound(BoneAgeError):

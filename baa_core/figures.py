@@ -218,27 +218,6 @@ def error_by_age_figure(
     return figure
 
 
-def reliability_figure(shares: Mapping[str, Mapping[float, float]]) -> go.Figure:
-    """Promised coverage against the share that intervals held, in percent, with the line where both agree.
-
-    Args:
-        shares: what was measured, such as "sharp films, n = 100", to nominal coverage to observed share.
-    """
-    figure = go.Figure()
-    figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", name="equal", line={"color": GREY, "dash": "dash"})
-    looks = zip((BLUE, ORANGE, GREEN), ("circle", "diamond", "square"), strict=True)
-    for (name, observed), (colour, symbol) in zip(shares.items(), looks, strict=False):
-        figure.add_scatter(
-            x=[100 * level for level in observed], y=[100 * share for share in observed.values()], name=name,
-            mode="lines+markers", line={"color": colour}, marker={"size": 9, "symbol": symbol},
-            hovertemplate="promised %{x:.0f} %: held %{y:.1f} %<extra></extra>",
-        )  # fmt: skip
-    lay_out(figure, "Promised against observed coverage", "promised (%)", "held (%)")
-    figure.update_xaxes(range=[40, 102], constrain="domain")
-    figure.update_yaxes(range=[40, 102], scaleanchor="x", constrain="domain")
-    return figure
-
-
 def write_figure(figure: go.Figure, path: Path) -> None:
     """Write a figure as one HTML file that needs no network."""
     options = {"displaylogo": False, "responsive": True}

@@ -136,6 +136,7 @@ def film_of(
     """A radiograph with its estimate, ready to be asked about."""
     teller = teller or Teller(None)
     inputs = assessor.prepare(radiograph, hand)
+    assessor.check_view(inputs, radiograph.name)
     estimate = assessor.estimate(inputs, patient)
     networks = {member.name: assessor.network(member) for member in assessor.recipe.members}
     mirror = assessor.recipe.views.mirror

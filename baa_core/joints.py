@@ -91,6 +91,12 @@ class LandmarkNetwork(nn.Module):
         """Places and spreads for pictures (N, 1, S, S)."""
         return self.read(self.shares(image))
 
+    def shape(self, image: Tensor) -> Tensor:
+        """How the joints lie to one another, and how unsure each is of its place: pictures to (N, F), in hands."""
+        places, spread = self.read(self.shares(image))
+        _, length, _ = _palm(places)
+        return torch.cat([proportions(places), (spread / length).clamp(min=1e-3).log()], dim=1)
+
     @staticmethod
     def read(shares: Tensor) -> LandmarkOutput:
         """Mean and standard deviation of maps (N, K, h, w)."""

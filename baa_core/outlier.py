@@ -1,10 +1,10 @@
-"""Features of a picture -> nothing, or a refusal: does it look to the networks like a frontal hand film at all?
+"""ModelInput -> nothing, or a refusal: do the joints lie as they do in a hand seen from the front?
 
 The hand network may take a foot or a hand seen from the side for a hand, and an age network answers whatever it is
-shown. But what it was never shown gives features unlike those of the films it learned from, and that is measured
-here: by the Mahalanobis distance in the directions that those films vary in most, and by what lies beside them
-(after Lee et al., NeurIPS 2018, arXiv:1807.03888, without classes; the residual after Wang et al., CVPR 2022,
-arXiv:2203.10807). `python -m train.outliers` fits it.
+shown. But the network that places joints finds other proportions there than in any hand that lies flat, or is unsure
+of its places, and that is measured here: by the Mahalanobis distance in the directions that ordinary hands vary in
+most, and by what lies beside them (after Lee et al., NeurIPS 2018, arXiv:1807.03888, without classes; the residual
+after Wang et al., CVPR 2022, arXiv:2203.10807). `python -m train.outliers` fits it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as dump_safetensors
 
 from .errors import UnusualPicture, WeightsCorrupt, WeightsMissing
+from .joints import LandmarkNetwork
+from .preprocessing import ModelInput
 from .types import FloatArray, freeze
 from .weights import Manifest, read_verified
 
@@ -26,15 +29,15 @@ NAME = "outlier"  # in the manifest
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """Where the features of ordinary films lie. All arrays float32.
+    """Where the shapes of ordinary hands lie. All arrays float32.
 
     Attributes:
-        mean: (F,), of one network's pooled features.
+        mean: (F,), of what `joints.LandmarkNetwork.shape` says of a hand.
         axes: (F, D), orthonormal, the directions in which they vary most.
         deviations: (D,), how much along each.
         residual: (2,), mean and deviation of the length of what the axes leave over.
         threshold: (1,), the largest distance that is not refused.
-        network_sha256: (32,) uint8: the weights file whose features these are; others cannot be judged by them.
+        network_sha256: (32,) uint8: the weights file that placed the joints; those of others cannot be judged.
 
     Raises:
         ValueError: the shapes do not belong together, or a value is not finite.
@@ -65,7 +68,7 @@ class FeatureSpace:
         """How far a picture lies from ordinary films, in deviations: about the root of D for one of them.
 
         Args:
-            features: (F,), pooled, of the picture as it is, not mirrored.
+            features: (F,), of the picture as it is, not mirrored.
         """
         beside = features - self.mean
         along = beside @ self.axes
@@ -75,12 +78,19 @@ class FeatureSpace:
         return float(np.sqrt(((along / self.deviations) ** 2).sum() + excess**2))
 
 
+def shape_of(model_input: ModelInput, network: LandmarkNetwork) -> FloatArray:
+    """What is judged of a prepared hand, (F,)."""
+    image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return np.asarray(network.shape(image)[0].numpy(), np.float32)
+
+
 def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> None:
-    """Refuse a picture whose features lie farther out than those of any ordinary film.
+    """Refuse a picture whose joints lie otherwise than those of any ordinary hand.
 
     Args:
         features: (F,), of the network that the space was fitted on.
-        space: where ordinary films lie.
+        space: where ordinary hands lie.
         name: what to call the picture.
 
     Raises:
@@ -89,9 +99,9 @@ def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> None:
     distance, most = space.distance(features), float(space.threshold[0])
     if distance > most:
         raise UnusualPicture(
-            f"{name} looks unlike the frontal hand films this software learned from "
-            f"(distance {distance:.1f}, at most {most:.1f} is read). A child's hand and wrist, flat, palm down and "
-            "seen from above, is expected: check that it is the right file and view."
+            f"The joints in {name} lie unlike those of any hand seen from the front that this software learned from "
+            f"(distance {distance:.1f}, at most {most:.1f} is read). A child's hand and wrist, flat, palm down, "
+            "fingers apart, is expected: check that it is the right file and view."
         )
 
 

@@ -1,7 +1,7 @@
 """The only file that composes the stages: bytes -> Report.
 
 Example:
-    assessor = baa_core.load_assessor("deeplasia")
+    assessor = baa_core.load_assessor()
     report = assessor.assess("hand.dcm", baa_core.Patient(sex="female", chronological_age_months=121))
 """
 
@@ -27,7 +27,7 @@ from .io import read_radiograph
 from .models import AgeNetwork
 from .preprocessing import ModelInput
 from .published import GroupedAgeNetwork
-from .recipes import find_recipe
+from .recipes import DEFAULT_RECIPE, find_recipe
 from .sight import Sight
 from .types import SEXES, Caution, Explanation, Patient, Prediction, Report, Sex
 from .weights import DEFAULT_FOLDER, read_manifest
@@ -116,6 +116,7 @@ class Assessor(Sight):
             points = self.points(radiograph, hand)
         with clock.stage("estimating"):
             inputs = self.prepare(radiograph, hand, points)
+            self.check_view(inputs, radiograph.name)
             estimate = self.estimate(inputs, patient, age_group)
         explanation = None
         if explain:
@@ -211,7 +212,7 @@ class Assessor(Sight):
 
 
 def load_assessor(
-    recipe: str = "deeplasia", *, weights_dir: Path | None = None, networks: dict[str, nn.Module] | None = None
+    recipe: str = DEFAULT_RECIPE, *, weights_dir: Path | None = None, networks: dict[str, nn.Module] | None = None
 ) -> Assessor:
     """An assessor for a recipe by name. Reads the manifest; the networks follow when needed.
 

@@ -223,6 +223,11 @@ class Recipe:
         return (*self.sex, *self.members)
 
     @property
+    def shaping(self) -> Member | None:
+        """The network by whose joints a hand is told to be seen from the front (`outlier`), if there is one."""
+        return next((member for member in self.sex if member.architecture.heads == "bones"), None)
+
+    @property
     def served(self) -> tuple[Member, ...]:
         """The members that an assessment runs."""
         finding = [member for member in (self.hand, self.mask, self.points) if member is not None]

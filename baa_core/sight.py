@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import cast
 
 import torch
 from torch import nn
@@ -17,8 +19,10 @@ from .backbones import fold_norms
 from .calibration import Calibration
 from .errors import WeightsMissing
 from .io import read_radiograph
+from .joints import LandmarkNetwork
 from .landmarks import find_landmarks, place_points
 from .masking import draw_hand, find_hand
+from .outlier import FeatureSpace, check_usual, load_feature_space, shape_of
 from .preprocessing import ModelInput, prepare, stages
 from .quality import check_quality
 from .recipe import InputSpec, Member, Recipe
@@ -45,6 +49,7 @@ class Sight:
     calibration: Calibration
     folder: Path = DEFAULT_FOLDER
     _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
+    _spaces: dict[str, FeatureSpace] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def network(self, member: Member) -> nn.Module:
@@ -137,6 +142,25 @@ class Sight:
             if member.input not in made:
                 made[member.input] = prepare(radiograph, hand, member.input, placed)
         return {member.name: made[member.input] for member in self.recipe.estimating}
+
+    def check_view(self, inputs: Mapping[str, ModelInput], name: str) -> None:
+        """Refuse what is no hand seen from the front, if this recipe has a network that can tell.
+
+        Args:
+            inputs: as `prepare` made them.
+            name: what to call the picture.
+
+        Raises:
+            UnusualPicture: see `outlier.check_usual`.
+            WeightsMissing, WeightsCorrupt: see `outlier.load_feature_space`.
+        """
+        member = self.recipe.shaping
+        if member is None:
+            return
+        if member.name not in self._spaces:
+            self._spaces[member.name] = load_feature_space(member.name, self.folder, self.manifest)
+        network = cast(LandmarkNetwork, self.network(member))
+        check_usual(shape_of(inputs[member.name], network), self._spaces[member.name], name)
 
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""

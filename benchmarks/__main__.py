@@ -45,12 +45,11 @@ from baa_core.phantom import draw_phantom
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
 from baa_core.recipe import Member, Views
-from baa_core.recipes import find_recipe
+from baa_core.recipes import DEFAULT_RECIPE, find_recipe
 from baa_core.types import SEXES, Patient
 from baa_core.weights import load_network
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RECIPE = "deeplasia"
 PATIENT = Patient(sex="male", chronological_age_months=120)
 START_PATIENCE_SECONDS = 120.0
 BATCH_ROWS = 8
@@ -124,7 +123,9 @@ def batch_images_per_second(assessor: Assessor, path: Path, folder: Path, repeat
     rates = []
     for number in range(repeats):
         start = perf_counter()
-        done = run_batch(Batch(table, path.parent, folder / f"results_{number}.csv", RECIPE), lambda: assessor, False)
+        done = run_batch(
+            Batch(table, path.parent, folder / f"results_{number}.csv", DEFAULT_RECIPE), lambda: assessor, False
+        )
         if done.assessed != BATCH_ROWS:
             raise SystemExit("The drawn radiograph was refused: the figures would mean nothing.")
         rates.append(BATCH_ROWS / (perf_counter() - start))
@@ -178,7 +179,7 @@ def measure(repeats: int) -> tuple[dict[str, float], dict[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = draw_radiograph(folder)
-        assessor = load_assessor(RECIPE)
+        assessor = load_assessor(DEFAULT_RECIPE)
         figures = {
             "assess_seconds": seconds_of(lambda: assessor.assess(path, PATIENT), repeats),
             "assess_with_heatmap_seconds": seconds_of(lambda: assessor.assess(path, PATIENT, explain=True), repeats),
@@ -194,7 +195,7 @@ def measure(repeats: int) -> tuple[dict[str, float], dict[str, float]]:
 
 def fold_ratios(repeats: int) -> tuple[float, float]:
     """How many times faster the age network answers, and gives a gradient, with its norms folded: measured in turns."""
-    member = find_recipe(RECIPE).members[0]
+    member = find_recipe(DEFAULT_RECIPE).members[0]
     plain = load_network(member).requires_grad_(False)
     folded = fold_norms(copy.deepcopy(plain)).to(memory_format=torch.channels_last)
     image = torch.randn(2, 1, *member.input.shape).contiguous(memory_format=torch.channels_last)
@@ -226,7 +227,8 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, recipe {RECIPE}\n")
+    machine = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"{machine}, recipe {DEFAULT_RECIPE}\n")
     print("stage                      median ms")
     for stage, seconds in stages.items():
         print(f"{stage:<24} {seconds * 1000:>11.1f}")

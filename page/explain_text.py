@@ -31,8 +31,8 @@ STOPPED = """
 """
 BARS_NOTE = """
 <h3>What each region is worth</h3>
-<p class="baa-fine">Each region is blurred in turn and the estimate asked for again. The grey band is what blurring as
-much of the hand elsewhere does: a bar that stays within it says nothing about its region.</p>
+<p class="baa-fine">Each region is filled in from the hand around it and the estimate asked for again. The grey band
+is what filling in as much of the hand elsewhere does: a bar that stays within it says nothing about its region.</p>
 """
 CURVES_NOTE = """
 <h3>Does the map mark what moves the estimate?</h3>

@@ -130,8 +130,8 @@ def assessor_of(recipe: Recipe, folder: Path) -> Assessor:
 
 @pytest.fixture(scope="session")
 def assessor() -> Assessor:
-    """The shipped networks of the `deeplasia` recipe."""
-    return load_assessor("deeplasia")
+    """The default recipe with its shipped networks."""
+    return load_assessor()
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         if member.paper is None:
             print(f"{member.name} is in no paper at this size. --list names the full-size networks.", file=sys.stderr)
             return 1
-        member = replace(member, training=member.paper)
+        own = replace(member.architecture, activation="")  # that with which the published networks learnt
+        member = replace(member, training=member.paper, architecture=own)
     if args.further:
         member = replace(member, training=member.training.further())
     changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}

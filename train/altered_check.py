@@ -23,6 +23,7 @@ from baa_core.inquiry import Teller, film_of
 from baa_core.models import build
 from baa_core.phantom import REGIONS, draw_phantom, to_png
 from baa_core.pipeline import Assessor, load_assessor
+from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Sex
 
 from .command import says_problems
@@ -72,7 +73,7 @@ def check(assessor: Assessor) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.altered_check", description=__doc__)
-    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument("--weights", type=Path, default=Path("weights"))
     line.add_argument("--member-weights", type=Path, help="of the recipe's first network, in place of the shipped ones")
     args = line.parse_args(arguments)

@@ -42,8 +42,10 @@ from baa_core.errors import (
     LandmarksNotFound,
     QualityTooLow,
     SeveralHands,
+    UnusualPicture,
     WeightsMissing,
 )
+from baa_core.outlier import NAME as OUTLIER
 from baa_core.pipeline import Assessor
 from baa_core.recipe import Recipe
 from baa_core.recipes import find_recipe
@@ -76,7 +78,8 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
         WeightsMissing: a member has not been trained.
     """
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
-    entries = dict(old.weights)
+    shipped = {member.name for member in recipe.shipped}
+    entries = {k: v for k, v in old.weights.items() if v.recipe != recipe.name or k in (*shipped, OUTLIER)}
     for member in recipe.shipped:
         if member.name in entries and entries[member.name].recipe != recipe.name:
             continue  # another recipe's, which this one uses too
@@ -113,7 +116,9 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         radiograph = read_sample(sample)
         try:
             made = assessor.prepare(radiograph, assessor.find_hand(radiograph))
-        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow, LandmarksNotFound):
+            if OUTLIER in assessor.manifest.weights:  # else `train.outliers` comes later
+                assessor.check_view(made, radiograph.name)
+        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow, LandmarksNotFound, UnusualPicture):
             continue
         label = labels.loc[sample.rsna_id]
         answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)

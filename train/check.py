@@ -27,6 +27,7 @@ from baa_core.landmarks import find_landmarks
 from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
+from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Radiograph
 
 from .command import says_problems
@@ -210,7 +211,7 @@ def _months(assessor: Assessor, grey: NDArray[np.uint8], patient: Patient) -> fl
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.check", description=__doc__)
-    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument(
         "--images", nargs="+", type=Path, required=True, help="rsna_100px, rsna_hires, rsna_fitted, not_hands_64px"
     )

@@ -30,6 +30,7 @@ from baa_core.explain import METHODS, find_method, months_by_region
 from baa_core.explain.trust import STABLE_FROM
 from baa_core.inquiry import Film, draw_map, film_of, shake, try_map
 from baa_core.pipeline import Assessor, load_assessor
+from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import DISCLAIMER, Patient
 
 from .command import says_problems, write_result
@@ -188,8 +189,8 @@ def to_markdown(document: Mapping[str, Any]) -> str:
             markdown_table(METHOD_HEADER, methods),
             "Months apart, chance, edges, least correlation, sum missed and seconds (of the map, and with its tests): "
             "medians.\n",
-            "## Months by region\n\nMean move of the estimate when the region is blurred, its mean size, and the share "
-            "of films on which it is more than as much hand elsewhere moves it.\n",
+            "## Months by region\n\nMean move of the estimate when the region is filled in from around it, its mean "
+            "size, and the share of films on which it is more than as much hand elsewhere moves it.\n",
             markdown_table(("region", *heads), regions),
             f"{DISCLAIMER}\n",
         ]
@@ -228,7 +229,7 @@ def chosen_samples(images: list[Path], labels: pd.DataFrame, count: int) -> list
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done."""
     line = argparse.ArgumentParser(prog="python -m train.explain_card", description=__doc__)
-    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument("--images", nargs="+", type=Path, required=True)
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--count", type=int, default=100)

@@ -20,12 +20,12 @@ from baa_core.errors import BoneAgeError
 from baa_core.masking import find_hand
 from baa_core.models import build
 from baa_core.recipe import Member
-from baa_core.recipes import find_recipe
+from baa_core.recipes import DEFAULT_RECIPE, find_recipe
 from baa_core.types import HandMask
 
 from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
-from .start import member_start
+from .start import member_start, start_file
 
 STORED_SIDE_PX = 512
 
@@ -86,16 +86,19 @@ def store_hands(samples: list[Sample], member: Member, weights: Path, folder: Pa
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.hand_store", description=__doc__)
-    line.add_argument("--recipe", default="deeplasia")
+    line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument("--images", nargs="+", type=Path, required=True)
     line.add_argument("--labels", type=Path, required=True)
-    line.add_argument("--weights", type=Path, help="the trained hand network (runs/hand/hand.safetensors)")
+    line.add_argument(
+        "--weights", type=Path, help="of the hand network; by default its run's, or else the shipped ones"
+    )
     line.add_argument("--cache", type=Path, default=Path("cache"))
     line.add_argument("--workers", type=int, default=2)
     args = line.parse_args(arguments)
     member = find_recipe(args.recipe).hand
     samples = find_samples(args.images, read_labels(args.labels))
-    weights = args.weights or Path("runs") / member.name / f"{member.name}.safetensors"
+    weights = args.weights or start_file(member.name, Path("runs"))
+    member_start(build(member.architecture), weights)  # here, since processes that fail to start are started for ever
     table = store_hands(samples, member, weights, args.cache / "hands", args.workers)
     print(table.groupby("kind").found.agg(["size", "sum"]))
     return 0

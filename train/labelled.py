@@ -25,7 +25,7 @@ from .points import finder_of
 from .samples import Kind, Sample
 from .start import member_start, start_file
 
-DRAWN_HANDS = 1000
+DRAWN_HANDS = 3000
 FEATURES = 64  # main directions of another network's view that are learnt
 
 

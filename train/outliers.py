@@ -1,8 +1,8 @@
-"""`python -m train.outliers RECIPE`: what ordinary films look like to the networks, and how far all else lies.
+"""`python -m train.outliers RECIPE`: how the joints of ordinary hands lie, and how far from that all else is.
 
-Runs the serving stages up to the features of the recipe's first age network; fits `baa_core.outlier.FeatureSpace` on
-sharp `train` films, plain and degraded, as they are and mirrored (right hands are hands); chooses the threshold on
-`val`; and measures other body parts, hands squeezed towards a side view, and drawn hands. `test` is never touched.
+Runs the serving stages up to the recipe's network that straightens bones; fits `baa_core.outlier.FeatureSpace` on
+sharp `train` films, plain and degraded; chooses the threshold on `val`; and measures other body parts, hands squeezed
+towards a side view, and drawn hands. `test` is never touched.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.ensemble import shown, tensor
-from baa_core.errors import BoneAgeError
+from baa_core.errors import BoneAgeError, UnsupportedImage
 from baa_core.io import read_radiograph
-from baa_core.models import AgeNetwork
-from baa_core.outlier import NAME, FeatureSpace, save_feature_space
+from baa_core.joints import LandmarkNetwork
+from baa_core.outlier import NAME, FeatureSpace, save_feature_space, shape_of
 from baa_core.phantom import EXAMPLES, draw_phantom, to_png
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
-from baa_core.recipe import Views
+from baa_core.recipe import Member
 from baa_core.types import Radiograph
 from baa_core.weights import SUFFIX, Manifest, WeightsEntry, replace_file, write_manifest
 
@@ -54,25 +53,34 @@ Features = NDArray[np.float32]
 
 
 def features_of(assessor: Assessor, radiograph: Radiograph) -> Features | None:
-    """Features of a picture and of its mirror image, (2, F), or None where an earlier stage refuses."""
-    member = assessor.recipe.members[0]
-    network = assessor.network(member)
-    if not isinstance(network, AgeNetwork):
-        raise TypeError(f"'{member.name}' is no age network")
+    """What is judged of a picture's hand, (F,), or None where an earlier stage refuses."""
+    member = judging(assessor)
     try:
         hand = assessor.find_hand(radiograph)
     except BoneAgeError:
         return None
-    with torch.inference_mode():
-        found: Features = network.backbone(shown(tensor(prepare(radiograph, hand, member.input)), Views())).numpy()
-    return found
+    return shape_of(prepare(radiograph, hand, member.input), cast(LandmarkNetwork, assessor.network(member)))
+
+
+def judging(assessor: Assessor) -> Member:
+    """The network that places the joints.
+
+    Raises:
+        BoneAgeError: the recipe has none.
+    """
+    member = assessor.recipe.shaping
+    if member is None:
+        raise BoneAgeError(
+            f"The recipe '{assessor.recipe.name}' has no network that straightens bones. Choose another."
+        )
+    return member
 
 
 def collect(assessor: Assessor, pictures: Iterable[Radiograph], title: str, count: int) -> tuple[Features, int]:
-    """Features of every picture that reaches the age network, (N, 2, F), and how many there were to begin with."""
+    """Shapes of every hand that is found, (N, F), and how many pictures there were to begin with."""
     seen = [features_of(assessor, picture) for picture in tqdm(pictures, total=count, desc=title, mininterval=10)]
     kept = [found for found in seen if found is not None]
-    return np.stack(kept) if kept else np.zeros((0, 2, 0), np.float32), len(seen)
+    return np.stack(kept) if kept else np.zeros((0, 0), np.float32), len(seen)
 
 
 def fit_space(features: Features, dimensions: int, network_sha256: str) -> FeatureSpace:
@@ -131,11 +139,12 @@ def squeezed(radiographs: Iterable[Radiograph]) -> Iterator[Radiograph]:
 
 
 def enlarged(paths: list[Path]) -> Iterator[Radiograph]:
-    """Other body parts at 512 px, so that their size is not what gives them away."""
+    """Other body parts at 512 px, so that their size is not what gives them away; none that reading refuses."""
     for path in paths:
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         large = cv2.resize(grey, (512, 512), interpolation=cv2.INTER_CUBIC)
-        yield read_radiograph(bytes(cv2.imencode(".png", large)[1]), path.name)
+        with suppress(UnsupportedImage):
+            yield read_radiograph(bytes(cv2.imencode(".png", large)[1]), path.name)
 
 
 def drawn() -> Iterator[Radiograph]:
@@ -151,11 +160,11 @@ def row(space: FeatureSpace, features: Features, offered: int) -> dict[str, Any]
     """One line of the table: how many were offered, how many came so far, how far they lie, how many are refused."""
     distances = distances_in(space, features)
     if not len(distances):
-        return {"pictures": offered, "reached_the_age_network": 0}
+        return {"pictures": offered, "hands": 0}
     low, middle, high = np.percentile(distances, (5, 50, 95))
     return {
         "pictures": offered,
-        "reached_the_age_network": len(distances),
+        "hands": len(distances),
         "distance_least": round(float(distances.min()), 2),
         "distance_5_50_95_percent": [round(float(value), 2) for value in (low, middle, high)],
         "distance_largest": round(float(distances.max()), 2),
@@ -165,7 +174,7 @@ def row(space: FeatureSpace, features: Features, offered: int) -> dict[str, Any]
 
 def distances_in(space: FeatureSpace, features: Features) -> NDArray[np.float64]:
     """Distance of every picture as it came, (N,)."""
-    return np.array([space.distance(both[0]) for both in features])
+    return np.array([space.distance(one) for one in features])
 
 
 def fit_and_measure(
@@ -187,8 +196,8 @@ def fit_and_measure(
             f"Only {len(plain)} sharp train films with a hand and {len(sharp['val'])} val films were found; more than "
             f"{DIMENSIONS} are needed, and some of val. Name the folder of sharp films with --images."
         )
-    sha256 = assessor.manifest.weights[assessor.recipe.members[0].name].sha256
-    space = fit_space(np.concatenate([plain, worse]).reshape(-1, plain.shape[-1]), DIMENSIONS, sha256)
+    sha256 = assessor.manifest.weights[judging(assessor).name].sha256
+    space = fit_space(np.concatenate([plain, worse]), DIMENSIONS, sha256)
     groups = {
         "train, sharp": (plain, n_plain),
         "train, degraded": (worse, n_worse),
@@ -207,12 +216,12 @@ def fit_and_measure(
 def keep(assessor: Assessor, space: FeatureSpace, table: dict[str, Any], minutes: float, folder: Path) -> None:
     """Write the space, its entry in the manifest, and the table."""
     content = save_feature_space(space)
-    member = assessor.recipe.members[0].name
+    member = judging(assessor).name
     entry = WeightsEntry(
         file=f"{NAME}{SUFFIX}",
         sha256=hashlib.sha256(content).hexdigest(),
-        recipe=assessor.recipe.name,
-        trained_on=f"features of '{member}' on sharp films of the train split, plain and degraded, left and mirrored",
+        recipe=assessor.manifest.weights[member].recipe,
+        trained_on=f"joints placed by '{member}' on sharp films of the train split, plain and degraded",
         minutes=round(minutes, 1),
         device="CPU",
         licence=assessor.manifest.weights[member].licence,

@@ -1,7 +1,7 @@
 """`python -m train.results RECIPE`: one table of what each part of a recipe is worth, on sharp `val` and `test` films.
 
-The recipe as it is served, beside each network alone, more or fewer views, no bias correction, the predicted in place
-of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
+The recipe as it is served, by age too, beside each network alone, more or fewer views, no bias correction, the
+predicted in place of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 from baa_core.calibration import Calibration, LinearBias
 from baa_core.ensemble import likelier_sex, predict_months_by_sex, predict_sex
 from baa_core.errors import BoneAgeError
-from baa_core.evaluation import markdown_table, measure_errors
+from baa_core.evaluation import AGE_BANDS_MONTHS, age_bands, markdown_table, measure_errors
 from baa_core.models import AgeNetwork
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipe import Views
@@ -33,6 +33,7 @@ from .command import says_problems, write_result
 from .samples import Sample, find_samples, read_labels, read_sample
 
 SPLITS = ("val", "test")
+SERVED = "as served"
 # Deeplasia's test-time augmentation (supplement 3).
 VIEWS: Mapping[str, Views] = {
     "plain": Views(mirror=False),
@@ -54,6 +55,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
         try:
             radiograph = read_sample(sample)
             inputs = assessor.prepare(radiograph, assessor.find_hand(radiograph))
+            assessor.check_view(inputs, radiograph.name)
         except BoneAgeError as error:
             rows.append({**row, "refused": type(error).__name__})
             continue
@@ -92,7 +94,7 @@ def variants(films: pd.DataFrame, calibration: Calibration, mean_months: Mapping
     bias = dict(calibration.bias)
     alone = {f"{m} alone": months(films, {m: line}, "mirrored", "sex") for m, line in bias.items()}
     return {
-        "as served": months(films, bias, "mirrored", "sex"),
+        SERVED: months(films, bias, "mirrored", "sex"),
         **(alone if len(alone) > 1 else {}),
         "without the mirror image": months(films, bias, "plain", "sex"),
         "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, "turned", "sex"),
@@ -103,14 +105,18 @@ def variants(films: pd.DataFrame, calibration: Calibration, mean_months: Mapping
 
 
 def measure(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, dict[str, Any]]:
-    """The error measures of every variant, and the mean difference by sex."""
-    found = {}
-    for name, estimate in estimates.items():
-        errors = estimate - films.true_months
-        by_sex = {sex: round(float(errors[films.sex == sex].mean()), 2) for sex in SEXES}
-        measured = measure_errors(errors.to_numpy(float))
-        found[name] = {"n": len(errors), **measured, "mean_difference_by_sex_months": by_sex}
+    """The error measures of every variant with the mean difference by sex, and of the served one by age."""
+    found = {name: _measured(estimate - films.true_months, films.sex) for name, estimate in estimates.items()}
+    errors = estimates[SERVED] - films.true_months
+    for band, inside in age_bands(films.true_months.to_numpy(float), AGE_BANDS_MONTHS).items():
+        if inside.any():
+            found[f"{SERVED}, {band}"] = _measured(errors[inside], films.sex[inside])
     return found
+
+
+def _measured(errors: pd.Series, sex: pd.Series) -> dict[str, Any]:
+    by_sex = {one: round(float(errors[sex == one].mean()), 2) for one in SEXES if (sex == one).any()}
+    return {"n": len(errors), **measure_errors(errors.to_numpy(float)), "mean_difference_by_sex_months": by_sex}
 
 
 def to_markdown(document: Mapping[str, Any]) -> str:
@@ -131,14 +137,13 @@ def _row(name: str, group: Mapping[str, Any]) -> list[str]:
         str(group["n"]),
         f"{group['mae_months']:.2f} [{low:.2f}, {high:.2f}]",
         f"{group['rmse_months']:.2f}",
-        f"{100 * group['within_12_months']:.1f} %",
-        f"{difference['female']:+.2f}",
-        f"{difference['male']:+.2f}",
+        f"{100 * group['share_within_12_months']:.1f} %",
+        *(f"{difference[sex]:+.2f}" if sex in difference else "–" for sex in SEXES),
     ]
 
 
 def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
-    """Read the films, measure, and write `results.{json,md}`.
+    """Read the films, measure, and write `evaluation/RECIPE/results.{json,md}` in the weights folder.
 
     Raises:
         BoneAgeError: weights or data are missing.
@@ -155,7 +160,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         measured = measure(kept, variants(kept, assessor.calibration, mean_months))
         parts[split] = {"refused": refused.value_counts().to_dict(), "variants": measured}
     document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
-    write_result(args.weights / "evaluation", "results", document, to_markdown(document))
+    write_result(args.weights / "evaluation" / args.recipe, "results", document, to_markdown(document))
     return document
 
 

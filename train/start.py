@@ -71,7 +71,8 @@ def _from_hub(backbone: str) -> list[Tensor]:
 def member_start(network: nn.Module, path: Path) -> None:
     """Start from another network's weights: every tensor of the same name and shape is taken.
 
-    Of a wider network with the same stages of inverted residuals the strongest channels are (`narrowed`).
+    Of a wider network with the same stages of inverted residuals the strongest channels are (`narrowed`); a wider or
+    deeper one than the source begins by doing what the source does (`widened`).
     EfficientNet-Lite has no squeeze-and-excitation gates. Where the network has them and the
     source has not, they start open, so that a B0 with ReLU6 begins as the Lite0 it comes from.
 
@@ -85,7 +86,7 @@ def member_start(network: nn.Module, path: Path) -> None:
             f"The start weights {path.name} are not there. Train that member first (--list shows how)."
         )
     target = network.state_dict()
-    source = narrowed(load_file(path), target)
+    source = widened(narrowed(load_file(path), target), target)
     fitting = {k: v.to(target[k].dtype) for k, v in source.items() if k in target and v.shape == target[k].shape}
     if not fitting:
         raise WeightsMissing(f"Nothing in {path.name} fits this network. Start from a member with the same backbone.")
@@ -100,6 +101,7 @@ def member_start(network: nn.Module, path: Path) -> None:
 
 _BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.(\d+)\.")
 _NORM = ("weight", "bias", "running_mean", "running_var")
+_STEM = "backbone.conv_stem.weight"
 
 
 def narrowed(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -113,11 +115,13 @@ def narrowed(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, 
         source, target: tensors of a whole network by name.
     """
     cut = dict(source)
-    stem, after = "backbone.conv_stem.weight", "backbone.blocks.0.0.conv_pw.weight"
-    if any(name not in tensors for name in (stem, after) for tensors in (source, target)):
+    after = "backbone.blocks.0.0.conv_pw.weight"
+    if any(name not in tensors for name in (_STEM, after) for tensors in (source, target)):
         return cut
-    first = _strongest(_weight(source[after], 1), len(target[stem]))
-    cut[stem] = source[stem][first]
+    if len(target[_STEM]) > len(source[_STEM]):
+        return cut
+    first = _strongest(_weight(source[after], 1), len(target[_STEM]))
+    cut[_STEM] = source[_STEM][first]
     cut |= {f"backbone.bn1.{part}": source[f"backbone.bn1.{part}"][first] for part in _NORM}
     blocks = {(found[0], int(found[1]), int(found[2])) for found in map(_BLOCK.match, target) if found}
     for block, stage, number in sorted(blocks):
@@ -160,6 +164,39 @@ def _narrowed_block(
     return cut | {
         f"{block}{n}.{part}": source[f"{partner}{n}.{part}"][kept] for n, kept in norms.items() for part in _NORM
     }
+
+
+def widened(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network of inverted residuals, let into those of a wider and deeper one: B4 out of Lite0.
+
+    What goes in comes out as before (Net2Net, Chen et al., ICLR 2016, arXiv:1511.05641): the source's channels listen
+    to each other alone, the new ones to all, with the weights that the target has; and a block that the source has not
+    adds nothing to what passes it by, its last norm being 0.
+
+    Args:
+        source, target: tensors of a whole network by name.
+    """
+    made, sex_features = dict(source), len(target.get("inflate_sex.0.bias", ()))
+    for name, old in source.items():
+        new = target.get(name)
+        within = name.startswith("backbone.") or name == "head.0.weight" or name == "head.0.bias"
+        if new is None or not within or new.ndim != old.ndim or new.shape == old.shape:
+            continue
+        if any(there < here for there, here in zip(new.shape, old.shape, strict=True)):
+            continue
+        whole = new.clone()
+        whole[: len(old)] = 0
+        if name == "head.0.weight" and sex_features:  # the sex comes last
+            old, whole[: len(old), -sex_features:] = old[:, :-sex_features], old[:, -sex_features:].to(whole.dtype)
+        whole[tuple(slice(length) for length in old.shape)] = old.to(whole.dtype)
+        made[name] = whole
+    blocks = {found[0] for found in map(_BLOCK.match, target) if found}
+    known = {found[0] for found in map(_BLOCK.match, source) if found}
+    if known and len(target.get(_STEM, ())) > len(source.get(_STEM, ())):
+        for block in blocks - known:
+            last = next(norm for norm in ("bn3", "bn2") if f"{block}{norm}.weight" in target)
+            made[f"{block}{last}.weight"] = torch.zeros_like(target[f"{block}{last}.weight"])
+    return made
 
 
 def start_file(name: str, runs: Path) -> Path:

@@ -10,7 +10,8 @@ All functions take one row a picture, the ensemble's: `months`, `deviation_month
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from scipy.optimize import linprog
 from baa_core.calibration import COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
 from baa_core.errors import InvalidTable
 from baa_core.evaluation import COVERAGE_BANDS_MONTHS, age_bands, markdown_table
-from baa_core.figures import reliability_figure, write_figure
+from baa_core.figures import BLUE, GREEN, GREY, INK, ORANGE
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.weights import replace_file
 
@@ -179,6 +180,7 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
     parts = [
         f"# Coverage of the interval on `val`\n\nMade by `{command}`.\n\n{EXPLANATION}\n",
         "## Promised against observed\n",
+        "![Share of intervals that hold the reference, against the promised share](reliability.svg)\n",
         markdown_table(("promised", *names), nominal),
         f"Half widths of the sharp films run from {low:.1f} (5 %) over {middle:.1f} (median) to {high:.1f} months "
         f"(95 %). With one width for all pictures instead, {plain}. Thumbnails with the factor that is served, which "
@@ -190,14 +192,57 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
     return "\n".join([*parts, f"Bands by reference age. {DISCLAIMER}\n"])
 
 
+def reliability_drawing(shares: Mapping[str, Mapping[float, float]]) -> str:
+    """Promised coverage against the share that intervals held, with the line where both agree, as an SVG.
+
+    A drawing, not a Plotly figure, since it is read in the model card, where no script runs.
+
+    Args:
+        shares: what was measured, such as "sharp films, n = 100", to nominal coverage to observed share.
+    """
+    size, margin, low = 400.0, 48.0, 0.4
+
+    def at(promised: float, held: float) -> tuple[float, float]:
+        along, up = ((max(low, share) - low) / (1 - low) for share in (promised, held))
+        return margin + along * (size - 2 * margin), size - margin - up * (size - 2 * margin)
+
+    (left, bottom), (right, top) = at(low, low), at(1, 1)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size:.0f}" height="{size + 30:.0f}" font-family="sans-serif" '
+        f'font-size="12" fill="{INK}">',
+        f'<rect width="100%" height="100%" fill="white"/><path d="M{left} {bottom}L{right} {top}" stroke="{GREY}" '
+        'stroke-dasharray="5 4"/>',
+    ]
+    for share in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        x, y = at(share, share)
+        parts += [
+            f'<path d="M{left} {y:.1f}H{right}M{x:.1f} {bottom}V{top}" stroke="#E6E8EC"/>',
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{share:.0%}</text>',
+            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>',
+        ]
+    for row, ((name, observed), colour) in enumerate(zip(shares.items(), (BLUE, ORANGE, GREEN), strict=False)):
+        places = [at(promised, held) for promised, held in observed.items()]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts += [f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>']
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in places]
+        parts += [f'<text x="{margin + 8}" y="{margin + 16 + 16 * row}" fill="{colour}">{escape(name)}</text>']
+    middle = size / 2
+    parts += [
+        f'<text x="{middle}" y="{size - 10}" text-anchor="middle">promised</text>',
+        f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">held</text>',
+        f'<text x="{middle}" y="{size + 14}" text-anchor="middle" font-size="11">{escape(DISCLAIMER)}</text>',
+    ]
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def write_proof(pictures: pd.DataFrame, model: IntervalModel, folder: Path, command: str) -> None:
-    """Write coverage.json, coverage.md and reliability.html."""
+    """Write coverage.json, coverage.md and reliability.svg."""
     proof = prove(pictures, model)
     folder.mkdir(parents=True, exist_ok=True)
     document = {"command": command, **proof, "disclaimer": DISCLAIMER}
     replace_file(folder / "coverage.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     replace_file(folder / "coverage.md", to_markdown(proof, command).encode())
-    write_figure(reliability_figure(proof["reliability"]), folder / "reliability.html")
+    replace_file(folder / "reliability.svg", reliability_drawing(proof["reliability"]).encode())
 
 
 def _row(name: str, group: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from .captum_door import captum_attr
 
 Forward = Callable[[Tensor], Tensor]
 
+UNSEEN_WEIGHT = 1e-3  # beside 1 around: enough where nothing else is near
 BLUR_SHARE = 0.05  # deviation of the blurred hand's Gaussian, as a share of the side: wider than a growth plate
 NOISE_SHARE = 0.1  # SmoothGrad's deviation as a share of the picture's span (Smilkov 2017: 10 to 20 %)
 NOISE_SAMPLES = 16
@@ -59,8 +60,12 @@ class Attribution:
         freeze(self.months)
 
 
-def blurred_hand(model_input: ModelInput) -> FloatArray:
+def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> FloatArray:
     """The prepared picture without its detail: what IG, occlusion and the deletion curves put in its place.
+
+    Args:
+        model_input: the prepared picture.
+        unseen: (S, S), where greys hardly count: what is there comes from the hand around it, as far as that reaches.
 
     Returns:
         float32 (S, S): inside the mask a Gaussian mean over the hand alone, of deviation 5 % of the side;
@@ -68,6 +73,8 @@ def blurred_hand(model_input: ModelInput) -> FloatArray:
     """
     picture, mask = model_input.image[0, 0], model_input.mask
     weight = mask.astype(np.float32)
+    if unseen is not None:
+        weight[unseen] *= UNSEEN_WEIGHT
     deviation_px = BLUR_SHARE * len(picture)
     total = cv2.GaussianBlur(picture * weight, (0, 0), deviation_px)
     share = cv2.GaussianBlur(weight, (0, 0), deviation_px)

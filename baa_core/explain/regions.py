@@ -1,7 +1,8 @@
 """Map or networks + named regions of the hand -> each region's share of the map, and the months it is worth.
 
-A region's months are measured, not read off a map: its detail is blurred away and the estimate watched. Blurring any
-piece of a hand moves an estimate, so each region stands beside pieces of its size from elsewhere on the same hand.
+A region's months are measured, not read off a map: it is filled in from the hand around it and the estimate watched.
+Blurring would not do, since a blurred wrist is still as bright as it is old. Taking any piece of a hand away moves an
+estimate, so each region stands beside pieces of its size from elsewhere on the same hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .attributions import Forward, as_batch, blurred_hand
 
 ELSEWHERE, OUTSIDE = "elsewhere in the hand", "outside"
 
-EDGE_SHARE = 0.01  # deviation of the soft edge between sharp and blurred, of the side: no new outline is drawn
+EDGE_SHARE = 0.01  # deviation of the soft edge around what is filled in, of the side: no new outline is drawn
 PATCHES = 8  # of each size
 LIKE_SIZED = 1.6  # regions whose areas differ by less than this factor share their patches
 LEAST_PATCHES = 5  # fewer give no spread to rely on
@@ -32,7 +33,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class RegionEffect:
-    """What the estimate loses or gains when one region's detail is blurred away.
+    """What the estimate loses or gains when one region is filled in from the hand around it.
 
     Attributes:
         months: estimate without the region minus estimate, raw months averaged over the networks: "without the
@@ -144,12 +145,12 @@ def draw_patches(hand: BoolArray, area_px: int) -> list[BoolArray]:
     return drawn
 
 
-def without(model_input: ModelInput, region: BoolArray, blurred: FloatArray) -> FloatArray:
-    """The prepared picture, (S, S), with one region taken from the blurred hand, and a soft edge around it."""
+def without(model_input: ModelInput, region: BoolArray) -> FloatArray:
+    """The prepared picture, (S, S), with one region filled in from the hand around it, and a soft edge."""
     picture = model_input.image[0, 0]
     softness = max(0.5, EDGE_SHARE * len(picture))
     weight = np.asarray(cv2.GaussianBlur(region.astype(np.float32), (0, 0), softness), np.float32)
-    return np.asarray(picture + weight * (blurred - picture), np.float32)
+    return np.asarray(picture + weight * (blurred_hand(model_input, region) - picture), np.float32)
 
 
 def _effects(
@@ -162,9 +163,9 @@ def _effects(
     moved = []
     with torch.inference_mode():
         for name, forward in forwards.items():
-            there, blurred = inputs[name], blurred_hand(inputs[name])
+            there = inputs[name]
             whole = float(forward(as_batch(there.image[0, 0])))
-            shown = (without(there, _carried(mask, drawn_on, there), blurred) for mask in masks)
+            shown = (without(there, _carried(mask, drawn_on, there)) for mask in masks)
             moved.append([float(forward(as_batch(picture))) - whole for picture in shown])
     return [float(months) for months in np.mean(moved, axis=0)]
 

@@ -1,12 +1,14 @@
-"""The published systems, by name. A sixth one is a file here and a line in this dict."""
+"""Every system by name: our own and the published ones. Another one is a file here and a line in this dict."""
 
 from ..errors import UnknownRecipe
 from ..recipe import Recipe
-from . import deeplasia, fanciulli_motisi2024, iglovikov2018, li2021, malanga2024
+from . import deeplasia, fanciulli_motisi2024, house, iglovikov2018, li2021, malanga2024
+
+DEFAULT_RECIPE = house.RECIPE.name
 
 RECIPES: dict[str, Recipe] = {
     module.RECIPE.name: module.RECIPE
-    for module in (deeplasia, iglovikov2018, malanga2024, fanciulli_motisi2024, li2021)
+    for module in (house, deeplasia, iglovikov2018, malanga2024, fanciulli_motisi2024, li2021)
 }
 
 

@@ -154,7 +154,7 @@ def reader() -> nn.Module:
 def test_months_by_region_name_the_region_that_was_drawn_otherwise(
     reader: nn.Module, record_property: Callable[[str, object], None]
 ) -> None:
-    """Every region blurred, in the altered hand and in its ordinary twin: named first is the one whose months differ
+    """Every region filled in, in the altered hand and in its ordinary twin: named first is the one whose months differ
     most. A region matters in the ordinary hand too, so its months alone would not say what is out of the ordinary.
     """
     forwards = {"reader": age_forward(reader, "female", mirror=False)}

@@ -16,7 +16,7 @@ from baa_core.explain import (
     regions_on_input,
     textbook_stage,
 )
-from baa_core.explain.regions import PATCHES, draw_patches, like_sized
+from baa_core.explain.regions import PATCHES, draw_patches, like_sized, without
 from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.preprocessing import ModelInput, prepare
 from baa_core.steps import IDENTITY
@@ -58,16 +58,29 @@ def reads_one(image: Tensor) -> Tensor:
 
 
 def test_a_region_is_worth_what_the_network_reads_there() -> None:
-    """By hand: a linear network loses its weights times the detail that blurring takes, within the region."""
+    """By hand: a linear network loses its weights times what filling in changes, within the region."""
     picture = prepared()
     weights = np.zeros((SIDE, SIDE), np.float32)
     weights[24:32, 34:42] = 1.0  # well within the soft edge
-    lost = float((weights * (blurred_hand(picture) - picture.image[0, 0])).sum())
+    lost = float((weights * (blurred_hand(picture, REGIONS_HERE["read"]) - picture.image[0, 0])).sum())
     found = months_by_region(
         {"a": lambda image: (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))}, {"a": picture}, REGIONS_HERE
     )
     assert found["read"].months == pytest.approx(lost, abs=1e-2)
     assert found["ignored"].months == pytest.approx(0.0, abs=1e-5)
+
+
+def test_what_fills_a_region_knows_nothing_of_it() -> None:
+    """However bright a region is, what takes its place is the same; blurred, it would shine through."""
+    picture, region = prepared(), REGIONS_HERE["read"]
+    pixels = picture.image.copy()
+    pixels[0, 0][region] += 5.0
+    brighter = ModelInput(pixels, picture.mask, picture.to_radiograph, (SIDE, SIDE), True)
+    inside = cv2.erode(region.astype(np.uint8), np.ones((5, 5))) > 0
+    filled, again = (blurred_hand(one, region)[inside] for one in (picture, brighter))
+    assert np.abs(again - filled).max() < 0.05
+    assert (blurred_hand(brighter)[inside] - blurred_hand(picture)[inside]).min() > 0.5
+    assert without(brighter, region)[inside] == pytest.approx(again, abs=0.5)
 
 
 def test_only_the_region_that_matters_stands_out() -> None:
@@ -97,7 +110,7 @@ def test_the_null_is_two_deviations_about_the_mean_of_patches_elsewhere() -> Non
     for patch in draw_patches(picture.mask, area):
         if (patch & REGIONS_HERE["read"]).sum() <= area / 2:
             soft = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), 0.01 * SIDE)
-            moved.append(float((weights * soft * (blurred_hand(picture) - picture.image[0, 0])).sum()))
+            moved.append(float((weights * soft * (blurred_hand(picture, patch) - picture.image[0, 0])).sum()))
     middle, spread = np.mean(moved), 2 * np.std(moved, ddof=1)
     assert middle - spread < 0 < middle + spread
     assert (found.null_low_months, found.null_high_months) == pytest.approx(
@@ -106,14 +119,14 @@ def test_the_null_is_two_deviations_about_the_mean_of_patches_elsewhere() -> Non
 
 
 def test_a_region_that_does_nothing_never_stands_out() -> None:
-    """A network loses a month with every pixel blurred outside one region: nothing happens there, which is rare."""
+    """A network loses months with every change outside one region: nothing happens there, which is rare."""
     picture = prepared()
     sharp = picture.image[0, 0]
     counted = cv2.dilate(REGIONS_HERE["read"].astype(np.uint8), np.ones((9, 9))) == 0
-    months = np.where(counted & picture.mask, 1.0, 0.0) / np.where(picture.mask, blurred_hand(picture) - sharp, 1.0)
+    months = np.where(counted & picture.mask, 10.0, 0.0)
 
     def forward(image: Tensor) -> Tensor:
-        return -((image[:, 0].double() - torch.tensor(sharp)) * torch.tensor(months)).sum(dim=(1, 2))
+        return -((image[:, 0].double() - torch.tensor(sharp)).abs() * torch.tensor(months)).sum(dim=(1, 2))
 
     found = months_by_region({"a": forward}, {"a": picture}, REGIONS_HERE)["read"]
     assert found.months == pytest.approx(0.0, abs=0.5)

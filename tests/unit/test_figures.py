@@ -16,7 +16,6 @@ from baa_core.figures import (
     mask_picture,
     overlay,
     predicted_figure,
-    reliability_figure,
     write_figure,
     years_and_months,
 )
@@ -185,14 +184,6 @@ def test_evaluation_figures_hold_every_point(tmp_path: Path) -> None:
     assert [trace.x for trace in figures[2].data if trace.name not in ("female", "male")] == [(3.5,)]
     nothing = np.array([])
     assert bland_altman_figure(nothing, nothing, []).layout.shapes == ()
-
-
-def test_reliability_is_shown_in_percent_beside_the_promise() -> None:
-    figure = reliability_figure({"sharp": {0.5: 0.48, 0.9: 0.91}, "all": {0.5: 0.51, 0.9: 0.89}})
-    shown = {trace.name: (trace.x, trace.y) for trace in figure.data}
-    assert shown["equal"] == ((0, 100), (0, 100))
-    assert shown["sharp"] == (pytest.approx((50, 90)), pytest.approx((48, 91)))
-    assert shown["all"] == (pytest.approx((50, 90)), pytest.approx((51, 89)))
 
 
 def test_a_written_figure_needs_no_network(tmp_path: Path) -> None:

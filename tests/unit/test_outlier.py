@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from baa_core.errors import BoneAgeError, UnusualPicture, WeightsCorrupt, WeightsMissing
+from baa_core.models import build
 from baa_core.outlier import NAME, FeatureSpace, check_usual, load_feature_space, save_feature_space
-from baa_core.phantom import draw_phantom
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
-from baa_core.weights import Manifest, WeightsEntry, read_manifest
+from baa_core.recipe import Architecture, Member
+from baa_core.weights import Manifest, WeightsEntry, save_network, write_manifest
+from tests.conftest import PLAN, assessor_of, masked
 from train.outliers import choose_threshold, features_of, fit_and_measure, fit_space, keep
 from train.samples import find_samples
 
@@ -49,7 +52,7 @@ def test_the_distance_is_what_one_finds_by_hand(space: FeatureSpace, features: t
 
 def test_only_what_lies_beyond_the_threshold_is_refused(space: FeatureSpace) -> None:
     check_usual(np.array([1, -1.5, 0], np.float32), space, "hand.png")
-    with pytest.raises(UnusualPicture, match=r"hand\.png looks unlike .* \(distance 4\.0, at most 3\.0 is read\)"):
+    with pytest.raises(UnusualPicture, match=r"in hand\.png lie unlike .* \(distance 4\.0, at most 3\.0 is read\)"):
         check_usual(np.array([1, 0, -3], np.float32), space, "hand.png")
 
 
@@ -130,28 +133,52 @@ def drawn_films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.Data
     return folder, pd.DataFrame(rows).set_index("rsna_id")
 
 
+@pytest.fixture
+def bones_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path) -> Assessor:
+    """The tiny networks and one that straightens bones, in a folder of their own."""
+    shape = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0)
+    member = Member("tiny_bones", shape, masked(64), PLAN)
+    folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
+    sha256 = save_network(build(shape), folder / "tiny_bones.safetensors")
+    entry = WeightsEntry("tiny_bones.safetensors", sha256, "tiny", "nothing", 0, "cpu", "public domain")
+    known = tiny_assessor.manifest
+    write_manifest(Manifest({**known.weights, "tiny_bones": entry}, known.calibration), folder)
+    return assessor_of(replace(tiny_assessor.recipe, sex=(*tiny_assessor.recipe.sex, member)), folder)
+
+
 def test_a_space_is_fitted_measured_kept_and_served(
-    tiny_assessor: Assessor, tiny_weights: Path, drawn_films: tuple[Path, pd.DataFrame], tmp_path: Path
+    bones_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]
 ) -> None:
-    """The whole of `python -m train.outliers`, with tiny networks; and what it writes is what serving reads."""
+    """The whole of `python -m train.outliers`, with tiny networks; and what it writes is what serving goes by."""
     films, labels = drawn_films
-    weights = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
-    space, table = fit_and_measure(tiny_assessor, find_samples([films], labels), labels, [])
-    assert table["train, sharp"]["reached_the_age_network"] == 50
+    hand = draw_phantom(60.0, "male", seed=0, height_px=200).radiograph
+    with pytest.raises(WeightsMissing, match="unusual pictures cannot be told"):
+        bones_assessor.assess(to_png(hand))
+    space, table = fit_and_measure(bones_assessor, find_samples([films], labels), labels, [])
+    assert table["train, sharp"]["hands"] == 50
     assert table["val, sharp"]["share_refused"] == 0.0
     assert table["val, squeezed to a side view"]["pictures"] == 10
-    keep(tiny_assessor, space, table, 1.0, weights)
-    served = load_feature_space("tiny_64", weights, read_manifest(weights))
-    told = json.loads((weights / "evaluation" / "outliers.json").read_text())
-    assert told["threshold"] == pytest.approx(float(served.threshold[0]), abs=1e-3)
-    both = features_of(tiny_assessor, draw_phantom(60.0, "male", seed=0, height_px=200).radiograph)
-    assert both is not None
-    assert both.shape == (2, len(served.mean))
+    keep(bones_assessor, space, table, 1.0, bones_assessor.folder)
+    served = assessor_of(bones_assessor.recipe, bones_assessor.folder)
+    told = json.loads((served.folder / "evaluation" / "outliers.json").read_text())
+    assert told["threshold"] == pytest.approx(float(space.threshold[0]), abs=1e-3)
+    shape = features_of(served, hand)
+    assert shape is not None and shape.shape == space.mean.shape
+    assert served.assess(to_png(hand)).prediction.bone_age_months >= 0
+    none = replace(space, threshold=np.zeros(1, np.float32))
+    keep(bones_assessor, none, table, 1.0, bones_assessor.folder)
+    with pytest.raises(UnusualPicture, match="seen from the front"):
+        assessor_of(bones_assessor.recipe, bones_assessor.folder).assess(to_png(hand))
 
 
-def test_too_few_films_are_told(tiny_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
+def test_too_few_films_are_told(bones_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
     films, labels = drawn_films
     few = labels.iloc[:12]
     samples = find_samples([films], few)
     with pytest.raises(BoneAgeError, match=r"Only 10 sharp train films .* more than 48 are needed"):
-        fit_and_measure(tiny_assessor, samples, few, [])
+        fit_and_measure(bones_assessor, samples, few, [])
+
+
+def test_a_recipe_that_places_no_joints_is_told(tiny_assessor: Assessor) -> None:
+    with pytest.raises(BoneAgeError, match="'tiny' has no network that straightens bones"):
+        features_of(tiny_assessor, draw_phantom(60.0, "male", height_px=200).radiograph)

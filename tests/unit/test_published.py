@@ -97,7 +97,7 @@ def test_where_another_outline_is_drawn_the_hand_stays_as_found_and_it_is_said()
 
 
 def test_every_recipe_shares_the_network_that_says_whether_there_is_a_hand() -> None:
-    assert list(RECIPES) == ["deeplasia", "iglovikov2018", "malanga2024", "fanciulli_motisi2024", "li2021"]
+    assert list(RECIPES) == ["house", "deeplasia", "iglovikov2018", "malanga2024", "fanciulli_motisi2024", "li2021"]
     assert len({recipe.hand for recipe in RECIPES.values()}) == 1
     for recipe in RECIPES.values():
         assert recipe.citation and replace(recipe, name="again").networks

@@ -50,6 +50,12 @@ def test_every_variant_is_measured_against_the_label() -> None:
     assert measured["mean by sex, picture not looked at"]["mae_months"] == pytest.approx(10)
     assert measured["without bias correction"]["mae_months"] == pytest.approx((3 + 7) / 2)  # 1 and -1 cancel
     assert measured["turned by -10, -5, 0, 5, 10 degrees as well"]["mae_months"] == pytest.approx((4 + 6) / 2)
+    assert measured["as served, 96-132 months"]["n"] == 2 and "as served, 0-24 months" not in measured
+    document = {"command": "made so", "splits": {"val": {"refused": {"HandCutOff": 1}, "variants": measured}}}
+    lines = results.to_markdown(document).splitlines()
+    assert "Refused: 1 HandCutOff." in lines
+    (served,) = (line for line in lines if line.startswith("| as served |"))
+    assert "5.00 [3.00, 7.00]" in served and "100.0 %" in served and "+3.00 | -7.00" in served
 
 
 def test_drawn_films_are_read_and_refused_ones_kept_with_their_reason(tiny_assessor: Assessor, tmp_path: Path) -> None:

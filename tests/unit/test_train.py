@@ -18,7 +18,8 @@ from baa_core.models import build
 from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.recipe import Architecture, Member, TrainingPlan
 from baa_core.recipes import RECIPES
-from baa_core.recipes.deeplasia import AGE_DRAWN, B0, SEX_BONES, whole_frame
+from baa_core.recipes.deeplasia import B0, B4, SEX_BONES, whole_frame
+from baa_core.recipes.house import AGE_DRAWN
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
 from train.bones import fit_bones
@@ -31,7 +32,7 @@ from train.labelled import LabelledPictures, labelled
 from train.mask_seeds import passes_checks, seed_mask
 from train.module import SOFT_LABEL_DEVIATION_MONTHS, AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample
-from train.start import member_start, narrowed
+from train.start import member_start, narrowed, widened
 
 DEEPLASIA = RECIPES["deeplasia"]
 
@@ -101,7 +102,7 @@ def test_masks_vary_in_training_only(drawn):
     mask = cv2.ellipse(np.zeros((400, 300), np.uint8), (150, 200), (80, 140), 0, 0, 360, 255, -1)
     cv2.imwrite(str(store / "sharp" / "13.png"), mask)
     (store / "hands.csv").write_text("kind,rsna_id,found,presence,tilt_degrees,inverted\nsharp,13,True,1,0,False\n")
-    member = DEEPLASIA.members[0]
+    member = AGE_DRAWN
     varied = replace(
         member, training=replace(member.training, mask_growths=(0.0, 0.05), teacher_weight=0.0, drawn_share=0.0)
     )
@@ -121,15 +122,15 @@ def test_drawn_hands_are_labelled_by_what_can_be_seen_of_them(tmp_path):
     altered = replace(plain, altered=("carpals", 160.0))
     assert plain.label_months == pytest.approx(100)
     assert altered.label_months == pytest.approx(110)
-    assert replace(altered, blurred="carpals").label_months == pytest.approx(100)
-    assert replace(altered, blurred="metacarpals").label_months == pytest.approx(112)
-    spec = DEEPLASIA.members[0].input
+    assert replace(altered, erased="carpals").label_months == pytest.approx(100)
+    assert replace(altered, erased="metacarpals").label_months == pytest.approx(112)
+    spec = AGE_DRAWN.input
     drawn = drawn_hands(3, spec, tmp_path, workers=1)
     assert drawn.pictures.shape == drawn.regions.shape == (3, *spec.shape) and drawn.pictures.max() > 200
     assert set(np.unique(drawn.regions)) == set(range(len(REGIONS) + 1))
     assert drawn.labels.bone_age_months.tolist() == [h.label_months for h in choose_hands(3)]
     assert np.nanmean(drawn.region_months, axis=1) == pytest.approx(drawn.labels.bone_age_months)
-    assert np.isnan(drawn.region_months).sum() == sum(h.blurred is not None for h in choose_hands(3))
+    assert np.isnan(drawn.region_months).sum() == sum(h.erased is not None for h in choose_hands(3))
 
 
 def test_drawn_hands_stand_behind_the_films(drawn):
@@ -206,6 +207,34 @@ def test_a_b0_begins_as_the_lite0_it_comes_from():
         torch.testing.assert_close(network(images, torch.ones(2)), source(images, torch.ones(2)), rtol=0.02, atol=2.0)
 
 
+def test_a_b4_begins_as_the_lite0_that_is_let_into_it():
+    """Wider and deeper, with another first hidden layer: what comes out is the same, and every weight can learn."""
+    torch.manual_seed(0)
+    source = build(Architecture("tf_efficientnet_lite0", hidden=(256,), dropout=0.0))
+    network = build(Architecture(B4, activation="relu6", hidden=(512,), dropout=0.0))
+    before = network.state_dict()
+    filled = widened(source.state_dict(), before)
+    network.load_state_dict({**before, **{name: t for name, t in filled.items() if t.shape == before[name].shape}})
+    for name, module in network.named_modules():
+        if name.endswith(".se"):  # open gates, as `member_start` sets them
+            torch.nn.init.zeros_(module.conv_expand.weight)
+            torch.nn.init.constant_(module.conv_expand.bias, 100.0)
+    images = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        features, known = network.backbone(images), source.backbone(images)
+        torch.testing.assert_close(features[:, : known.shape[1]], known, rtol=1e-3, atol=1e-3)
+        male = torch.ones(2)[:, None]
+        hidden, known_hidden = (
+            net.head[0](torch.cat([seen, net.inflate_sex(male)], dim=1))
+            for net, seen in ((network, features), (source, known))
+        )
+        torch.testing.assert_close(hidden[:, :256], known_hidden, rtol=1e-3, atol=1e-3)
+    assert filled["backbone.blocks.3.5.bn3.weight"].abs().sum() == 0, "a block that Lite0 lacks adds nothing"
+    assert all(
+        torch.equal(tensor, source.state_dict()[name]) for name, tensor in widened(*[source.state_dict()] * 2).items()
+    )
+
+
 def test_a_mobilenet_begins_with_the_strongest_channels_of_a_lite0():
     torch.manual_seed(0)
     wide = build(Architecture("tf_efficientnet_lite0")).state_dict()
@@ -228,7 +257,7 @@ def test_a_mobilenet_begins_with_the_strongest_channels_of_a_lite0():
 
 def test_minutes_of_the_run_before_count_for_the_same_network_only(tmp_path):
     (tmp_path / "result.json").write_text('{"minutes": 9.5}')
-    member = DEEPLASIA.members[0]
+    member = AGE_DRAWN
 
     def begun(name):
         init = str(tmp_path / f"{name}.safetensors")
@@ -249,7 +278,7 @@ def test_a_corrupt_picture_is_named(drawn):
 def test_arranged_pictures_are_cached_and_square(drawn):
     samples = find_samples([drawn], read_labels(drawn / "labels.csv"))
     spec = DEEPLASIA.start[0].input
-    assert not needs_hand(spec) and needs_hand(DEEPLASIA.members[0].input)
+    assert not needs_hand(spec) and needs_hand(AGE_DRAWN.input)
     pictures, found = arranged_pictures(samples, spec, None, drawn / "cache", workers=1)
     assert pictures.shape == (3, spec.side_px, spec.side_px) and found.all()
     again, _ = arranged_pictures(samples, spec, None, drawn / "cache", workers=1)

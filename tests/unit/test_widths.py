@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,11 @@ from baa_core.calibration import (
     interval,
 )
 from baa_core.errors import InvalidTable
+from baa_core.figures import BLUE, ORANGE
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
-from baa_core.recipes import RECIPES
-from baa_core.types import Patient
+from baa_core.recipes import DEFAULT_RECIPE, RECIPES
+from baa_core.types import DISCLAIMER, Patient
 from baa_core.weights import Manifest, read_manifest, write_manifest
 from train import calibrate
 from train.samples import find_samples
@@ -35,11 +37,12 @@ from train.widths import (
     fit_widths,
     measure_coverage,
     prove,
+    reliability_drawing,
     signals_of,
     to_markdown,
 )
 
-RECIPE = RECIPES["deeplasia"]
+RECIPE = RECIPES[DEFAULT_RECIPE]
 
 
 def children(thumbnails: int, sharp: int, seed: int = 0, of_age: bool = True) -> pd.DataFrame:
@@ -198,7 +201,7 @@ def test_a_kept_table_is_calibrated_again_without_networks(tmp_path: Path, capsy
     assert f"--table {table}" in document["command"]
     assert document["command"] in (weights / "evaluation" / RECIPE.name / "coverage.md").read_text()
     assert 0.8 < document["coverage"]["sharp films, n = 100"]["all"]["share"] < 0.98
-    assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.html").read_text()
+    assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.svg").read_text()
 
 
 def test_the_sex_can_come_from_another_recipes_table(tmp_path: Path) -> None:
@@ -276,3 +279,14 @@ def test_members_are_corrected_as_in_serving() -> None:
     table = networks_said().head(2).assign(split="val")
     bias = {member.name: LinearBias(0.0, 500.0) for member in RECIPE.members}
     assert calibrate.ensemble(bias, table).months.tolist() == [0.0, 0.0]
+
+
+def test_reliability_lies_beside_the_promise() -> None:
+    """What keeps its promise lies on the dashed line, what holds less lies below it."""
+    drawing = ElementTree.fromstring(reliability_drawing({"sharp": {0.5: 0.5, 0.9: 0.9}, "a < b": {0.5: 0.45}}))
+    tag = "{http://www.w3.org/2000/svg}"
+    exact, (low,) = ([c for c in drawing.iter(f"{tag}circle") if c.get("fill") == look] for look in (BLUE, ORANGE))
+    assert [float(c.get("cx")) - 48 for c in exact] == [pytest.approx(352 - float(c.get("cy")), abs=0.2) for c in exact]
+    assert low.get("cx") == exact[0].get("cx") and float(low.get("cy")) > float(exact[0].get("cy"))
+    said = [text.text for text in drawing.iter(f"{tag}text")]
+    assert {"sharp", "a < b", DISCLAIMER} <= set(said)

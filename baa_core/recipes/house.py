@@ -1,0 +1,48 @@
+"""This project's own system, and the default: Deeplasia's route with light networks.
+
+Preparation, sex check and landmarks are those of `deeplasia` (Rassmann et al., Pediatric Radiology 2024;54:82-95,
+doi:10.1007/s00247-023-05789-1).
+"""
+
+from dataclasses import replace
+
+from ..recipe import Architecture, Member, Recipe, TrainingPlan
+from .deeplasia import HAND, LANDMARKS, LITE0, SEX_CHECK, masked_hand
+
+AGE = Member(
+    name="lite0_320",
+    architecture=Architecture(LITE0),
+    input=masked_hand(320),
+    training=TrainingPlan(
+        epochs=30,
+        batch_size=16,
+        learning_rate=5e-4,
+        weight_decay=1e-2,
+        init="start",
+        average_decay=0.99,
+        augment="light_degraded",
+        teacher_weight=0.5,
+    ),
+)
+
+AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
+
+# Learns besides from drawn hands what each region is worth.
+AGE_DRAWN = replace(
+    AGE,
+    name="lite0_320_drawn",
+    training=replace(AGE.training.further(), drawn_share=0.4, keep_last=True, init=AGE.name),
+)
+
+RECIPE = Recipe(
+    name="house",
+    title="House",
+    citation="This project's own light networks by the route of Deeplasia: Rassmann S et al. Pediatr Radiol "
+    "2024;54:82-95. doi:10.1007/s00247-023-05789-1",
+    hand=HAND,
+    members=(AGE_DRAWN,),
+    sex=SEX_CHECK,
+    landmarks=LANDMARKS,
+    start=(AGE,),
+    planned=(AGE_256,),
+)
