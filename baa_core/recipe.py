@@ -149,6 +149,7 @@ class Member:
             same picture but for where the hand was found. None for the same.
         sexes: whose hands it learns from and answers for.
         views: of a sex network: as which pictures each one is shown to it. Age networks go by the recipe's.
+        eight_bit: its file holds large tensors in eight bits (`weights.save_network`), because it would be large.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Member:
     learns_from: InputSpec | None = None
     sexes: tuple[Sex, ...] = SEXES
     views: Views = Views()
+    eight_bit: bool = False
 
 
 @dataclass(frozen=True)

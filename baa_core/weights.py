@@ -10,7 +10,8 @@
          "measured": {...}}},             errors on held-out data, free form
      "calibration": {"<recipe>": {...}}}  read by `calibration.Calibration.from_dict`
 
-Files are safetensors in half precision: no pickle, half the download. They run in float32.
+Files are safetensors in half precision, large ones in eight bits (`Member.eight_bit`): no pickle, half the download or
+a quarter. They run in float32.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as dump_safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import WeightsCorrupt, WeightsMissing
 from .models import build
@@ -36,6 +37,9 @@ from .recipe import Member
 DEFAULT_FOLDER = Path(os.environ.get("BAA_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights")
 MANIFEST_FILE = "manifest.json"
 SUFFIX = ".safetensors"
+SCALE = ".scale"  # beside the name of an eight-bit tensor
+EIGHT_BIT_FROM = 4096  # values; in a smaller tensor there is nothing to gain
+SMALLEST_SCALE = 1e-12  # of a row of zeros
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,13 @@ def replace_file(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-def save_network(network: nn.Module, path: Path) -> str:
+def save_network(network: nn.Module, path: Path, eight_bit: bool = False) -> str:
     """Write a network's state in half precision (whole-number buffers as they are).
+
+    Args:
+        network: what is kept.
+        path: where.
+        eight_bit: keep large tensors as whole numbers from -127 to 127 and a scale for each row: half the file again.
 
     Returns:
         the sha256 of the file, for the manifest.
@@ -170,9 +179,30 @@ def save_network(network: nn.Module, path: Path) -> str:
         if kept.is_floating_point() and not bool(kept.isfinite().all()):
             raise ValueError(f"'{name}' holds values that half precision cannot: the network was not saved")
         state[name] = kept.contiguous()
+        if eight_bit and kept.is_floating_point() and kept.ndim > 1 and kept.numel() >= EIGHT_BIT_FROM:
+            scale = (kept.float().flatten(1).abs().amax(dim=1) / 127).clamp(min=SMALLEST_SCALE)
+            state[name] = (kept.float() / _by_row(scale, kept)).round().to(torch.int8).contiguous()
+            state[name + SCALE] = scale
     content = dump_safetensors(state)
     replace_file(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def unpack(content: bytes) -> dict[str, Tensor]:
+    """The tensors of a file that `save_network` wrote, by name: float32, whole numbers as they are.
+
+    Raises:
+        SafetensorError, KeyError: it is no such file.
+    """
+    state = parse_safetensors(content)
+    for name in [name.removesuffix(SCALE) for name in state if name.endswith(SCALE)]:
+        state[name] = state[name].float() * _by_row(state.pop(name + SCALE), state[name])
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def _by_row(scale: Tensor, tensor: Tensor) -> Tensor:
+    """(N,) as (N, 1, ...), to go with (N, ...)."""
+    return scale.reshape(-1, *[1] * (tensor.ndim - 1))
 
 
 def load_network(member: Member, folder: Path = DEFAULT_FOLDER, manifest: Manifest | None = None) -> nn.Module:
@@ -228,9 +258,8 @@ def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> 
 def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:
     """Load a state strictly: nothing missing, nothing left over."""
     try:
-        state = parse_safetensors(content)
-        network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
-    except (SafetensorError, RuntimeError) as wrong:
+        network.load_state_dict(unpack(content))
+    except (SafetensorError, KeyError, RuntimeError) as wrong:
         raise WeightsCorrupt(
             f"weights/{file} does not hold the network that the recipe describes. "
             "Weights and software must be of the same version: get both again as weights/README.md says."

@@ -247,7 +247,7 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     network = build(task.member.architecture)
     network.load_state_dict({k: v for k, v in tensors.items() if k in network.state_dict()})
-    save_network(network, options.out / f"{task.member.name}.safetensors")
+    save_network(network, options.out / f"{task.member.name}.safetensors", task.member.eight_bit)
     score = (
         trainer.callback_metrics.get(task.metric) if task.plan.keep_last else getattr(best, "best_model_score", None)
     )
@@ -275,7 +275,7 @@ def keep(
         began: `time.monotonic()` when the training did.
     """
     options.out.mkdir(parents=True, exist_ok=True)
-    save_network(network, options.out / f"{member.name}.safetensors")
+    save_network(network, options.out / f"{member.name}.safetensors", member.eight_bit)
     return {
         "member": member.name,
         "metric": metric,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from baa_core.errors import WeightsMissing
-from baa_core.weights import DEFAULT_FOLDER
+from baa_core.weights import DEFAULT_FOLDER, unpack
 
 # How open a gate starts, before its sigmoid (0.998) or, in MobileNetV3, its hard sigmoid (0.83: fully open it could not
 # learn, since that is flat from 3 on).
@@ -79,14 +79,12 @@ def member_start(network: nn.Module, path: Path) -> None:
     Raises:
         WeightsMissing: the file is not there, or nothing in it fits.
     """
-    from safetensors.torch import load_file
-
     if not path.exists():
         raise WeightsMissing(
             f"The start weights {path.name} are not there. Train that member first (--list shows how)."
         )
     target = network.state_dict()
-    source = widened(narrowed(load_file(path), target), target)
+    source = widened(narrowed(unpack(path.read_bytes()), target), target)
     fitting = {k: v.to(target[k].dtype) for k, v in source.items() if k in target and v.shape == target[k].shape}
     if not fitting:
         raise WeightsMissing(f"Nothing in {path.name} fits this network. Start from a member with the same backbone.")

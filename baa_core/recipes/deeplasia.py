@@ -60,7 +60,9 @@ def published(name: str, backbone: str, side_px: int, training: tuple[TrainingPl
     """Three networks of Deeplasia's Table 3 by name, one for each of `HEADS`: regression of one number."""
     shape = Architecture(backbone, output="regression", activation="relu6")
     return {
-        name + ending: Member(name + ending, replace(shape, hidden=head), masked_hand(side_px), *training)
+        name + ending: Member(
+            name + ending, replace(shape, hidden=head), masked_hand(side_px), *training, eight_bit=backbone == B4
+        )
         for ending, head in HEADS.items()
     }
 

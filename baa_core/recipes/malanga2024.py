@@ -35,6 +35,7 @@ GROUPED = Member(
     architecture=Architecture(LITE0, heads="grouped", hidden=(1024, 512), sex_features=0),
     input=equalised(160, CropToHand(1.1)),
     training=SMALL,
+    eight_bit=True,
 )
 PUBLISHED = replace(
     GROUPED,

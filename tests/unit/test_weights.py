@@ -13,7 +13,7 @@ from baa_core.errors import WeightsCorrupt, WeightsMissing
 from baa_core.models import AgeNetwork, build
 from baa_core.recipe import Recipe
 from baa_core.recipes import RECIPES
-from baa_core.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest, save_network, write_manifest
+from baa_core.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest, save_network, unpack, write_manifest
 
 
 @pytest.fixture
@@ -30,6 +30,23 @@ def test_what_is_saved_comes_back_in_half_precision(tiny_recipe: Recipe, tmp_pat
     assert sha256 == hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
     assert (tmp_path / "a.safetensors").stat().st_size < 2.5 * sum(p.numel() for p in network.parameters()) + 60_000
+
+
+def test_eight_bits_halve_the_file_again_and_cost_half_a_step(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(80, 80), nn.BatchNorm1d(80))
+    with torch.no_grad():
+        network[0].weight[3] *= 100.0  # a row of its own size has a scale of its own
+        network[0].weight[5] = 0.0
+    save_network(network, tmp_path / "half.safetensors")
+    save_network(network, tmp_path / "eight.safetensors", eight_bit=True)
+    half, eight = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("half", "eight"))
+    assert len(eight) < 0.62 * len(half)
+    read = unpack(eight)
+    assert read.keys() == network.state_dict().keys()
+    step = network[0].weight.abs().amax(dim=1, keepdim=True) / 127
+    assert ((read["0.weight"] - network[0].weight).abs() <= 0.52 * step + 1e-4).all()
+    torch.testing.assert_close(read["1.running_var"], unpack(half)["1.running_var"])
 
 
 def test_a_loaded_network_is_ready_to_serve(tiny_recipe: Recipe, tiny_weights: Path) -> None:
