@@ -2,7 +2,7 @@
 
 Each recipe runs as `python -m baa_core batch` in a process of its own, so that its time and memory are its own too;
 what it answered is compared with the labels by the functions behind `evaluate`. Beside each figure stands the
-paper's, and what differs.
+paper's, if there is one, and what differs.
 """
 
 from __future__ import annotations
@@ -119,11 +119,12 @@ def to_markdown(found: list[Measured], command: str) -> str:
     """The table with the papers' figures beside ours."""
     rows = []
     for one in found:
-        recipe, paper = RECIPES[one.recipe], PAPERS[one.recipe]
+        recipe, paper = RECIPES[one.recipe], PAPERS.get(one.recipe)
         trained = " ".join(recipe.notes) or "see the model card"
         rows.append(
             [recipe.title, f"**{one.mae_months:.2f}**", f"{one.rmse_months:.2f}", f"{one.n_refused}/{one.n}",
-             f"{one.seconds_an_image:.2f}", f"{one.peak_rss_mb:.0f}", f"{paper.mae_months:g}", paper.data, trained]
+             f"{one.seconds_an_image:.2f}", f"{one.peak_rss_mb:.0f}", f"{paper.mae_months:g}" if paper else "–",
+             paper.data if paper else "in no paper", trained]
         )  # fmt: skip
     return (
         f"Made by `{command}`. Months, {found[0].n} sharp radiographs, labels of few readers. {DISCLAIMER}\n\n"

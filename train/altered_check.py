@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,18 @@ def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months:
     return {name: effect.months for name, effect in found.items()}
 
 
-def check(assessor: Assessor) -> dict[str, Any]:
+def check(assessor: Assessor, children: Sequence[tuple[Sex, int]] = CHILDREN) -> dict[str, Any]:
     """Every region of every child, younger and older.
+
+    Args:
+        assessor: the system.
+        children: sex and seed of each.
 
     Returns:
         `hands`, and of them `named_alone` and `named_beside_its_twin`, with the right sign; `rows`, one a hand.
     """
     rows = []
-    for sex, seed in CHILDREN:
+    for sex, seed in children:
         twin = effects(assessor, sex, seed, None, None)
         for region in tqdm(REGIONS, desc=sex, mininterval=10):
             for months in OTHER_MONTHS:
