@@ -53,7 +53,7 @@ LIGHT = replace(
 )
 B0_512 = (LIGHT, PAPER)
 B0_1024 = (replace(LIGHT, init="b0_512", batch_size=4, learning_rate=1e-4), PAPER)
-B4_512 = (replace(LIGHT, batch_size=8), replace(PAPER, epochs=100, init="imagenet"))
+B4_512 = (replace(LIGHT, init="b0_512", batch_size=8), replace(PAPER, epochs=100, init="imagenet"))
 
 
 def published(name: str, backbone: str, side_px: int, training: tuple[TrainingPlan, TrainingPlan]) -> dict[str, Member]:

@@ -73,3 +73,13 @@ def test_the_answer_is_the_judgement_of_what_is_seen():
         seen = network.look(pictures)
         assert seen.shape == (3, network.judge[0].num_features)
         assert network(pictures) == pytest.approx(network.judge(seen)[:, 0])
+
+
+def test_the_shape_of_a_hand_is_its_proportions_and_doubts():
+    network = build(SHAPE)
+    pictures = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        shape, output = network.shape(pictures), network.read(network.shares(pictures))
+    known = proportions(output.places)
+    torch.testing.assert_close(shape[:, : known.shape[1]], known)
+    assert shape.shape[1] == known.shape[1] + len(LANDMARKS)
