@@ -2,7 +2,7 @@
 
 Each recipe runs as `python -m baa_core batch` in a process of its own, so that its time and memory are its own too;
 what it answered is compared with the labels by the functions behind `evaluate`. Beside each figure stands the
-paper's, if there is one, and what differs.
+paper's, if there is one, and what differs. Recipes that are not named keep their rows of the last time.
 """
 
 from __future__ import annotations
@@ -143,16 +143,18 @@ def main() -> None:
     line.add_argument("--out", type=Path, required=True)
     options = line.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    found = []
+    kept = options.out / "systems.json"
+    found = {row["recipe"]: Measured(**row) for row in json.loads(kept.read_text())} if kept.exists() else {}
     with tempfile.TemporaryDirectory() as work:
         table = Path(work) / f"{options.split}.csv"
         count = write_split(options.labels, options.images, options.split, table)
         for recipe in options.recipes:
-            found.append(measure(recipe, table, count, options.images, options.labels, Path(work)))
-            print(json.dumps(asdict(found[-1])), flush=True)
+            found[recipe] = measure(recipe, table, count, options.images, options.labels, Path(work))
+            print(json.dumps(asdict(found[recipe])), flush=True)
     command = f"python -m benchmarks.systems {shlex.join(sys.argv[1:])}"
-    (options.out / "systems.json").write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    (options.out / "systems.md").write_text(to_markdown(found, command))
+    rows = [found[recipe] for recipe in RECIPES if recipe in found]
+    kept.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    (options.out / "systems.md").write_text(to_markdown(rows, command))
 
 
 if __name__ == "__main__":
