@@ -6,6 +6,7 @@ report that the command in docs/explanations.md writes.
 
 from collections.abc import Callable
 from copy import deepcopy
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from baa_core.preprocessing import ModelInput, prepare
 from baa_core.types import HandMask
 from baa_core.weights import load_network
 
-MOST_SIMILAR = 0.5  # correlation of the smoothed signed maps before and after
+MOST_SIMILAR = 0.5  # correlation of the smoothed signed maps before and after, on average
+SEEDS = (0, 1, 2)  # of the random weights: a coarse map may resemble a chance one once
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,9 @@ def network(assessor: Assessor) -> AgeNetwork:
     return shipped
 
 
-def with_random_top(network: AgeNetwork) -> AgeNetwork:
+def with_random_top(network: AgeNetwork, seed: int) -> AgeNetwork:
     """A copy whose head, last convolution and last two stages forget what they learned."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     copy = deepcopy(network)
     for part in (copy.head, copy.backbone.conv_head, copy.backbone.bn2, *copy.backbone.blocks[-2:]):
         for module in part.modules():
@@ -57,13 +59,13 @@ def with_random_top(network: AgeNetwork) -> AgeNetwork:
 def test_random_weights_destroy_the_map(
     network: AgeNetwork, drawn: ModelInput, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    one, other = (
+    one, *others = (
         METHODS[name].attribute(net, age_forward(net, "male", mirror=True), drawn).months
-        for net in (network, with_random_top(network))
+        for net in (network, *(with_random_top(network, seed) for seed in SEEDS))
     )
-    similarity = correlation(one, other)
+    similarity = fmean(correlation(one, other) for other in others)
     record_property(name, round(similarity, 2))
-    assert other.any()
+    assert all(other.any() for other in others)
     assert similarity < MOST_SIMILAR
 
 
@@ -94,7 +96,7 @@ def test_guided_backprop_would_not_pass(
     network: AgeNetwork, drawn: ModelInput, record_property: Callable[[str, object], None]
 ) -> None:
     """Why it is not among the methods: it draws the same edges for a network that has forgotten them."""
-    one, other = guided(network, drawn), guided(with_random_top(network), drawn)
-    similarity = correlation(one, other)
+    one = guided(network, drawn)
+    similarity = fmean(correlation(one, guided(with_random_top(network, seed), drawn)) for seed in SEEDS)
     record_property("guided_backprop", round(similarity, 2))
     assert similarity > MOST_SIMILAR
