@@ -127,7 +127,8 @@ def to_markdown(found: list[Measured], command: str) -> str:
              paper.data if paper else "in no paper", trained]
         )  # fmt: skip
     return (
-        f"Made by `{command}`; recipes that it does not name are of an earlier run. Months, {found[0].n} sharp radiographs, labels of few readers. {DISCLAIMER}\n\n"
+        f"Made by `{command}`; recipes that it does not name are of an earlier run. Months, "
+        f"{found[0].n} sharp radiographs, labels of few readers. {DISCLAIMER}\n\n"
         + markdown_table(HEADERS, rows)
         + "\n"
     )
