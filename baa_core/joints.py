@@ -2,7 +2,7 @@
 
 A convolutional network that averages its features over the picture cannot measure: how long a finger is beside
 another, how broad a bone beside its length. Both differ between girls and boys. Straightened, every bone of every hand
-lies on the same pixels, and a small dense network can compare them.
+lies on the same pixels: small convolutions sum up each, and a dense layer compares the summaries.
 """
 
 from __future__ import annotations
@@ -37,11 +37,14 @@ _ACROSS: Final = tuple(
         ("pinky_finger4", "middle_finger4"), ("thumb4", "forefinger4"), ("radius", "ulna"),
     )
 )  # fmt: skip
-ALONG, ACROSS = 14, 25  # samples of a strip
+ALONG, ACROSS = 32, 24  # samples of a strip
 OVERHANG = 0.15  # of a bone's length, to either side of it
 HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
 FARTHEST = 4.0  # deviations
-HEAD = (256, 64)
+FILTERS = (16, 32, 48)  # of the judge's convolutions, of which the last two halve a strip
+SUMMARY, HEAD = 12, 96  # values that sum up a bone; units that compare the bones
+LEAST_CONTRAST = 0.05  # deviation below which a strip's greys are grain
+UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none is relied on
 
 
 class LandmarkNetwork(nn.Module):
@@ -111,6 +114,50 @@ class LandmarkNetwork(nn.Module):
         return LandmarkOutput(torch.stack(means, dim=2), (variances[0] + variances[1]).sqrt())
 
 
+class BoneJudge(nn.Module):
+    """Tells the sex from straightened bones and the hand's proportions, and the bone age besides, to learn more from.
+
+    The same convolutions see every bone; how they are summed up is each bone's own affair.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        bones = len(BONES) + len(FOREARM)
+        layers: list[nn.Module] = []
+        for seen, made, stride in zip((1, *FILTERS), FILTERS, (1, 2, 2), strict=False):
+            layers += [
+                nn.Conv2d(seen, made, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(made),
+                nn.ReLU(inplace=True),
+            ]
+        self.look = nn.Sequential(*layers)
+        cells = FILTERS[-1] * (ALONG // 4) * (ACROSS // 4)
+        self.sum_up = nn.Parameter(torch.randn(bones, cells, SUMMARY) / cells**0.5)
+        self.summary_norm = nn.BatchNorm1d(bones * SUMMARY)
+        measures = proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1] + 2 * bones
+        self.measure_norm = nn.BatchNorm1d(measures, affine=False)
+        self.compare = nn.Sequential(nn.Dropout(dropout), dense(bones * SUMMARY + measures, (HEAD,), 2, dropout))
+
+    def forward(self, strips: Tensor, measures: Tensor) -> Tensor:
+        """Logit of "male" and standardised age, (N, 2).
+
+        Args:
+            strips: as `straightened` makes them, (N, bones, ALONG, ACROSS).
+            measures: as `proportions` makes them, (N, F).
+        """
+        level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
+        even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
+        number, bones = level.shape
+        cells = self.look(even.reshape(number * bones, 1, ALONG, ACROSS)).reshape(number, bones, -1)
+        summary = torch.einsum("nbc,bcs->nbs", cells, self.sum_up).flatten(1)
+        summary = torch.relu(self.summary_norm(summary)).view(number, bones, SUMMARY)
+        if self.training:
+            summary = summary * (torch.rand(number, bones, 1, device=summary.device) >= UNSEEN_SHARE)
+        measured = self.measure_norm(torch.cat([measures, level, contrast], dim=1)).clamp(-FARTHEST, FARTHEST)
+        told: Tensor = self.compare(torch.cat([summary.flatten(1), measured], dim=1))
+        return told
+
+
 class BoneNetwork(LandmarkNetwork):
     """Places the joints, straightens every bone, and tells the sex from the strips and the hand's proportions.
 
@@ -119,24 +166,16 @@ class BoneNetwork(LandmarkNetwork):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        strips = (len(BONES) + len(FOREARM)) * ALONG * ACROSS
-        width = strips + proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1]
-        self.judge = nn.Sequential(
-            nn.BatchNorm1d(width, affine=False),
-            nn.Hardtanh(-FARTHEST, FARTHEST),
-            nn.Dropout(architecture.dropout),
-            dense(width, HEAD, 1, architecture.dropout),
-        )
+        self.judge = BoneJudge(architecture.dropout)
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         """Logit of "male", (N,), of pictures (N, 1, S, S)."""
-        logit: Tensor = self.judge(self.look(image))
-        return logit[:, 0]
+        return self.told(image, self.read(self.shares(image)).places)[:, 0]
 
-    def look(self, image: Tensor) -> Tensor:
-        """What is judged: every bone's strip and the hand's proportions, (N, F)."""
-        places = self.read(self.shares(image)).places
-        return torch.cat([straightened(image, places).flatten(1), proportions(places)], dim=1)
+    def told(self, image: Tensor, places: Tensor) -> Tensor:
+        """What the judge says, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
+        told: Tensor = self.judge(straightened(image, places), proportions(places))
+        return told
 
 
 def _palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,6 @@ from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvis
 from baa_core.recipe import Member
 from baa_core.recipes import RECIPES
 
-from .bones import fit_bones
 from .command import says_problems
 from .fit import Options, fit
 from .grouped import fit_grouped
@@ -116,8 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(measure_speed(member, options))
     else:
         kind = member.architecture
-        own = {"grouped": fit_grouped, "bones": fit_bones}
-        work = fit_hand if kind.task == "hand" else own.get(kind.heads, fit)
+        work = fit_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
         print(work(member, options))
     return 0
 

@@ -70,6 +70,8 @@ AUGMENTATIONS: dict[str, A.Compose] = {
     "strong": A.Compose(_geometric(0.30, 0.30, 30, 10) + _intensity(70, 130)),
     "light": A.Compose(_geometric(0.15, 0.06, 15, 3) + _intensity(70, 140)),
     "light_degraded": A.Compose([Degrade(p=0.3), *_geometric(0.15, 0.06, 15, 3), *_intensity(70, 140)]),
+    # For pictures whose joints are placed already.
+    "tones": A.Compose([Degrade(p=0.3), A.RandomGamma(gamma_limit=(60, 165), p=0.8)]),
     # For pictures with landmarks: more turning, since nothing but the hand network's tilt sets them upright.
     "pointed": A.Compose(
         [Degrade(p=0.3), *_geometric(0.15, 0.06, 25, 3), *_intensity(70, 140)],

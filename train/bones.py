@@ -1,70 +1,71 @@
 """How `joints.BoneNetwork` is trained: joints are placed once, and what judges learns from the straightened bones.
 
-As they are and in a few augmented versions, since placing joints takes longer than all the rest.
+Placing joints takes longer than all the rest, so greys are augmented and the placed joints are moved, not the hand.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
-from baa_core.joints import BoneNetwork
-from baa_core.models import build
+from baa_core.joints import BoneNetwork, proportions, straightened
+from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS
 from baa_core.recipe import Member
 
-from .fit import EVALUATION_BATCH, Options, keep, run_line, start
-from .grouped import fit_head
-from .labelled import LabelledPictures, labelled
-from .samples import find_samples, read_labels
+from .labelled import LabelledPictures
+from .module import SexTask
 
-VERSIONS = 2  # augmented ones, beside the plain one
+PLACING_BATCH = 64
+MOVED_SHARE = 0.012  # the most that a hand's joints are moved by, deviation, of the side: they are placed that well
+GRAIN = 0.05  # the most that is added to the strips of a batch, deviation
+DOUBT = 0.05  # of a label: a few were entered wrongly
+AGE_WEIGHT = 0.3  # of the bone age, asked for besides: what tells the sex of a child of six is not what does at sixteen
 
 
-def fit_bones(member: Member, options: Options) -> str:
-    """Train what judges, keep the epoch with the least loss on `val`, write weights and `result.json`.
+class BonesTask(SexTask):
+    """The sex from straightened bones. Batches end with the places of the joints (`add_joints`)."""
 
-    Returns:
-        one line for train/RUNS.md.
+    def __init__(self, member: Member, minutes: float | None) -> None:
+        super().__init__(member, minutes)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name.startswith("judge."))
 
-    Raises:
-        BoneAgeError: data or start weights are missing or unreadable; the message names them.
-    """
-    began = time.monotonic()
-    torch.manual_seed(options.seed)
-    network = cast(BoneNetwork, build(member.architecture))
-    start(network, member, options)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    labels, kinds = read_labels(options.labels), member.training.images
-    samples, hands = find_samples(options.images, labels), options.cache / "hands"
-    plain, augmented, held_out = (
-        labelled(member, samples, labels, split, kinds, options.cache, hands, augmented)
-        for split, augmented in (("train", False), ("train", True), ("val", False))
-    )
-    seen = [look(network, pictures, options) for pictures in (plain, *[augmented] * VERSIONS)]
-    x, male = (torch.cat(parts) for parts in zip(*seen, strict=True))
-    x_val, male_val = look(network, held_out, options)
-    loss = nn.functional.binary_cross_entropy_with_logits
-    fit_head(network.judge, (x, male), (x_val, male_val), lambda raw, y: loss(raw[:, 0], y), member.training)
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Binary cross-entropy of the logit of male, and the error of the bone age."""
+        image, male, months, places = batch
+        most = MOVED_SHARE * torch.rand(len(places), 1, 1, device=places.device)
+        places = places.unflatten(1, (-1, 2)) + most * torch.randn_like(places).unflatten(1, (-1, 2))
+        strips = straightened(image, places)
+        strips = strips + GRAIN * torch.rand((), device=strips.device) * torch.randn_like(strips)
+        told = cast(BoneNetwork, self.network).judge(strips, proportions(places)).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(told[:, 0], male * (1 - DOUBT) + DOUBT / 2)
+        age = (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS
+        loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(told[:, 1], age)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Collect logits; the mirror image has the same bones."""
+        image, male, _, places = batch
+        told = cast(BoneNetwork, self.network).told(image, places.unflatten(1, (-1, 2)))
+        self.auroc.update(told[:, 0].float(), male.int())
+        self.log(self.metric, self.auroc, prog_bar=True)
+
+
+def add_joints(pictures: LabelledPictures, network: BoneNetwork) -> LabelledPictures:
+    """Place the joints of every picture as it is, and put them behind the labels of each: (2K,) row, column."""
+    augmentation, pictures.augmentation = pictures.augmentation, None
+    network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    places: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        area = float(binary_auroc(network.judge(x_val)[:, 0], male_val.int()))
-    result = keep(network, member, options, "val_auroc", area, began)
-    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    return run_line(member, "+".join(kinds), len(plain), result)
-
-
-def look(network: BoneNetwork, pictures: LabelledPictures, options: Options) -> tuple[Tensor, Tensor]:
-    """What the network judges of each picture, (N, F), and whether it is a boy's, (N,)."""
-    found, male = [], []
-    with torch.inference_mode():
-        batches = DataLoader(pictures, EVALUATION_BATCH, num_workers=options.workers)
-        for image, is_male, *_ in tqdm(batches, desc="straightening bones", mininterval=10):
-            found.append(network.look(image.contiguous(memory_format=torch.channels_last)))
-            male.append(is_male)
-    return torch.cat(found), torch.cat(male)
+        for image, *_ in tqdm(DataLoader(pictures, PLACING_BATCH), desc="placing joints", mininterval=10):
+            shares = network.shares(image.contiguous(memory_format=torch.channels_last))
+            places.append(network.read(shares).places.flatten(1).numpy())
+    pictures.features, pictures.augmentation = np.concatenate(places), augmentation
+    return pictures

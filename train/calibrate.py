@@ -14,6 +14,7 @@ import json
 import math
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -81,8 +82,7 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
     shipped = {member.name for member in recipe.shipped}
     entries = {k: v for k, v in old.weights.items() if v.recipe != recipe.name or k in (*shipped, OUTLIER)}
     for member in recipe.shipped:
-        if member.name in entries and entries[member.name].recipe != recipe.name:
-            continue  # another recipe's, which this one uses too
+        owner = entries[member.name].recipe if member.name in entries else recipe.name  # recipes share networks
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
             if member.name in entries:
@@ -94,7 +94,7 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
         entries[member.name] = WeightsEntry(
             file=source.name,
             sha256=hashlib.sha256(content).hexdigest(),
-            recipe=recipe.name,
+            recipe=owner,
             trained_on=f"train split of RSNA 2017 as in labels.csv, {' and '.join(member.training.images)}, "
             f"starting from {member.training.init}",
             minutes=float(result["minutes"]),
@@ -184,16 +184,28 @@ def read_table(path: Path, recipe: Recipe) -> pd.DataFrame:
     return table
 
 
-def with_sex_from(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The same table with the sex networks' answers of another recipe's table: all recipes share these networks.
+def take_sex_from(recipe: Recipe, other: str, folder: Path) -> Calibration:
+    """Take over when an entry is questioned from another recipe with the same sex networks; nothing else changes.
 
-    Pictures that the other recipe refused are left out.
+    Raises:
+        InvalidTable: one of the two has not been calibrated, or its sex networks are not the same.
     """
-    key = ["kind", "rsna_id"]
-    other = pd.read_csv(path)
-    told = [column for column in other.columns if column == "probability_male" or column.endswith(MALE.format(""))]
-    old = [column for column in table.columns if column in told or column.endswith(MALE.format(""))]
-    return table.drop(columns=old).merge(other[[*key, *told]], on=key)
+    manifest, source = read_manifest(folder), find_recipe(other)
+    for one in (recipe, source):
+        if one.name not in manifest.calibration:
+            raise InvalidTable(
+                f"'{one.name}' has no calibration yet: run 'python -m train.calibrate {one.name}' first."
+            )
+    if recipe.sex != source.sex:
+        raise InvalidTable(f"'{recipe.name}' and '{other}' do not check the sex by the same networks.")
+    own, theirs = (Calibration.from_dict(manifest.calibration[one.name]) for one in (recipe, source))
+    found = replace(
+        own,
+        mismatch_probability=theirs.mismatch_probability,
+        mismatch_youngest_months=theirs.mismatch_youngest_months,
+    )
+    write_manifest(Manifest(manifest.weights, {**manifest.calibration, recipe.name: found.to_dict()}), folder)
+    return found
 
 
 def fit_members(recipe: Recipe, table: pd.DataFrame) -> dict[str, LinearBias]:
@@ -254,9 +266,10 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
         BoneAgeError: what is needed is not there.
     """
     recipe = find_recipe(args.recipe)
+    if args.sex_from:
+        return take_sex_from(recipe, args.sex_from, args.weights)
     if args.table:
         manifest, table = read_manifest(args.weights), read_table(args.table, recipe)
-        table = with_sex_from(table, args.sex_from) if args.sex_from else table
     else:
         manifest = collect(recipe, args.runs, args.weights)
         table = predict_table(recipe, manifest, args)
@@ -278,16 +291,14 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--images", nargs="+", type=Path)
     line.add_argument("--labels", type=Path)
     line.add_argument("--table", type=Path, help="fit again from runs/RECIPE_calibration.csv; no network runs")
-    line.add_argument(
-        "--sex-from", type=Path, help="with --table: another recipe's table, for the sex networks' answers"
-    )
+    line.add_argument("--sex-from", metavar="RECIPE", help="take over from it when an entry is questioned; no more")
     line.add_argument("--at-most", type=int, help="pictures of each kind and split, for a recipe that is slow")
     line.add_argument("--runs", type=Path, default=Path("runs"))
     line.add_argument("--weights", type=Path, default=Path("weights"))
     words = sys.argv[1:] if arguments is None else arguments
     args = line.parse_args(words)
-    if not args.table and not (args.images and args.labels):
-        line.error("--images and --labels are needed, or --table")
+    if not (args.table or args.sex_from) and not (args.images and args.labels):
+        line.error("--images and --labels are needed, or --table, or --sex-from")
     if args.at_most is not None and args.at_most < max(LEAST_PICTURES.values()):
         line.error(f"--at-most must leave {max(LEAST_PICTURES.values())} pictures of a kind for the interval")
     calibration = run(args, f"{line.prog} {shlex.join(words)}")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from baa_core.errors import BoneAgeError
+from baa_core.joints import BoneNetwork
 from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import save_network
 
+from .bones import BonesTask, add_joints
 from .hands import HandTask
 from .labelled import LabelledPictures, labelled
 from .landmarks import LandmarkTask, landmark_sets
@@ -80,7 +82,8 @@ def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
     tasks: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
     tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask}
-    return tasks[member.architecture.task](member, minutes)
+    own: dict[str, type[Task]] = {"bones": BonesTask}
+    return own.get(member.architecture.heads, tasks[member.architecture.task])(member, minutes)
 
 
 def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -> str:
@@ -124,6 +127,10 @@ def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoad
     kinds = member.training.images
     training = labelled(member, samples, labels, "train", kinds, options.cache, hands, augmented=True)
     validation = labelled(member, samples, labels, "val", kinds, options.cache, hands, augmented=False)
+    if member.architecture.heads == "bones":
+        network = cast(BoneNetwork, build(member.architecture))
+        start(network, member, options)
+        training, validation = add_joints(training, network), add_joints(validation, network)
     return batches(training, validation, member, options)
 
 

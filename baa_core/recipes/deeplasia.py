@@ -122,16 +122,18 @@ SEX = Member(
 # Beside the published kind of network: one that measures, since a hand's proportions differ (`joints.BoneNetwork`).
 SEX_BONES = Member(
     name="sex_bones",
-    architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.5),
+    architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.3),
     input=masked_hand(224),
     training=TrainingPlan(
-        epochs=6,
+        epochs=18,
         batch_size=128,
-        learning_rate=1e-3,
-        weight_decay=0.1,
+        learning_rate=2e-3,
+        weight_decay=0.05,
         loss="bce",
-        augment="light_degraded",
+        augment="tones",
         images=("thumbnails", "sharp"),
+        sharp_share=0.25,
+        average_decay=0.995,
         init="landmarks",
     ),
     views=Views(mirror=False),  # left and right hands have the same bones

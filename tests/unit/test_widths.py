@@ -204,15 +204,18 @@ def test_a_kept_table_is_calibrated_again_without_networks(tmp_path: Path, capsy
     assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.svg").read_text()
 
 
-def test_the_sex_can_come_from_another_recipes_table(tmp_path: Path) -> None:
-    own, other = networks_said(0), networks_said(1).iloc[::2]
-    other = other.assign(probability_male=0.25, sex_male=0.2, bones_male=0.3)
-    other.to_csv(tmp_path / "other.csv", index=False)
-    joined = calibrate.with_sex_from(own.assign(sex_male=0.9), tmp_path / "other.csv")
-    assert len(joined) == len(other)
-    assert set(joined.probability_male) == {0.25} and set(joined.sex_male) == {0.2} and set(joined.bones_male) == {0.3}
-    member = RECIPE.members[0].name
-    assert joined.set_index("rsna_id")[member].equals(own.set_index("rsna_id").loc[joined.rsna_id, member])
+def test_when_an_entry_is_questioned_can_come_from_another_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = read_manifest(Path("weights")).calibration
+    theirs = {**own["deeplasia"], "sex_mismatch": {"probability": 0.987, "youngest_months": 50.0}}
+    write_manifest(Manifest({}, {RECIPE.name: own[RECIPE.name], "deeplasia": theirs}), tmp_path)
+    assert calibrate.main([RECIPE.name, "--sex-from", "deeplasia", "--weights", str(tmp_path)]) == 0
+    found = read_manifest(tmp_path).calibration
+    assert found == {RECIPE.name: {**own[RECIPE.name], "sex_mismatch": theirs["sex_mismatch"]}, "deeplasia": theirs}
+    capsys.readouterr()
+    assert calibrate.main([RECIPE.name, "--sex-from", "li2021", "--weights", str(tmp_path)]) == 1
+    assert "'li2021' has no calibration yet" in capsys.readouterr().err
 
 
 def test_the_error_beyond_the_trained_range_is_by_reference_and_sex() -> None:
