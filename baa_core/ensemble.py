@@ -7,8 +7,9 @@ and right hands get the same answer and the estimate is steadier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
@@ -19,6 +20,7 @@ from .recipe import Views
 from .types import SEXES, Answer, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
+LEAST_DOUBT = 1e-3
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -116,6 +118,15 @@ def predict_sex(
             name: float(network(shown(tensor(inputs[name]), views[name])).sigmoid().mean())
             for name, network in networks.items()
         }
+
+
+def agreed(probabilities: Iterable[float]) -> float:
+    """What several networks hold probable together: the mean of their log-odds, as a probability.
+
+    One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
+    """
+    held = np.clip(list(probabilities), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
 
 
 def likelier_sex(probability_male: float) -> Sex:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter
 from typing import TypeVar, cast
 
@@ -20,7 +19,7 @@ from torch import nn
 
 from . import cautions
 from .calibration import Calibration, calibrate
-from .ensemble import age_forward, likelier_sex, predict_months_by_sex, predict_sex
+from .ensemble import age_forward, agreed, likelier_sex, predict_months_by_sex, predict_sex
 from .errors import InvalidPatient, WeightsMissing
 from .explain import saliency
 from .io import read_radiograph
@@ -154,7 +153,7 @@ class Assessor(Sight):
     def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient, age_group: int | None = None) -> Estimate:
         """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
-        probability_male = fmean(predict_sex(sex_networks, inputs, self.recipe.sex_views).values())
+        probability_male = agreed(predict_sex(sex_networks, inputs, self.recipe.sex_views).values())
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
         by_sex = {sex: calibrate(self._own(answers[sex], sex), sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)

@@ -170,7 +170,7 @@ class Recipe:
     Attributes:
         members: the age networks whose months are averaged.
         hand: the network that finds the hand.
-        sex: the networks that check the entered sex; their probabilities are averaged.
+        sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.agreed`).
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, for a system that shows them.

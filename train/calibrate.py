@@ -16,7 +16,6 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ from baa_core.calibration import (
     combine,
     fit_bias,
 )
-from baa_core.ensemble import predict_months, predict_sex
+from baa_core.ensemble import agreed, predict_months, predict_sex
 from baa_core.errors import (
     HandCutOff,
     HandNotFound,
@@ -130,7 +129,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "split": label.split,
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
-                "probability_male": fmean(male.values()),
+                "probability_male": agreed(male.values()),
                 **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},

@@ -11,7 +11,6 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any, cast
 
 import pandas as pd
@@ -21,7 +20,7 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 
 # isort: split
 from baa_core.calibration import Calibration, LinearBias
-from baa_core.ensemble import likelier_sex, predict_months_by_sex, predict_sex
+from baa_core.ensemble import agreed, likelier_sex, predict_months_by_sex, predict_sex
 from baa_core.errors import BoneAgeError
 from baa_core.evaluation import AGE_BANDS_MONTHS, age_bands, markdown_table, measure_errors
 from baa_core.models import AgeNetwork
@@ -60,7 +59,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             rows.append({**row, "refused": type(error).__name__})
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
-        row["sex_predicted"] = likelier_sex(fmean(male.values()))
+        row["sex_predicted"] = likelier_sex(agreed(male.values()))
         for name, views in VIEWS.items():
             for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}

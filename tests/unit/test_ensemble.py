@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from baa_core.ensemble import (
     age_forward,
+    agreed,
     likelier_sex,
     predict_months,
     predict_months_by_sex,
@@ -180,6 +181,12 @@ def test_turned_views_and_their_mirror_images_are_averaged() -> None:
     assert shown(torch.tensor(inputs["a"].image), Views(True, (0.0, 180.0))).shape == (4, 1, 5, 5)
     assert told(predict_months(networks, inputs, "female", Views(True, (0.0, 180.0)))) == {"a": close(50)}
     assert told(predict_months(networks, inputs, "female", Views(False, (180.0,)))) == {"a": close(100)}
+
+
+def test_networks_agree_by_their_odds() -> None:
+    assert agreed([0.5, 0.8]) == pytest.approx(2 / 3)  # odds 1 and 4: their geometric mean is 2
+    assert agreed([0.2, 0.8]) == pytest.approx(0.5)
+    assert 0.9 < agreed([0.5, 1.0]) < 1.0
 
 
 def test_likelier_sex() -> None:
