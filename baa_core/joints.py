@@ -41,8 +41,7 @@ ALONG, ACROSS = 32, 24  # samples of a strip
 OVERHANG = 0.15  # of a bone's length, to either side of it
 HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
 FARTHEST = 4.0  # deviations
-JUDGES = 2  # alike but for what they began with
-FILTERS = (16, 32, 48)  # of a judge's convolutions, of which the last two halve a strip
+FILTERS = (16, 32, 48)  # of the judge's convolutions, of which the last two halve a strip
 SUMMARY, HEAD = 12, 96  # values that sum up a bone; units that compare the bones
 LEAST_CONTRAST = 0.05  # deviation below which a strip's greys are grain
 UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none is relied on
@@ -162,21 +161,21 @@ class BoneJudge(nn.Module):
 class BoneNetwork(LandmarkNetwork):
     """Places the joints, straightens every bone, and tells the sex from the strips and the hand's proportions.
 
-    The part that places joints is a trained `LandmarkNetwork`; only the judges learn (`train.bones`).
+    The part that places joints is a trained `LandmarkNetwork`; only what judges is learnt (`train.bones`).
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        self.judges = nn.ModuleList(BoneJudge(architecture.dropout) for _ in range(JUDGES))
+        self.judge = BoneJudge(architecture.dropout)
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         """Logit of "male", (N,), of pictures (N, 1, S, S)."""
         return self.told(image, self.read(self.shares(image)).places)[:, 0]
 
     def told(self, image: Tensor, places: Tensor) -> Tensor:
-        """What the judges say on average, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
-        strips, measures = straightened(image, places), proportions(places)
-        return torch.stack([judge(strips, measures) for judge in self.judges]).mean(dim=0)
+        """What the judge says, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
+        told: Tensor = self.judge(straightened(image, places), proportions(places))
+        return told
 
 
 def _palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,20 +34,19 @@ class BonesTask(SexTask):
     def __init__(self, member: Member, minutes: float | None) -> None:
         super().__init__(member, minutes)
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name.startswith("judges."))
+            parameter.requires_grad_(name.startswith("judge."))
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Binary cross-entropy of the logit of male and the error of the bone age, mean over the judges."""
+        """Binary cross-entropy of the logit of male, and the error of the bone age."""
         image, male, months, places = batch
         most = MOVED_SHARE * torch.rand(len(places), 1, 1, device=places.device)
         places = places.unflatten(1, (-1, 2)) + most * torch.randn_like(places).unflatten(1, (-1, 2))
         strips = straightened(image, places)
         strips = strips + GRAIN * torch.rand((), device=strips.device) * torch.randn_like(strips)
-        judges, measures = cast(BoneNetwork, self.network).judges, proportions(places)
-        logits, ages = torch.stack([judge(strips, measures) for judge in judges]).float().unbind(dim=2)
-        entered, age = male * (1 - DOUBT) + DOUBT / 2, (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, entered.expand_as(logits))
-        loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(ages, age.expand_as(ages))
+        told = cast(BoneNetwork, self.network).judge(strips, proportions(places)).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(told[:, 0], male * (1 - DOUBT) + DOUBT / 2)
+        age = (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS
+        loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(told[:, 1], age)
         self.log("loss", loss, prog_bar=True)
         return loss
 

@@ -71,20 +71,20 @@ def test_the_answer_is_the_judgement_of_what_is_seen():
     pictures = torch.rand(3, 1, 64, 64)
     with torch.inference_mode():
         places = network.read(network.shares(pictures)).places
-        told = [judge(straightened(pictures, places), proportions(places)) for judge in network.judges]
-        assert {one.shape for one in told} == {(3, 2)}
-        assert network(pictures) == pytest.approx((sum(told) / len(told))[:, 0])
+        told = network.judge(straightened(pictures, places), proportions(places))
+        assert told.shape == (3, 2)
+        assert network(pictures) == pytest.approx(told[:, 0])
 
 
 def test_a_bone_may_be_as_bright_as_it_likes():
     """Exposure is told apart from what bones look like: it goes to the measures, each once, and nowhere else."""
-    judge = build(SHAPE).eval().judges[0]
+    network = build(SHAPE).eval()
     strips, known = torch.rand(2, len(BONES) + 2, ALONG, ACROSS), proportions(hand_joints()).repeat(2, 1)
     with torch.inference_mode():
-        before = judge.look(torch.zeros(1, 1, ALONG, ACROSS)).shape
+        before = network.judge.look(torch.zeros(1, 1, ALONG, ACROSS)).shape
         assert before[2:] == (ALONG // 4, ACROSS // 4)
-        judge.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
-        assert judge(3 * strips + 1, known) == pytest.approx(judge(strips, known), abs=1e-4)
+        network.judge.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
+        assert network.judge(3 * strips + 1, known) == pytest.approx(network.judge(strips, known), abs=1e-4)
 
 
 def test_the_shape_of_a_hand_is_its_proportions_and_doubts():

@@ -191,7 +191,7 @@ def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path):
     member_start(ended, tmp_path / "run" / "tiny.safetensors")
     before, after = begun.state_dict(), ended.state_dict()
     changed = {name.split(".")[0] for name in after if not torch.allclose(after[name], before[name], atol=1e-3)}
-    assert changed == {"judges"}
+    assert changed == {"judge"}
     assert json.loads((tmp_path / "run" / "result.json").read_text())["metric"] == "val_auroc"
 
 
