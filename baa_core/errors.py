@@ -4,12 +4,13 @@
     ├── UnreadableImage        the bytes are no radiograph this software can decode
     │   └── UnsupportedImage   they decode, but not to one single-frame greyscale-like picture
     ├── InvalidPatient         sex or age as entered make no sense
-    ├── HandNotFound           no hand in the picture
-    ├── SeveralHands           more than one hand in the picture
-    ├── HandCutOff             the picture's edge takes the fingers or the wrist away
-    ├── QualityTooLow          a hand, but too small, dark, bright, blurred or grainy to read
-    ├── UnusualPicture         its joints do not lie as in a hand seen from the front
-    ├── LandmarksNotFound      a hand, but its joints cannot be placed
+    ├── HandRefused            of this picture no honest number can be given
+    │   ├── HandNotFound       no hand in the picture
+    │   ├── SeveralHands       more than one hand in the picture
+    │   ├── HandCutOff         the picture's edge takes the fingers or the wrist away
+    │   ├── QualityTooLow      a hand, but too small, dark, bright, blurred or grainy to read
+    │   ├── UnusualPicture     its joints do not lie as in a hand seen from the front
+    │   └── LandmarksNotFound  a hand, but its joints cannot be placed
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── UnknownRecipe          no recipe of that name
@@ -37,27 +38,31 @@ class InvalidPatient(BoneAgeError):
     """Sex or chronological age outside what is possible."""
 
 
-class HandNotFound(BoneAgeError):
+class HandRefused(BoneAgeError):
+    """Nothing is wrong with files or software, but of this picture no honest number can be given."""
+
+
+class HandNotFound(HandRefused):
     """No hand was found, so no number is given."""
 
 
-class SeveralHands(BoneAgeError):
+class SeveralHands(HandRefused):
     """More than one hand was found; which one is meant is not ours to guess."""
 
 
-class HandCutOff(BoneAgeError):
+class HandCutOff(HandRefused):
     """So much of the hand lies beyond the picture's edge that what is left cannot be assessed."""
 
 
-class QualityTooLow(BoneAgeError):
+class QualityTooLow(HandRefused):
     """There is a hand, but no bone can be seen well enough in it."""
 
 
-class UnusualPicture(BoneAgeError):
+class UnusualPicture(HandRefused):
     """The joints lie otherwise than in every hand seen from the front that the networks learned from."""
 
 
-class LandmarksNotFound(BoneAgeError):
+class LandmarksNotFound(HandRefused):
     """The network is too unsure of where the joints are for a point or a region to be shown."""
 
 

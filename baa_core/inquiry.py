@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import cautions
 from .ensemble import Forward, age_forward
-from .errors import BoneAgeError, LandmarksNotFound
+from .errors import HandRefused, LandmarksNotFound
 from .explain import (
     OTHER_SEX,
     Deletion,
@@ -229,7 +229,7 @@ def _drift(film: Film) -> dict[str, float | None]:
         film.teller.again()
         try:
             hand = film.assessor.find_hand(changed)
-        except BoneAgeError:
+        except HandRefused:
             return None
         return film.assessor.predict(film.assessor.prepare(changed, hand), used).bone_age_months
 

@@ -35,16 +35,7 @@ from baa_core.calibration import (
     fit_bias,
 )
 from baa_core.ensemble import agreed, predict_months, predict_sex
-from baa_core.errors import (
-    HandCutOff,
-    HandNotFound,
-    InvalidTable,
-    LandmarksNotFound,
-    QualityTooLow,
-    SeveralHands,
-    UnusualPicture,
-    WeightsMissing,
-)
+from baa_core.errors import HandRefused, InvalidTable, WeightsMissing
 from baa_core.outlier import NAME as OUTLIER
 from baa_core.pipeline import Assessor
 from baa_core.recipe import Recipe
@@ -117,7 +108,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
             made = assessor.prepare(radiograph, assessor.find_hand(radiograph))
             if OUTLIER in assessor.manifest.weights:  # else `train.outliers` comes later
                 assessor.check_view(made, radiograph.name)
-        except (HandNotFound, SeveralHands, HandCutOff, QualityTooLow, LandmarksNotFound, UnusualPicture):
+        except HandRefused:
             continue
         label = labels.loc[sample.rsna_id]
         answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError, HandNotFound, LandmarksNotFound, SeveralHands
+from baa_core.errors import HandNotFound, HandRefused, LandmarksNotFound, SeveralHands
 from baa_core.landmarks import find_landmarks
 from baa_core.masking import find_hand
 from baa_core.pipeline import Assessor, load_assessor
@@ -191,7 +191,7 @@ def steadiness(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
         for name, version in versions.items():
             try:
                 months = _months(assessor, np.ascontiguousarray(version), patient)
-            except BoneAgeError:
+            except HandRefused:
                 refused[name] = refused.get(name, 0) + 1
                 continue
             changes.setdefault(name, []).append(abs(months - plain))

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError, UnsupportedImage
+from baa_core.errors import BoneAgeError, HandRefused, UnsupportedImage
 from baa_core.io import read_radiograph
 from baa_core.joints import LandmarkNetwork
 from baa_core.outlier import NAME, FeatureSpace, save_feature_space, shape_of
@@ -57,7 +57,7 @@ def features_of(assessor: Assessor, radiograph: Radiograph) -> Features | None:
     member = judging(assessor)
     try:
         hand = assessor.find_hand(radiograph)
-    except BoneAgeError:
+    except HandRefused:
         return None
     return shape_of(prepare(radiograph, hand, member.input), cast(LandmarkNetwork, assessor.network(member)))
 
