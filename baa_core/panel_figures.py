@@ -20,7 +20,6 @@ from .types import BoolArray, FloatArray
 YOUNGER, OLDER = "#3D8BFF", "#FF4B33"  # brighter than the figures' own: they must show on black film
 REGION_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#FFFFFF")  # Okabe and Ito's
 FULL_PERCENTILE = 99.0  # of the map's size where it says anything: the months of the full colour
-FULL_OPACITY_FROM = 0.5  # share of the full colour's months from which the map is as opaque as asked; fainter below
 CHOSEN_OPACITY = 0.35
 
 
@@ -64,8 +63,7 @@ def signed_overlay(pixels: FloatArray, months: FloatArray, *, inverted: bool = F
     if full > 0:
         value = np.clip(smooth(months) / full, -1.0, 1.0)[:, :, None]
         colour = np.where(value < 0, _paint(YOUNGER), _paint(OLDER))
-        alpha = opacity * np.clip(np.abs(value) / FULL_OPACITY_FROM, 0.0, 1.0)
-        picture += alpha * (colour - picture)
+        picture += opacity * np.abs(value) * (colour - picture)  # fainter in proportion, as the legend is
     return np.asarray(np.rint(picture), np.uint8)
 
 

@@ -183,9 +183,9 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     regions = [[name.replace("_", " "), *(_region_cell(found.get(name)) for found in bands.values())] for name in names]
     return "\n".join(
         [
-            f"# Can the explanations be trusted\n\nMade by `{document['command']}`. Sharp `val` films; "
-            f"{document['refused']} refused, on {document['unplaced']} the joints could not be placed. "
-            "docs/explanations.md says what is measured.\n",
+            f"# Can the explanations be trusted\n\nMade by `{document['command']}`, with what earlier commands left in "
+            f"the same file of rows. Sharp `val` films; {document['refused']} refused, on {document['unplaced']} the "
+            "joints could not be placed. docs/explanations.md says what is measured.\n",
             markdown_table(METHOD_HEADER, methods),
             "Months apart, chance, edges, least correlation, sum missed and seconds (of the map, and with its tests): "
             "medians.\n",

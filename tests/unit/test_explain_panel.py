@@ -238,6 +238,15 @@ def test_the_map_is_red_for_older_and_blue_for_younger() -> None:
         signed_overlay(panel.radiograph.pixels, np.zeros((12, 9), np.float32))
 
 
+def test_half_the_months_are_half_as_strong() -> None:
+    """So that a map that is red nearly everywhere still tells places apart, and as the legend has it."""
+    months = np.zeros((200, 200), np.float32)
+    months[:, :100], months[:, 100:] = 1.0, 0.5
+    picture = signed_overlay(np.zeros((200, 200), np.float32), months, opacity=1.0)
+    full, half = picture[100, 20, 0], picture[100, 180, 0]
+    assert full == rgb(OLDER)[0] and half == pytest.approx(full / 2, abs=3)
+
+
 def test_regions_are_outlined_and_the_chosen_one_filled() -> None:
     panel = made_up()
     plain = regions_picture(panel.radiograph.pixels, panel.masks)
