@@ -24,7 +24,7 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import HandRefused, LandmarksNotFound
+from baa_core.errors import HandRefused, LandmarksNotFound, UnreadableImage
 from baa_core.evaluation import age_bands, markdown_table
 from baa_core.explain import METHODS, find_method, months_by_region
 from baa_core.explain.trust import STABLE_FROM
@@ -124,7 +124,7 @@ def examine_films(
         radiograph = read_sample(sample)
         try:
             film = film_of(assessor, radiograph, assessor.find_hand(radiograph), Patient(sex=labels.sex[number]))
-        except HandRefused as error:
+        except (HandRefused, UnreadableImage) as error:
             append(path, [(number, REFUSED, type(error).__name__, "count", 1.0)])
             continue
         if not regions_done:

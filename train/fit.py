@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -271,27 +270,6 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     }
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
-
-
-def keep(
-    network: nn.Module, member: Member, options: Options, metric: str, best: float, began: float
-) -> dict[str, Any]:
-    """Write a network whose head was trained without Lightning; the result that belongs beside it.
-
-    Args:
-        began: `time.monotonic()` when the training did.
-    """
-    options.out.mkdir(parents=True, exist_ok=True)
-    save_network(network, options.out / f"{member.name}.safetensors", member.eight_bit)
-    return {
-        "member": member.name,
-        "metric": metric,
-        "best": best,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "epochs": member.training.epochs,
-        "seed": options.seed,
-        "device": f"CPU, {torch.get_num_threads()} threads",
-    }
 
 
 def minutes_before(member: Member) -> float:

@@ -22,8 +22,9 @@ from baa_core.models import build
 from baa_core.published import AGE_GROUPS_MONTHS, GROUP_DEVIATION_MONTHS, GroupedAgeNetwork
 from baa_core.recipe import Member, TrainingPlan
 from baa_core.types import SEXES
+from baa_core.weights import save_network
 
-from .fit import Options, keep, run_line, start
+from .fit import Options, run_line, start
 from .labelled import labelled, network_features
 from .samples import find_samples, read_labels
 
@@ -85,6 +86,27 @@ def fit_grouped(member: Member, options: Options) -> str:
     result = {**kept, "val": measured, "folds": folds}
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return run_line(member, "+".join(member.training.images), len(training.months), result)
+
+
+def keep(
+    network: nn.Module, member: Member, options: Options, metric: str, best: float, began: float
+) -> dict[str, Any]:
+    """Write a network whose head was trained without Lightning; the result that belongs beside it.
+
+    Args:
+        began: `time.monotonic()` when the training did.
+    """
+    options.out.mkdir(parents=True, exist_ok=True)
+    save_network(network, options.out / f"{member.name}.safetensors", member.eight_bit)
+    return {
+        "member": member.name,
+        "metric": metric,
+        "best": best,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "epochs": member.training.epochs,
+        "seed": options.seed,
+        "device": f"CPU, {torch.get_num_threads()} threads",
+    }
 
 
 def read_features(member: Member, network: nn.Module, split: str, options: Options) -> Features:

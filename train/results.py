@@ -21,7 +21,7 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 # isort: split
 from baa_core.calibration import Calibration, LinearBias
 from baa_core.ensemble import agreed, likelier_sex, predict_months_by_sex, predict_sex
-from baa_core.errors import HandRefused
+from baa_core.errors import HandRefused, UnreadableImage
 from baa_core.evaluation import AGE_BANDS_MONTHS, age_bands, markdown_table, measure_errors
 from baa_core.models import AgeNetwork
 from baa_core.pipeline import Assessor, load_assessor
@@ -55,7 +55,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             radiograph = read_sample(sample)
             inputs = assessor.prepare(radiograph, assessor.find_hand(radiograph))
             assessor.check_view(inputs, radiograph.name)
-        except HandRefused as error:
+        except (HandRefused, UnreadableImage) as error:
             rows.append({**row, "refused": type(error).__name__})
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
