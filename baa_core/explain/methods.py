@@ -112,7 +112,7 @@ METHODS: Mapping[str, Method] = {
             "both_ways",
             "Occlusion both ways",
             "How many months a square is worth, hidden in a sharp hand and shown in a blurred one; the months add up.",
-            "It cannot show places below a fifth of the picture. A blurred hand reads young: compare the shades of red.",
+            "It cannot show less than a fifth of the picture. A blurred hand reads young: compare the shades of red.",
             True,
             both_ways,
             sketch=sketched_both_ways,
