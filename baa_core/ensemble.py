@@ -20,7 +20,7 @@ from .recipe import Views
 from .types import SEXES, Answer, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
-LEAST_DOUBT = 1e-3
+LEAST_DOUBT = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
 
 Forward = Callable[[Tensor], Tensor]
 

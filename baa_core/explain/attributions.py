@@ -146,7 +146,7 @@ def integrated_gradients(_network: nn.Module, forward: Forward, model_input: Mod
     """Months gained pixel by pixel on the way from the blurred hand; they sum to f(picture) - f(blurred hand).
 
     A part of the way whose months miss its own difference of estimates is halved and asked again, a few times at most:
-    32 to 480 forwards and backwards, on films mostly 200 to 350. The estimate is jagged along the way; with 45 evenly
+    32 to 480 forwards and backwards. The estimate is jagged along the way; with 45 evenly
     set nodes the sum misses by 2 months.
     """
     return _integrated(forward, model_input, NODES_PER_PART, HALVINGS)
