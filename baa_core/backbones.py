@@ -36,6 +36,16 @@ def dense(width: int, hidden: tuple[int, ...], out: int, dropout: float) -> nn.S
     return nn.Sequential(*layers, nn.Linear(width, out))
 
 
+def belief(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation in months, (N,) each, of a softmax over months from 0, (N, classes).
+
+    Its mean is the estimate (Iglovikov 2018, section 2.3).
+    """
+    shares, months = raw.float().softmax(dim=1), torch.arange(raw.shape[1], device=raw.device)
+    mean = (shares * months).sum(dim=1)
+    return mean, (shares * (months - mean[:, None]) ** 2).sum(dim=1).clamp(min=1e-6).sqrt()
+
+
 @dataclass(frozen=True)
 class VggShape:
     """A VGG network: blocks of 3x3 convolutions, each ending in a 2x2 maximum.

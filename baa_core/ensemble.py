@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
+from .bones import BoneAgeNetwork
 from .models import AgeNetwork
 from .preprocessing import ModelInput
 from .recipe import Views
@@ -52,15 +53,25 @@ def tensor(model_input: ModelInput) -> Tensor:
     return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
 
 
-def age_forward(network: nn.Module, sex: Sex, mirror: bool) -> Forward:
+def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | None = None) -> Forward:
     """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable.
 
     Explanations are of the picture as it stands (and its mirror image), never of turned ones.
+
+    Args:
+        network: an age network.
+        sex: for which it answers.
+        mirror: average over the mirror image too.
+        held: the picture on which a network that looks along bones places the joints, once, whatever is done to the
+            picture afterwards; None to place them anew on each.
     """
+    answer: Callable[[Tensor, Tensor], Tensor] = network
+    if held is not None and isinstance(network, BoneAgeNetwork):
+        answer = network.held(shown(tensor(held), Views(mirror)))
 
     def months(image: Tensor) -> Tensor:
         both = shown(image, Views(mirror))
-        answers: Tensor = network(both, encode_sex([sex] * len(both)))
+        answers = answer(both, encode_sex([sex] * len(both)))
         return answers.mean(dim=0, keepdim=True)
 
     return months

@@ -141,7 +141,8 @@ def film_of(
     networks = {member.name: assessor.network(member) for member in assessor.recipe.members}
     mirror = assessor.recipe.views.mirror
     forwards = {
-        name: _telling(age_forward(network, estimate.sex_used, mirror), teller) for name, network in networks.items()
+        name: _telling(age_forward(network, estimate.sex_used, mirror, inputs[name]), teller)
+        for name, network in networks.items()
     }
     return Film(assessor, radiograph, hand, estimate, inputs, networks, forwards, teller)
 
@@ -211,14 +212,14 @@ def shake(film: Film, method: Method) -> dict[str, float]:
     attribute = method.sketch or method.attribute
     found = []
     for name, network in film.networks.items():
-        forward = _telling(age_forward(network, film.estimate.sex_used, mirror=False), film.teller)
-        ask = partial(_months, attribute, network, forward)
+        ask = partial(_months, attribute, network, film)
         found.append(stability(ask, film.inputs[name], ask(film.inputs[name])))
     return {change: fmean(each[change] for each in found) for change in found[0]}
 
 
-def _months(attribute: Attribute, network: nn.Module, forward: Forward, given: ModelInput) -> FloatArray:
-    return attribute(network, forward, given).months
+def _months(attribute: Attribute, network: nn.Module, film: Film, given: ModelInput) -> FloatArray:
+    forward = age_forward(network, film.estimate.sex_used, mirror=False, held=given)
+    return attribute(network, _telling(forward, film.teller), given).months
 
 
 def _drift(film: Film) -> dict[str, float | None]:

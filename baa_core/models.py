@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .backbones import VGGS, create_backbone, dense
-from .joints import BoneNetwork, LandmarkNetwork
+from .backbones import VGGS, belief, create_backbone, dense
+from .bones import BoneAgeNetwork, BoneSexNetwork
+from .joints import LandmarkNetwork
 from .published import GroupedAgeNetwork, KeyPointNetwork, MaskNetwork, SixHeads
 from .recipe import Architecture
 
@@ -30,8 +31,6 @@ class AgeNetwork(nn.Module):
     (Iglovikov 2018, section 2.3); `regression` is a z-scored number scaled back to months.
     """
 
-    months: Tensor
-
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
@@ -44,7 +43,6 @@ class AgeNetwork(nn.Module):
         expectation = architecture.output == "expectation"
         out = OLDEST_CLASS_MONTHS + 1 if expectation else 1
         self.head = dense(width, architecture.hidden, out, architecture.dropout)
-        self.register_buffer("months", torch.arange(out, dtype=torch.float32), persistent=False)
 
     def logits(self, image: Tensor, male: Tensor) -> Tensor:
         """Raw output: (N, 240) class logits, or (N, 1) z-scored months.
@@ -82,9 +80,7 @@ class AgeNetwork(nn.Module):
         if self.architecture.output != "expectation":
             months = raw[:, 0] * AGE_DEVIATION_MONTHS + AGE_MEAN_MONTHS
             return months, torch.zeros_like(months)
-        shares = raw.float().softmax(dim=1)
-        months = (shares * self.months).sum(dim=1)
-        return months, (shares * (self.months - months[:, None]) ** 2).sum(dim=1).sqrt()
+        return belief(raw)
 
 
 class SexNetwork(nn.Module):
@@ -182,7 +178,8 @@ def build(architecture: Architecture) -> nn.Module:
         ("age", "six"): SixHeads,
         ("age", "grouped"): GroupedAgeNetwork,
         ("sex", "one"): SexNetwork,
-        ("sex", "bones"): BoneNetwork,
+        ("age", "bones"): BoneAgeNetwork,
+        ("sex", "bones"): BoneSexNetwork,
         ("hand", "one"): HandNetwork,
         ("mask", "one"): MaskNetwork,
         ("landmarks", "one"): KeyPointNetwork if architecture.backbone in VGGS else LandmarkNetwork,

@@ -170,7 +170,8 @@ class Assessor(Sight):
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
         networks = self._own(self._age_networks(age_group), sex)
-        forwards = {name: age_forward(net, sex, self.recipe.views.mirror) for name, net in networks.items()}
+        mirror = self.recipe.views.mirror
+        forwards = {name: age_forward(net, sex, mirror, inputs[name]) for name, net in networks.items()}
         return saliency(forwards, inputs)
 
     def _age_networks(self, age_group: int | None = None) -> dict[str, AgeNetwork]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .backbones import create_backbone, dense
+from .backbones import belief, create_backbone, dense
 from .recipe import Architecture
 
 HALF_RANGE_MONTHS = 119.5  # Iglovikov 2018 scales the age to [-1, 1]: 0 to 239 months
@@ -41,25 +41,20 @@ class SixHeads(nn.Module):
     In the paper each is a network of its own; sharing the convolutions makes them trainable on two cores.
     """
 
-    months: Tensor
-
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.backbone, width = create_backbone(architecture)
         sizes = (architecture.hidden, architecture.dropout)
         self.regression = nn.ModuleDict({who: dense(width, sizes[0], 1, sizes[1]) for who in PEOPLE})
         self.expectation = nn.ModuleDict({who: dense(width, sizes[0], CLASSES, sizes[1]) for who in PEOPLE})
-        self.register_buffer("months", torch.arange(CLASSES, dtype=torch.float32), persistent=False)
 
     def answers_from(self, features: Tensor) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
-        """Mean and variance in months, (N,) each, of every model by its kind and for whom it answers."""
+        """Mean and deviation in months, (N,) each, of every model by its kind and for whom it answers."""
         found = {}
         for who in PEOPLE:
             raw = self.regression[who](features)[:, 0]
             found["regression", who] = (raw + 1.0) * HALF_RANGE_MONTHS, torch.zeros_like(raw)
-            shares = self.expectation[who](features).float().softmax(dim=1)
-            mean = (shares * self.months).sum(dim=1)
-            found["expectation", who] = mean, (shares * (self.months - mean[:, None]) ** 2).sum(dim=1)
+            found["expectation", who] = belief(self.expectation[who](features))
         return found
 
     def forward(self, image: Tensor, male: Tensor) -> Tensor:
@@ -84,7 +79,7 @@ class SixHeads(nn.Module):
             return torch.where(male > 0.5, own[1], own[0])
 
         months = (chosen("regression", 0) + chosen("expectation", 0)) / 2
-        return months, chosen("expectation", 1).clamp(min=1e-6).sqrt()
+        return months, chosen("expectation", 1)
 
 
 class GroupedAgeNetwork(nn.Module):

@@ -25,7 +25,7 @@ class Architecture:
             "landmarks" (places).
         heads: of an age network: "one" dense head; "six", one for each of regression and expectation and for girls,
             boys and both (Iglovikov 2018); or "grouped", one a sex and age group behind a classifier (Malanga 2024).
-            Of a sex network: "one", or "bones", which looks along straightened bones (`joints.BoneNetwork`).
+            Of networks of sex and age: "bones", which look along straightened bones (`bones.BoneNetwork`).
         hidden: widths of the fully connected layers after the backbone; of the convolutions for hand and landmarks.
         sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
         output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).

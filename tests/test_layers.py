@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backbones",),
     ("published",),
     ("joints",),
+    ("bones",),
     ("models", "recipes"),
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",

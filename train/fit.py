@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from baa_core.bones import BoneNetwork
 from baa_core.errors import BoneAgeError
-from baa_core.joints import BoneNetwork
 from baa_core.models import build
 from baa_core.recipe import Member
 from baa_core.weights import save_network
 
-from .bones import BonesTask, add_joints
+from .bones import BoneAgeTask, BoneSexTask, add_joints
 from .hands import HandTask
 from .labelled import LabelledPictures, labelled
 from .landmarks import LandmarkTask, landmark_sets
@@ -81,8 +81,9 @@ def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
     tasks: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
     tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask}
-    own: dict[str, type[Task]] = {"bones": BonesTask}
-    return own.get(member.architecture.heads, tasks[member.architecture.task])(member, minutes)
+    of_bones: dict[str, type[Task]] = {"age": BoneAgeTask, "sex": BoneSexTask}
+    chosen = of_bones if member.architecture.heads == "bones" else tasks
+    return chosen[member.architecture.task](member, minutes)
 
 
 def run_line(member: Member, data: str, pictures: int, result: dict[str, Any]) -> str:
@@ -143,11 +144,8 @@ def batches(
     size = member.training.batch_size
     order: dict[str, Any] = {"shuffle": True}
     if isinstance(training, LabelledPictures):
-        if member.training.sharp_share is not None:
-            order = {"sampler": mixed(training.sharp, member.training.sharp_share)}
-        elif training.drawn is not None:
-            is_drawn = np.arange(len(training)) >= len(training.rows)
-            order = {"sampler": mixed(is_drawn, member.training.drawn_share)}
+        if shares := shares_of(training, member):
+            order = {"sampler": mixed(shares)}
         elif member.training.evenly:
             order = {"sampler": evenly(training.months)}
     return (
@@ -156,11 +154,27 @@ def batches(
     )
 
 
-def mixed(special: NDArray[np.bool_], share: float) -> WeightedRandomSampler:
-    """Draws pictures so that a share of them is of a special kind, however few of that kind there are."""
-    count = max(1, int(special.sum())), max(1, int((~special).sum()))
-    weights = np.where(special, share / count[0], (1 - share) / count[1])
-    return WeightedRandomSampler(weights.tolist(), len(special))
+def shares_of(training: LabelledPictures, member: Member) -> list[tuple[NDArray[np.bool_], float]]:
+    """Which of the pictures are of a kind of which the plan says how often they are shown, and how often."""
+    plan, drawn = member.training, np.arange(len(training)) >= len(training.rows)
+    shares = [(drawn, plan.drawn_share)] if training.drawn is not None else []
+    if plan.sharp_share is not None:
+        shares.append((training.sharp & ~drawn, plan.sharp_share))
+    return shares
+
+
+def mixed(shares: list[tuple[NDArray[np.bool_], float]]) -> WeightedRandomSampler:
+    """Draws pictures so that each kind has its share, however few of that kind there are; the others have the rest.
+
+    Args:
+        shares: which pictures are of a kind, bool (N,), and its share; no picture is of two.
+    """
+    of_none = ~np.any([special for special, _ in shares], axis=0)
+    rest = (of_none, 1.0 - sum(share for _, share in shares))
+    weights = np.zeros(len(of_none))
+    for special, share in (*shares, rest):
+        weights[special] = share / max(1, special.sum())
+    return WeightedRandomSampler(weights.tolist(), len(weights))
 
 
 def evenly(months: NDArray[np.float32]) -> WeightedRandomSampler:

@@ -37,9 +37,9 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         rows: which of the N to use, in the order of `labels`.
         sharp: bool, in the same order: from a sharp film, not a thumbnail.
         augmentation: a name in `train.augment`, or None for the pictures as they are.
-        features: float32 (N, F), in the order of `labels`: another network's view of each picture.
-        drawn: drawn hands to put behind them; then each item ends with where regions lie, uint8 (H, W), and their
-            months, (regions,), 0 and NaN for films. Not together with features.
+        features: float32 (N, F), in the order of `labels`, then of drawn hands: another network's view of each picture.
+        drawn: drawn hands to put behind them; then where regions lie, uint8 (H, W), and their months, (regions,), 0
+            and NaN for films, come before the features.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         if self.drawn is not None:
             picture, regions, ages = self._with_regions(index, self.drawn)
             image = torch.from_numpy(normalised(picture, self.spec))
-            return image, male, months, torch.from_numpy(regions), torch.from_numpy(ages)
+            items = image, male, months, torch.from_numpy(regions), torch.from_numpy(ages)
+            return items if self.features is None else (*items, torch.from_numpy(self.features[index]))
         picture = np.asarray(random.choice(self.variants)[self.rows[index]])
         if self.augmentation is not None:
             picture = augment(picture, self.augmentation)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
+from baa_core.backbones import belief
 from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, OLDEST_CLASS_MONTHS, AgeNetwork, build
 from baa_core.published import HALF_RANGE_MONTHS, SixHeads
 from baa_core.recipe import Member
@@ -183,7 +184,7 @@ class AgeTask(Task):
             return nn.functional.mse_loss(raw[:, 0], (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS)
         if raw.shape[1] == 1:
             return nn.functional.l1_loss(raw[:, 0], (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS)
-        return self.expectation_loss(raw, months)
+        return expectation_loss(raw, months)
 
     def region_loss(self, places: Tensor, male: Tensor, regions: Tensor, ages: Tensor) -> Tensor:
         """The loss of each seen region's age, read from the features (N, C, h, w) where it lies; 0 if none is seen."""
@@ -196,16 +197,7 @@ class AgeTask(Task):
             return places.new_zeros(())
         features = torch.einsum("nchw,nrhw->nrc", places, covers) / sizes.clamp(min=1e-6)[..., None]
         told = torch.cat([features, male[:, None, None].expand(*sizes.shape, 1)], dim=2)[seen]
-        return self.expectation_loss(self.reads_region(told).float(), ages[seen])
-
-    @staticmethod
-    def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:
-        """Cross-entropy to a Gaussian around the label and a tenth of the mean's absolute error."""
-        classes = torch.arange(OLDEST_CLASS_MONTHS + 1, device=raw.device)
-        mean = (raw.softmax(dim=1) * classes).sum(dim=1)
-        target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
-        loss = -(target * raw.log_softmax(dim=1)).sum(dim=1).mean()
-        return loss + 0.1 * (mean - months).abs().mean()
+        return expectation_loss(self.reads_region(told).float(), ages[seen])
 
     def six_losses(self, network: SixHeads, features: Tensor, male: Tensor, months: Tensor) -> Tensor:
         """Absolute error of each of Iglovikov's six models on the hands it answers for.
@@ -219,7 +211,7 @@ class AgeTask(Task):
                 raw = network.regression[who](features[rows])[:, 0].float()
                 losses += [nn.functional.l1_loss(raw, months[rows] / HALF_RANGE_MONTHS - 1) * 3]
                 shares = network.expectation[who](features[rows]).float()
-                losses += [self.expectation_loss(shares, months[rows]) / 5]
+                losses += [expectation_loss(shares, months[rows]) / 5]
         return cast(Tensor, sum(losses)) / len(losses)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
@@ -260,3 +252,12 @@ class SexTask(Task):
         logit = (self.network(image) + self.network(image.flip(-1))) / 2
         self.auroc.update(logit.float(), male.int())
         self.log(self.metric, self.auroc, prog_bar=True)
+
+
+def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:
+    """Cross-entropy to a Gaussian around the label and a tenth of the mean's absolute error."""
+    raw = raw.float()
+    classes = torch.arange(raw.shape[1], device=raw.device)
+    target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
+    loss = -(target * raw.log_softmax(dim=1)).sum(dim=1).mean()
+    return loss + 0.1 * (belief(raw)[0] - months).abs().mean()

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..bones import BoneAgeNetwork
+from ..joints import STRIPS
 from ..preprocessing import ModelInput
 from ..types import BoolArray, FloatArray, freeze
 from .captum_door import captum_attr
@@ -211,14 +213,19 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
 
     Each of its cells' months are spread over the pixels below it (bilinear), so the whole map sums to the estimate's
     linear part in that layer's activations; what would lie on a masked background is left out. If the forward
-    averages a picture and its mirror image (`ensemble.views`), the second view's cells are turned back.
+    averages a picture and its mirror image (`ensemble.shown`), the second view's cells are turned back. Cells of
+    straightened bones are laid back onto the hand.
     """
     picture = as_leaf(model_input)
     layer = last_feature_map(network, forward, picture)
     with torch.enable_grad():
         cells = captum_attr().LayerGradCam(forward, layer).attribute(picture, relu_attributions=False)
-    once = cells[:1] + cells[1:].flip(3).sum(dim=0, keepdim=True)
     side_px = picture.shape[-1]
-    spread = nn.functional.interpolate(once, size=(side_px, side_px), mode="bilinear", align_corners=False)
-    share = once.shape[2] * once.shape[3] / side_px**2
-    return Attribution(as_months(spread * share, model_input), "grad_cam")
+    if isinstance(network, BoneAgeNetwork):
+        views = len(cells) // STRIPS
+        spread = network.bring_home(cells, torch.cat([picture, picture.flip(3)])[:views])
+    else:
+        share = cells.shape[2] * cells.shape[3] / side_px**2
+        spread = share * nn.functional.interpolate(cells, (side_px, side_px), mode="bilinear", align_corners=False)
+    once = spread[:1] + spread[1:].flip(3).sum(dim=0, keepdim=True)
+    return Attribution(as_months(once, model_input), "grad_cam")

@@ -119,24 +119,25 @@ SEX = Member(
     views=Views(turns_degrees=(-7.0, 7.0), zoom=0.9),
 )
 
-# Beside the published kind of network: one that measures, since a hand's proportions differ (`joints.BoneNetwork`).
+# Beside the published kind of network: one that measures, since a hand's proportions differ (`bones.BoneNetwork`).
 SEX_BONES = Member(
     name="sex_bones",
     architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.3),
-    input=masked_hand(224),
+    input=masked_hand(320),
     training=TrainingPlan(
-        epochs=18,
+        epochs=14,
         batch_size=128,
         learning_rate=2e-3,
         weight_decay=0.05,
         loss="bce",
         augment="tones",
         images=("thumbnails", "sharp"),
-        sharp_share=0.25,
+        sharp_share=0.3,
         average_decay=0.995,
         init="landmarks",
     ),
     views=Views(mirror=False),  # left and right hands have the same bones
+    eight_bit=True,
 )
 SEX_CHECK = (SEX, SEX_BONES)
 

@@ -19,13 +19,14 @@ from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.recipe import Architecture, Member, TrainingPlan
 from baa_core.recipes import RECIPES
 from baa_core.recipes.deeplasia import B0, B4, SEX_BONES, whole_frame
-from baa_core.recipes.house import AGE_DRAWN
+from baa_core.recipes.house import AGE_BONES, AGE_DRAWN
 from baa_core.weights import save_network
 from train.augment import AUGMENTATIONS, augment
+from train.bones import effaced
 from train.data import arranged_pictures, needs_hand, normalised
 from train.drawn import DrawnHand, DrawnHands, choose_hands, drawn_hands
 from train.films import Film
-from train.fit import Options, fit, minutes_before, run, warm_average
+from train.fit import Options, fit, minutes_before, mixed, run, warm_average
 from train.hands import HandPictures
 from train.labelled import LabelledPictures, labelled
 from train.mask_seeds import passes_checks, seed_mask
@@ -172,11 +173,12 @@ def test_a_regions_age_is_asked_for_where_it_lies():
     assert float(none) == 0.0
 
 
-def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path):
+@pytest.mark.parametrize(("of", "metric"), [(SEX_BONES, "val_auroc"), (AGE_BONES, "val_mae_months")])
+def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path, of, metric):
     """Joints stay where the start weights place them."""
-    shape = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0)
-    plan = replace(SEX_BONES.training, init=str(tmp_path / "start.safetensors"), epochs=1, batch_size=2)
-    member = replace(SEX_BONES, name="tiny", architecture=shape, input=whole_frame(64), training=plan)
+    shape = Architecture("test_efficientnet", task=of.architecture.task, heads="bones", hidden=(16,), sex_features=0)
+    plan = replace(of.training, init=str(tmp_path / "start.safetensors"), epochs=1, batch_size=2, drawn_share=0.0)
+    member = replace(of, name="tiny", architecture=shape, input=whole_frame(64), training=plan)
     torch.manual_seed(1)
     begun = build(shape)
     save_network(begun, tmp_path / "start.safetensors")
@@ -186,13 +188,31 @@ def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path):
     splits, sexes = ["val", "train", "train", "val"], ["female", "male", "female", "male"]
     labels.assign(split=splits, sex=sexes).to_csv(drawn / "labels.csv")
     options = Options((drawn,), drawn / "labels.csv", tmp_path / "run", drawn / "cache")
-    assert "val_auroc" in fit(member, options)
+    assert metric in fit(member, options)
     ended = build(shape)
     member_start(ended, tmp_path / "run" / "tiny.safetensors")
     before, after = begun.state_dict(), ended.state_dict()
     changed = {name.split(".")[0] for name in after if not torch.allclose(after[name], before[name], atol=1e-3)}
     assert changed == {"judge"}
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["metric"] == "val_auroc"
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metric"] == metric
+
+
+def test_a_bone_without_its_detail_keeps_its_level():
+    torch.manual_seed(0)
+    strips = torch.rand(40, 22, 16, 12)
+    found = effaced(strips)
+    untouched = (found == strips).all(dim=(2, 3))
+    assert 0.8 < float(untouched.float().mean()) < 1.0
+    assert float(found[~untouched].std(dim=(1, 2)).max()) < 0.5 * float(strips.std())
+    assert found.mean(dim=(2, 3)) == pytest.approx(strips.mean(dim=(2, 3)), abs=0.03)
+
+
+def test_every_kind_of_picture_has_its_share():
+    drawn, sharp = np.arange(1000) < 500, np.arange(1000) >= 900
+    torch.manual_seed(0)
+    shown = np.array(list(mixed([(drawn, 0.2), (sharp, 0.5)])))
+    assert np.mean(shown < 500) == pytest.approx(0.2, abs=0.04)
+    assert np.mean(shown >= 900) == pytest.approx(0.5, abs=0.04)
 
 
 def test_a_b0_begins_as_the_lite0_it_comes_from():
