@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.calibration import COVERAGE, Calibration, IntervalModel, LinearBias, Scale
+from baa_core.calibration import Calibration, LinearBias
+from baa_core.interval import COVERAGE, IntervalModel, Scale
 from baa_core.models import CompetitiveBlock, HandNetwork, build
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan

@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("feature_clustering", "steps", "tables", "framing", "anatomy"),
     ("clustering",),
     ("recipe", "cases", "steps_published"),
-    ("backbones",),
+    ("backbones", "interval"),
     ("published",),
     ("joints",),
     ("bones",),

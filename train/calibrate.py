@@ -25,17 +25,10 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.calibration import (
-    COVERAGE,
-    Calibration,
-    IntervalModel,
-    LinearBias,
-    choose_mismatch_probability,
-    combine,
-    fit_bias,
-)
+from baa_core.calibration import Calibration, LinearBias, choose_mismatch_probability, fit_bias
 from baa_core.ensemble import agreed, predict_months, predict_sex
 from baa_core.errors import HandRefused, InvalidTable, WeightsMissing
+from baa_core.interval import COVERAGE, IntervalModel, combine
 from baa_core.outlier import NAME as OUTLIER
 from baa_core.pipeline import Assessor
 from baa_core.recipe import Recipe

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
-from baa_core.calibration import COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
 from baa_core.errors import InvalidTable
 from baa_core.evaluation import COVERAGE_BANDS_MONTHS, age_bands, markdown_table
 from baa_core.figures import BLUE, GREEN, GREY, INK, ORANGE
+from baa_core.interval import COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.weights import replace_file
 

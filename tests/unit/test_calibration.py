@@ -3,22 +3,20 @@ import json
 import numpy as np
 import pytest
 
-from baa_core.calibration import (
+from baa_core.calibration import Calibration, LinearBias, calibrate, choose_mismatch_probability, fit_bias
+from baa_core.errors import WeightsCorrupt
+from baa_core.interval import (
+    CONFIDENCE,
     COVERAGE,
     LEVELS,
-    Calibration,
     IntervalModel,
-    LinearBias,
     Scale,
     Signals,
-    calibrate,
-    choose_mismatch_probability,
     combine,
-    fit_bias,
     fit_interval,
     interval,
+    rank_that_holds,
 )
-from baa_core.errors import WeightsCorrupt
 from baa_core.types import Answer, MeasuredError
 
 RANGES = {"female": (1.0, 216.0), "male": (1.0, 228.0)}
@@ -58,14 +56,26 @@ def test_a_few_gross_errors_do_not_tilt_the_bias_line() -> None:
 
 
 def test_the_quantile_is_the_finite_sample_one() -> None:
-    """Of errors 1 to 19, ceil(20 * 0.9) = 18th; with under 9 pictures no finite width can promise 90 %."""
+    """Of 19 errors the 19th: under it 90 % of children are held with 1 - 0.9**19 = 0.86, under the 18th with 0.58 only.
+
+    With under 14 pictures no finite width can promise 90 % with a confidence of 0.75, since 0.9**13 > 0.25.
+    """
     model = fit_interval(signals(100 + np.arange(1.0, 20.0)), np.full(19, 100.0), EVEN)
-    assert model.factors == {0.5: 10.0, 0.6: 12.0, 0.7: 14.0, 0.8: 16.0, 0.9: 18.0, 0.95: 19.0}
-    few = fit_interval(signals(np.arange(9.0)), np.zeros(9), EVEN)
-    assert few.factors[COVERAGE] == 8.0
-    assert 0.95 not in few.factors
+    assert model.factors[COVERAGE] == 19.0
+    assert 0.95 not in model.factors
+    few = fit_interval(signals(np.arange(14.0)), np.zeros(14), EVEN)
+    assert few.factors[COVERAGE] == 13.0
     with pytest.raises(ValueError, match="too few"):
-        fit_interval(signals(np.arange(8.0)), np.zeros(8), EVEN)
+        fit_interval(signals(np.arange(13.0)), np.zeros(13), EVEN)
+
+
+@pytest.mark.parametrize(("count", "level"), [(19, 0.5), (100, 0.9), (100, 0.95), (596, 0.8)])
+def test_the_rank_keeps_its_promise_with_the_confidence_and_no_lower_one_does(count: int, level: float) -> None:
+    """The share held by the k-th of n uniform errors is that error itself."""
+    errors = np.sort(np.random.default_rng(1).random((4000, count)), axis=1)
+    rank = rank_that_holds(count, level)
+    assert np.mean(errors[:, rank - 1] >= level) >= CONFIDENCE - 0.02
+    assert np.mean(errors[:, rank - 2] >= level) < CONFIDENCE + 0.02
 
 
 def test_errors_are_ranked_by_scale() -> None:
@@ -96,9 +106,9 @@ def test_intervals_cover_what_they_promise_at_every_level() -> None:
         found, true = children(500)
         for level in LEVELS:
             inside[level].append(float(np.mean(np.abs(found.months - true) <= model.half_width(found, level))))
-    assert {level: np.mean(shares) for level, shares in inside.items()} == pytest.approx(
-        {level: level for level in LEVELS}, abs=0.025
-    )
+    for level, shares in inside.items():
+        assert level <= np.mean(shares) <= level + 0.06
+        assert np.mean(np.array(shares) >= level) >= CONFIDENCE - 0.15  # forty draws of a share of 0.75 or more
 
 
 def test_no_interval_reaches_below_birth() -> None:

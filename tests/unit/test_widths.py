@@ -9,18 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baa_core.calibration import (
-    COVERAGE,
-    LEVELS,
-    Calibration,
-    IntervalModel,
-    LinearBias,
-    Scale,
-    Signals,
-    interval,
-)
+from baa_core.calibration import Calibration, LinearBias
 from baa_core.errors import InvalidTable
 from baa_core.figures import BLUE, ORANGE
+from baa_core.interval import COVERAGE, LEVELS, IntervalModel, Scale, Signals, interval
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES

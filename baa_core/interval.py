@@ -1,0 +1,178 @@
+"""The interval: what its width follows, and the factor by which it keeps its promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import exp, isfinite, lgamma, log, log1p
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+COVERAGE = 0.9  # the share of children whose reference lies inside the interval that is served
+CONFIDENCE = 0.75  # with which it is kept, over the chance of which pictures it was fitted on
+LEVELS = (0.5, 0.6, 0.7, 0.8, COVERAGE, 0.95)  # at which the promise is checked
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """All that the width of an interval follows, of one picture () or of several (n,); months throughout.
+
+    Attributes:
+        months: the estimate: mean of the members after bias correction.
+        deviation_months: mean over the members of how widely each spreads its belief.
+        member_spread_months: standard deviation of the members' corrected months; 0 for one member.
+    """
+
+    months: Numbers
+    deviation_months: Numbers
+    member_spread_months: Numbers
+
+
+def combine(corrected_months: ArrayLike, deviations_months: ArrayLike) -> Signals:
+    """Members to the ensemble.
+
+    Args:
+        corrected_months: of each member, (members,) or (members, n).
+        deviations_months: likewise.
+    """
+    members, deviations = pairs(corrected_months, deviations_months)
+    return Signals(*(np.asarray(part) for part in (members.mean(axis=0), deviations.mean(axis=0), members.std(axis=0))))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the width changes from picture to picture.
+
+    It is max(floor, base(estimate) + per_deviation * deviation + per_member_spread * member spread).
+
+    Attributes:
+        knots_months: estimates, rising; between them the base is interpolated, outside it is the nearest one's.
+        base_months: at each knot, 0 or more.
+        per_deviation: months for each month of deviation, 0 or more.
+        per_member_spread: months for each month between the members, 0 or more.
+        floor_months: no scale is below this.
+
+    Raises:
+        ValueError: lengths differ, knots do not rise, or a number is not finite or below 0, or the floor is 0.
+    """
+
+    knots_months: tuple[float, ...]
+    base_months: tuple[float, ...]
+    per_deviation: float
+    per_member_spread: float
+    floor_months: float
+
+    def __post_init__(self) -> None:
+        parts = (*self.base_months, self.per_deviation, self.per_member_spread)
+        if not self.knots_months or len(self.knots_months) != len(self.base_months):
+            raise ValueError("a scale needs as many base widths as knots, and at least one")
+        if not all(isfinite(number) for number in (*self.knots_months, *parts, self.floor_months)):
+            raise ValueError("a scale needs finite numbers")
+        if any(np.diff(self.knots_months) <= 0) or min(parts) < 0 or self.floor_months <= 0:
+            raise ValueError("knots must rise, the parts of a scale be 0 or more, and its floor above 0")
+
+    def measure(self, signals: Signals) -> Numbers:
+        """The scale of pictures in months, of the signals' shape."""
+        base = np.interp(signals.months, self.knots_months, self.base_months)
+        doubt = self.per_deviation * signals.deviation_months + self.per_member_spread * signals.member_spread_months
+        return np.maximum(self.floor_months, base + doubt)
+
+
+@dataclass(frozen=True)
+class IntervalModel:
+    """Half widths of the interval: a factor times the picture's scale.
+
+    Attributes:
+        scale: what is wide and what is narrow.
+        factors: nominal coverage to the factor that reaches it; `COVERAGE` is the one served.
+        count: how many pictures the factors were fitted on.
+
+    Raises:
+        ValueError: `COVERAGE` is missing, a nominal coverage is not between 0 and 1, or factors are not positive
+            and rising with it.
+    """
+
+    scale: Scale
+    factors: Mapping[float, float]
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        levels = sorted(self.factors)
+        ranked = [self.factors[level] for level in levels]
+        if COVERAGE not in self.factors or not 0 < levels[0] <= levels[-1] < 1:
+            raise ValueError(f"an interval needs nominal coverages between 0 and 1, {COVERAGE} among them")
+        if not all(factor > 0 and isfinite(factor) for factor in ranked) or any(np.diff(ranked) < 0):
+            raise ValueError("the factors of an interval must be positive and rise with the coverage")
+
+    def half_width(self, signals: Signals, level: float = COVERAGE) -> Numbers:
+        """Half the interval's width in months, of the signals' shape."""
+        return self.factors[level] * self.scale.measure(signals)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> IntervalModel:
+        """From plain values, as `to_dict` gives them."""
+        interval, scale = dict(values), dict(values["scale"])
+        knots, base = (tuple(map(float, scale.pop(name))) for name in ("knots_months", "base_months"))
+        factors = {float(level): float(factor) for level, factor in values["factors"].items()}
+        return cls(**interval | {"scale": Scale(knots, base, **scale), "factors": factors})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with words for keys."""
+        factors = {f"{level:g}": factor for level, factor in self.factors.items()}
+        return {"scale": asdict(self.scale), "factors": factors, "count": self.count}
+
+
+def fit_interval(signals: Signals, true_months: ArrayLike, scale: Scale) -> IntervalModel:
+    """Split conformal prediction: widths that cover with the promised share on pictures like these.
+
+    The absolute errors divided by the scale are ranked, and at each of `LEVELS` the one of `rank_that_holds` is taken,
+    if there are so many. What it promises is exact if bias and scale were fitted on other pictures.
+
+    Args:
+        signals: of pictures not trained on, (n,).
+        true_months: their references, (n,).
+        scale: fitted on other pictures.
+
+    Raises:
+        ValueError: too few pictures for `COVERAGE`.
+    """
+    predicted, true = pairs(signals.months, true_months)
+    ratios = np.sort(np.abs(predicted - true) / scale.measure(signals))
+    ranks = {level: rank_that_holds(len(ratios), level) for level in LEVELS}
+    if ranks[COVERAGE] > len(ratios):
+        raise ValueError(f"{len(ratios)} pictures are too few for an interval of {COVERAGE:.0%}")
+    factors = {level: float(ratios[rank - 1]) for level, rank in ranks.items() if rank <= len(ratios)}
+    return IntervalModel(scale, factors, len(ratios))
+
+
+def rank_that_holds(count: int, level: float) -> int:
+    """Which of so many ranked errors holds a new picture's with the promised share, counted from 1; it may exceed them.
+
+    By the (n + 1) * level-th smallest (Lei et al., JASA 2018;113:1094-1111) the share is held on average over all that
+    might have been the pictures fitted on: by every second such set it is not. The rank taken is the lowest by which
+    it is held with `CONFIDENCE` (Vovk, Machine Learning 2013;92:349-376, proposition 2a): the share held by the k-th of
+    n exceeds the level with the probability that a binomial count of n at that level is below k.
+    """
+    below = 0.0
+    for rank in range(1, count + 1):
+        met = rank - 1
+        ways = lgamma(count + 1) - lgamma(met + 1) - lgamma(count - met + 1)
+        below += exp(ways + met * log(level) + (count - met) * log1p(-level))
+        if below >= CONFIDENCE and rank >= (count + 1) * level:
+            return rank
+    return count + 1
+
+
+def interval(signals: Signals, model: IntervalModel) -> tuple[float, float]:
+    """(low, high) in months around the estimate of one picture; no child is younger than 0."""
+    months, half = float(signals.months), float(model.half_width(signals))
+    return max(0.0, months - half), months + half
+
+
+def pairs(predicted: ArrayLike, true: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both as float64 (n,)."""
+    return np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
