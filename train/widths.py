@@ -22,7 +22,7 @@ from scipy.optimize import linprog
 from baa_core.errors import InvalidTable
 from baa_core.evaluation import COVERAGE_BANDS_MONTHS, age_bands, markdown_table
 from baa_core.figures import BLUE, GREEN, GREY, INK, ORANGE
-from baa_core.interval import COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
+from baa_core.interval import CONFIDENCE, COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.weights import replace_file
 
@@ -40,8 +40,10 @@ EXPLANATION = (
     f"The `val` pictures are dealt into {FOLDS} folds by chance. The half width of a picture is a factor times its "
     "scale, which follows the estimate, how widely the networks spread their belief over the months, and how far they "
     "lie apart. For each fold the scale is fitted on the thumbnails of the other folds, and the factor on their "
-    "pictures of the same kind (sharp films, thumbnails). The networks never learned from `val`; which of their "
-    "training steps was kept was chosen on it."
+    "pictures of the same kind (sharp films, thumbnails), as the lowest that holds the promised share of all children "
+    f"with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand; so a little more than "
+    "is promised is held on average. The networks never learned from `val`; which of their training steps was kept was "
+    "chosen on it."
 )
 
 
