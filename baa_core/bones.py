@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,7 @@ class JudgeShape:
         return self.samples[0] // shrunk, self.samples[1] // shrunk
 
 
-SEX_JUDGES: Final = 2  # one judge errs, and another one otherwise
-SEX_JUDGE: Final = JudgeShape((48, 24), (16, 32, 48), 12, 96)
+SEX_JUDGE: Final = JudgeShape((32, 24), (16, 32, 48), 12, 96)
 AGE_JUDGE: Final = JudgeShape((64, 24), (16, 32, 64, 64), 16, 192)
 
 
@@ -119,7 +118,7 @@ class BoneNetwork(LandmarkNetwork):
         samples: of a strip, as the judge wants it.
     """
 
-    def __init__(self, architecture: Architecture, judge: nn.Module, samples: tuple[int, int]) -> None:
+    def __init__(self, architecture: Architecture, judge: BoneJudge, samples: tuple[int, int]) -> None:
         super().__init__(architecture)
         self.judge, self.samples = judge, samples
 
@@ -136,8 +135,8 @@ class BoneSexNetwork(BoneNetwork):
     """The sex from straightened bones, and the bone age besides, to learn more from."""
 
     def __init__(self, architecture: Architecture) -> None:
-        judges = [BoneJudge(SEX_JUDGE, told=0, out=2, dropout=architecture.dropout) for _ in range(SEX_JUDGES)]
-        super().__init__(architecture, nn.ModuleList(judges), SEX_JUDGE.samples)
+        judge = BoneJudge(SEX_JUDGE, told=0, out=2, dropout=architecture.dropout)
+        super().__init__(architecture, judge, SEX_JUDGE.samples)
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         """Logit of "male", (N,), of pictures (N, 1, S, S)."""
@@ -145,11 +144,8 @@ class BoneSexNetwork(BoneNetwork):
 
     def told(self, image: Tensor, places: Tensor) -> Tensor:
         """Logit of "male" and standardised age, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
-        return self.judged(self.strips(image, places), proportions(places)).mean(dim=0)
-
-    def judged(self, strips: Tensor, measures: Tensor) -> Tensor:
-        """What each judge says of strips and proportions, (judges, N, 2)."""
-        return torch.stack([judge(strips, measures) for judge in cast(nn.ModuleList, self.judge)])
+        told: Tensor = self.judge(self.strips(image, places), proportions(places))
+        return told
 
 
 class BoneAgeNetwork(BoneNetwork):

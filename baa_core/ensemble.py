@@ -7,7 +7,7 @@ and right hands get the same answer and the estimate is steadier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -131,13 +131,18 @@ def predict_sex(
         }
 
 
-def agreed(probabilities: Iterable[float]) -> float:
+def agreed(probabilities: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """What several networks hold probable together: the mean of their log-odds, as a probability.
 
     One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
+
+    Args:
+        probabilities: by network.
+        weights: how much each one's log-odds count, by network.
     """
-    held = np.clip(list(probabilities), LEAST_DOUBT, 1 - LEAST_DOUBT)
-    return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
+    held = np.clip(list(probabilities.values()), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    odds = np.average(np.log(held / (1 - held)), weights=[weights[name] for name in probabilities])
+    return float(1 / (1 + np.exp(-odds)))
 
 
 def likelier_sex(probability_male: float) -> Sex:

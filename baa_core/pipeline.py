@@ -153,7 +153,8 @@ class Assessor(Sight):
     def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient, age_group: int | None = None) -> Estimate:
         """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
-        probability_male = agreed(predict_sex(sex_networks, inputs, self.recipe.sex_views).values())
+        male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
+        probability_male = agreed(male, self.recipe.sex_weights)
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
         by_sex = {sex: calibrate(self._own(answers[sex], sex), sex, self.calibration) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)

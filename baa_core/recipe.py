@@ -149,6 +149,7 @@ class Member:
             same picture but for where the hand was found. None for the same.
         sexes: whose hands it learns from and answers for.
         views: of a sex network: as which pictures each one is shown to it. Age networks go by the recipe's.
+        weight: of a sex network: how much its log-odds count beside the others'.
         eight_bit: its file holds large tensors in eight bits (`weights.save_network`), because it would be large.
     """
 
@@ -160,6 +161,7 @@ class Member:
     learns_from: InputSpec | None = None
     sexes: tuple[Sex, ...] = SEXES
     views: Views = Views()
+    weight: float = 1.0
     eight_bit: bool = False
 
 
@@ -170,7 +172,7 @@ class Recipe:
     Attributes:
         members: the age networks whose months are averaged.
         hand: the network that finds the hand.
-        sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.agreed`).
+        sex: the networks that check the entered sex; their log-odds are averaged by weight (`ensemble.agreed`).
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, for a system that shows them.
@@ -207,6 +209,11 @@ class Recipe:
     def sex_views(self) -> dict[str, Views]:
         """As which pictures each one is shown, by sex network."""
         return {member.name: member.views for member in self.sex}
+
+    @property
+    def sex_weights(self) -> dict[str, float]:
+        """How much each one's log-odds count, by sex network."""
+        return {member.name: member.weight for member in self.sex}
 
     @property
     def networks(self) -> tuple[Member, ...]:

@@ -67,11 +67,10 @@ class BoneSexTask(BonesTask):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Binary cross-entropy of the logit of male, and the error of the bone age."""
         image, male, months, places = batch
-        judged = cast(BoneSexNetwork, self.network).judged(*self.seen(image, places)).float()
-        label = (male * (1 - DOUBT) + DOUBT / 2).expand(len(judged), -1)
-        loss = nn.functional.binary_cross_entropy_with_logits(judged[..., 0], label)
-        age = ((months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS).expand(len(judged), -1)
-        loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(judged[..., 1], age)
+        told = cast(BoneSexNetwork, self.network).judge(*self.seen(image, places)).float()
+        loss = nn.functional.binary_cross_entropy_with_logits(told[:, 0], male * (1 - DOUBT) + DOUBT / 2)
+        age = (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS
+        loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(told[:, 1], age)
         self.log("loss", loss, prog_bar=True)
         return loss
 

@@ -113,7 +113,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "split": label.split,
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
-                "probability_male": agreed(male.values()),
+                "probability_male": agreed(male, recipe.sex_weights),
                 **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},

@@ -59,7 +59,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             rows.append({**row, "refused": type(error).__name__})
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
-        row["sex_predicted"] = likelier_sex(agreed(male.values()))
+        row["sex_predicted"] = likelier_sex(agreed(male, assessor.recipe.sex_weights))
         for name, views in VIEWS.items():
             for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}

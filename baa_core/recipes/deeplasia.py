@@ -123,21 +123,21 @@ SEX = Member(
 SEX_BONES = Member(
     name="sex_bones",
     architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.3),
-    input=masked_hand(320),
+    input=masked_hand(224),
     training=TrainingPlan(
-        epochs=14,
+        epochs=18,
         batch_size=128,
         learning_rate=2e-3,
         weight_decay=0.05,
         loss="bce",
         augment="tones",
         images=("thumbnails", "sharp"),
-        sharp_share=0.3,
+        sharp_share=0.25,
         average_decay=0.995,
         init="landmarks",
     ),
     views=Views(mirror=False),  # left and right hands have the same bones
-    eight_bit=True,
+    weight=2.0,  # chosen on `val` (train/RUNS.md)
 )
 SEX_CHECK = (SEX, SEX_BONES)
 

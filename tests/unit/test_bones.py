@@ -78,7 +78,7 @@ def test_the_answer_is_the_judgement_of_what_is_seen():
     pictures = torch.rand(3, 1, 64, 64)
     with torch.inference_mode():
         places = network.read(network.shares(pictures)).places
-        told = network.judged(straightened(pictures, places, SEX_JUDGE.samples), proportions(places)).mean(dim=0)
+        told = network.judge(straightened(pictures, places, SEX_JUDGE.samples), proportions(places))
         assert told.shape == (3, 2)
         assert network(pictures) == pytest.approx(told[:, 0])
 
@@ -88,11 +88,10 @@ def test_a_bone_may_be_as_bright_as_it_likes():
     network = build(SHAPE).eval()
     strips, known = torch.rand(2, STRIPS, *SEX_JUDGE.samples), proportions(hand_joints()).repeat(2, 1)
     with torch.inference_mode():
-        for judge in network.judge:
-            before = judge.look(torch.zeros(1, 1, *SEX_JUDGE.samples)).shape
-            assert before[2:] == SEX_JUDGE.cells
-            judge.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
-        assert network.judged(3 * strips + 1, known) == pytest.approx(network.judged(strips, known), abs=1e-4)
+        before = network.judge.look(torch.zeros(1, 1, *SEX_JUDGE.samples)).shape
+        assert before[2:] == SEX_JUDGE.cells
+        network.judge.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
+        assert network.judge(3 * strips + 1, known) == pytest.approx(network.judge(strips, known), abs=1e-4)
 
 
 def test_the_shape_of_a_hand_is_its_proportions_and_doubts():

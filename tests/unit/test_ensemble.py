@@ -184,9 +184,11 @@ def test_turned_views_and_their_mirror_images_are_averaged() -> None:
 
 
 def test_networks_agree_by_their_odds() -> None:
-    assert agreed([0.5, 0.8]) == pytest.approx(2 / 3)  # odds 1 and 4: their geometric mean is 2
-    assert agreed([0.2, 0.8]) == pytest.approx(0.5)
-    assert 0.9 < agreed([0.5, 1.0]) < 1.0
+    alike = {"one": 1.0, "other": 1.0}
+    assert agreed({"one": 0.5, "other": 0.8}, alike) == pytest.approx(2 / 3)  # odds 1 and 4: their geometric mean is 2
+    assert agreed({"one": 0.2, "other": 0.8}, alike) == pytest.approx(0.5)
+    assert 0.9 < agreed({"one": 0.5, "other": 1.0}, alike) < 1.0
+    assert agreed({"one": 0.5, "other": 8 / 9}, {"one": 2.0, "other": 1.0}) == pytest.approx(2 / 3)
 
 
 def test_likelier_sex() -> None:

@@ -178,7 +178,7 @@ def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path, of, 
     """Joints stay where the start weights place them."""
     shape = Architecture("test_efficientnet", task=of.architecture.task, heads="bones", hidden=(16,), sex_features=0)
     plan = replace(of.training, init=str(tmp_path / "start.safetensors"), epochs=1, batch_size=2, drawn_share=0.0)
-    member = replace(of, name="tiny", architecture=shape, input=whole_frame(64), training=plan)
+    member = replace(of, name="tiny", architecture=shape, input=whole_frame(64), training=plan, eight_bit=False)
     torch.manual_seed(1)
     begun = build(shape)
     save_network(begun, tmp_path / "start.safetensors")
