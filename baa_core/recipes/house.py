@@ -27,21 +27,14 @@ AGE = Member(
 
 AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
 
-# Learns besides from thumbnails, where rare ages are, and from drawn hands what each region is worth.
+# Learns besides from drawn hands what each region is worth.
 AGE_DRAWN = replace(
     AGE,
     name="lite0_320_drawn",
-    training=replace(
-        AGE.training.further(),
-        images=("thumbnails", "sharp"),
-        sharp_share=0.45,
-        drawn_share=0.25,
-        keep_last=True,
-        init=AGE.name,
-    ),
+    training=replace(AGE.training.further(), drawn_share=0.4, keep_last=True, init=AGE.name),
 )
 
-# Errs otherwise than a network that averages its features over the picture.
+# Errs otherwise than a network that averages its features over the picture; not served yet (train/RUNS.md).
 AGE_BONES = Member(
     name="age_bones",
     architecture=Architecture(LITE0, heads="bones", hidden=(64,), sex_features=0, dropout=0.3),
@@ -68,9 +61,9 @@ RECIPE = Recipe(
     citation="This project's own light networks by the route of Deeplasia: Rassmann S et al. Pediatr Radiol "
     "2024;54:82-95. doi:10.1007/s00247-023-05789-1",
     hand=HAND,
-    members=(AGE_DRAWN, AGE_BONES),
+    members=(AGE_DRAWN,),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     start=(AGE,),
-    planned=(AGE_256,),
+    planned=(AGE_256, AGE_BONES),
 )
