@@ -19,6 +19,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from .backbones import belief, dense
 from .joints import BONES, FOREARM, STRIPS, WRIST, LandmarkNetwork, palm, proportions
+from .published import CLASSES
 from .recipe import Architecture
 from .types import LANDMARKS
 
@@ -151,8 +152,8 @@ class BoneSexNetwork(BoneNetwork):
 class BoneAgeNetwork(BoneNetwork):
     """The bone age from straightened bones and the sex: a softmax over months, as `models.AgeNetwork` has it."""
 
-    def __init__(self, architecture: Architecture, classes: int = 240) -> None:
-        judge = BoneJudge(AGE_JUDGE, told=1, out=classes, dropout=architecture.dropout)
+    def __init__(self, architecture: Architecture) -> None:
+        judge = BoneJudge(AGE_JUDGE, told=1, out=CLASSES, dropout=architecture.dropout)
         super().__init__(architecture, judge, AGE_JUDGE.samples)
 
     def forward(self, image: Tensor, male: Tensor) -> Tensor:  # type: ignore[override]
@@ -167,7 +168,7 @@ class BoneAgeNetwork(BoneNetwork):
         return belief(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
 
     def logits_from(self, strips: Tensor, known: Tensor, male: Tensor) -> Tensor:
-        """Class logits, (N, classes), from strips, proportions and sexes."""
+        """Class logits, (N, CLASSES), from strips, proportions and sexes."""
         said: Tensor = self.judge(strips, torch.cat([known, male[:, None]], dim=1))
         return said
 
