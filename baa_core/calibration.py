@@ -131,13 +131,16 @@ class Calibration:
         }
 
 
-def calibrate(answers: Mapping[str, Answer], sex: Sex, calibration: Calibration) -> Prediction:
-    """Correct each member, average, and give the width.
+def calibrate(
+    answers: Mapping[str, Answer], sex: Sex, calibration: Calibration, weights: Mapping[str, float]
+) -> Prediction:
+    """Correct each member, average by weight, and give the width.
 
     Args:
         answers: of each member by name.
         sex: the one the answers were made for.
         calibration: of the same recipe.
+        weights: how much each member counts (`Recipe.weights`).
 
     Raises:
         WeightsCorrupt: a member has no bias line.
@@ -148,5 +151,6 @@ def calibrate(answers: Mapping[str, Answer], sex: Sex, calibration: Calibration)
             "Get the weights folder again as weights/README.md says."
         )
     members = {name: max(0.0, calibration.bias[name].correct(answer.months)) for name, answer in answers.items()}
-    signals = combine(list(members.values()), [answer.deviation_months for answer in answers.values()])
+    deviations = [answer.deviation_months for answer in answers.values()]
+    signals = combine(list(members.values()), deviations, [weights[name] for name in members])
     return Prediction(float(signals.months), interval(signals, calibration.interval), members, sex)

@@ -7,7 +7,7 @@ and right hands get the same answer and the estimate is steadier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -77,6 +77,19 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
     return months
 
 
+def by_weight(forwards: Mapping[str, Forward], weights: Mapping[str, float]) -> dict[str, Forward]:
+    """The same functions of pictures, each multiplied so that their plain mean is the mean by weight.
+
+    An explanation averages what it finds over the networks, and all it finds is linear in their months.
+    """
+    middle = sum(weights[name] for name in forwards) / max(1, len(forwards))
+    return {name: _times(weights[name] / middle, forward) for name, forward in forwards.items()}
+
+
+def _times(factor: float, forward: Forward) -> Forward:
+    return lambda picture: factor * forward(picture)
+
+
 def predict_months_by_sex(
     networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], views: Views
 ) -> dict[Sex, dict[str, Answer]]:
@@ -131,18 +144,13 @@ def predict_sex(
         }
 
 
-def agreed(probabilities: Mapping[str, float], weights: Mapping[str, float]) -> float:
+def agreed(probabilities: Iterable[float]) -> float:
     """What several networks hold probable together: the mean of their log-odds, as a probability.
 
     One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
-
-    Args:
-        probabilities: by network.
-        weights: how much each one's log-odds count, by network.
     """
-    held = np.clip(list(probabilities.values()), LEAST_DOUBT, 1 - LEAST_DOUBT)
-    odds = np.average(np.log(held / (1 - held)), weights=[weights[name] for name in probabilities])
-    return float(1 / (1 + np.exp(-odds)))
+    held = np.clip(list(probabilities), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
 
 
 def likelier_sex(probability_male: float) -> Sex:

@@ -16,7 +16,7 @@ from time import perf_counter
 from torch import Tensor, nn
 
 from . import cautions
-from .ensemble import Forward, age_forward
+from .ensemble import Forward, age_forward, by_weight
 from .errors import HandRefused, LandmarksNotFound
 from .explain import (
     OTHER_SEX,
@@ -78,7 +78,10 @@ class Film:
         assessor, radiograph, hand, estimate: by whom, of what.
         inputs: member name to its prepared picture.
         networks: the age networks by name.
-        forwards: the same as functions of the picture alone, for the sex used; each tells the listener before a pass.
+        forwards: the same as functions of the picture alone, for the sex used, multiplied so that their mean is the
+            estimate (`ensemble.by_weight`); each tells the listener before a pass.
+        anew: the same again, with joints placed anew on every picture by networks that look along bones: so they
+            learned to do without a region that is filled in (`train.drawn`).
         teller: tells the listener.
     """
 
@@ -89,6 +92,7 @@ class Film:
     inputs: Mapping[str, ModelInput]
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
+    anew: Mapping[str, Forward]
     teller: Teller
 
     @property
@@ -140,11 +144,15 @@ def film_of(
     estimate = assessor.estimate(inputs, patient)
     networks = {member.name: assessor.network(member) for member in assessor.recipe.members}
     mirror = assessor.recipe.views.mirror
-    forwards = {
-        name: _telling(age_forward(network, estimate.sex_used, mirror, inputs[name]), teller)
-        for name, network in networks.items()
-    }
-    return Film(assessor, radiograph, hand, estimate, inputs, networks, forwards, teller)
+
+    def forwards(held: Mapping[str, ModelInput]) -> dict[str, Forward]:
+        asked = {
+            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), teller)
+            for name, network in networks.items()
+        }
+        return by_weight(asked, assessor.recipe.weights)
+
+    return Film(assessor, radiograph, hand, estimate, inputs, networks, forwards(inputs), forwards({}), teller)
 
 
 def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
@@ -153,7 +161,7 @@ def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
         explanation = draw_map(film, method)
     with clock.stage(STAGES[3]):
         masks, unplaced = _divide(film)
-        regions = months_by_region(film.forwards, film.inputs, masks)
+        regions = months_by_region(film.anew, film.inputs, masks)
     with clock.stage(STAGES[4]):
         deletion = try_map(film, method, explanation)
     with clock.stage(STAGES[5]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, isfinite, lgamma, log, log1p
 from typing import Any
@@ -22,9 +22,9 @@ class Signals:
     """All that the width of an interval follows, of one picture () or of several (n,); months throughout.
 
     Attributes:
-        months: the estimate: mean of the members after bias correction.
-        deviation_months: mean over the members of how widely each spreads its belief.
-        member_spread_months: standard deviation of the members' corrected months; 0 for one member.
+        months: the estimate: mean of the members, by weight, after bias correction.
+        deviation_months: mean over the members, by weight, of how widely each spreads its belief.
+        member_spread_months: standard deviation of the members' corrected months, by weight; 0 for one member.
     """
 
     months: Numbers
@@ -32,15 +32,18 @@ class Signals:
     member_spread_months: Numbers
 
 
-def combine(corrected_months: ArrayLike, deviations_months: ArrayLike) -> Signals:
+def combine(corrected_months: ArrayLike, deviations_months: ArrayLike, weights: Sequence[float]) -> Signals:
     """Members to the ensemble.
 
     Args:
         corrected_months: of each member, (members,) or (members, n).
         deviations_months: likewise.
+        weights: of each member, (members,).
     """
     members, deviations = pairs(corrected_months, deviations_months)
-    return Signals(*(np.asarray(part) for part in (members.mean(axis=0), deviations.mean(axis=0), members.std(axis=0))))
+    mean, deviation = (np.average(part, axis=0, weights=weights) for part in (members, deviations))
+    spread = np.sqrt(np.average((members - mean) ** 2, axis=0, weights=weights))
+    return Signals(*(np.asarray(part) for part in (mean, deviation, spread)))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from .preprocessing import ModelInput
 from .published import GroupedAgeNetwork
 from .recipes import DEFAULT_RECIPE, find_recipe
 from .sight import Sight
-from .types import SEXES, Caution, Explanation, Patient, Prediction, Report, Sex
+from .types import SEXES, Answer, Caution, Explanation, Patient, Prediction, Report, Sex
 from .weights import DEFAULT_FOLDER, read_manifest
 
 Something = TypeVar("Something")
@@ -154,9 +154,9 @@ class Assessor(Sight):
         """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
         male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
-        probability_male = agreed(male, self.recipe.sex_weights)
+        probability_male = agreed(male.values())
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
-        by_sex = {sex: calibrate(self._own(answers[sex], sex), sex, self.calibration) for sex in SEXES}
+        by_sex = {sex: self._calibrated(answers[sex], sex) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         other = 1.0 - probability_male if used == "male" else probability_male
         old_enough = by_sex[used].bone_age_months >= self.calibration.mismatch_youngest_months
@@ -166,7 +166,10 @@ class Assessor(Sight):
     def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
         """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
         answers = predict_months_by_sex(self._age_networks(), inputs, (sex,), self.recipe.views)[sex]
-        return calibrate(self._own(answers, sex), sex, self.calibration)
+        return self._calibrated(answers, sex)
+
+    def _calibrated(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
+        return calibrate(self._own(answers, sex), sex, self.calibration, self.recipe.weights)
 
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""

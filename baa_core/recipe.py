@@ -93,6 +93,7 @@ class TrainingPlan:
         halved_share: for this share of the training pictures are shown at half their size, which takes a quarter of the
             time (progressive learning, Tan & Le 2021).
         evenly: draw every year of bone age equally often (Fanciulli & Motisi 2024 copy and turn the rare ones).
+        seed: of everything drawn by chance, unless `--seed` says otherwise.
     """
 
     epochs: int
@@ -116,6 +117,7 @@ class TrainingPlan:
     points_of: str = ""
     halved_share: float = 0.0
     evenly: bool = False
+    seed: int = 42
     note: str = ""
 
     def further(self) -> TrainingPlan:
@@ -149,7 +151,7 @@ class Member:
             same picture but for where the hand was found. None for the same.
         sexes: whose hands it learns from and answers for.
         views: of a sex network: as which pictures each one is shown to it. Age networks go by the recipe's.
-        weight: of a sex network: how much its log-odds count beside the others'.
+        weight: of an age network: how much its months count beside the others'.
         eight_bit: its file holds large tensors in eight bits (`weights.save_network`), because it would be large.
     """
 
@@ -170,9 +172,9 @@ class Recipe:
     """A whole system.
 
     Attributes:
-        members: the age networks whose months are averaged.
+        members: the age networks whose months are averaged by weight.
         hand: the network that finds the hand.
-        sex: the networks that check the entered sex; their log-odds are averaged by weight (`ensemble.agreed`).
+        sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.agreed`).
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, for a system that shows them.
@@ -211,9 +213,9 @@ class Recipe:
         return {member.name: member.views for member in self.sex}
 
     @property
-    def sex_weights(self) -> dict[str, float]:
-        """How much each one's log-odds count, by sex network."""
-        return {member.name: member.weight for member in self.sex}
+    def weights(self) -> dict[str, float]:
+        """How much each one's months count, by age network."""
+        return {member.name: member.weight for member in self.members}
 
     @property
     def networks(self) -> tuple[Member, ...]:

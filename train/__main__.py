@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--further", action="store_true", help="go on with the member's own weights, gently: name them with --init"
     )
-    line.add_argument("--seed", type=int, default=42)
+    line.add_argument("--seed", type=int, help="instead of the recipe's")
     line.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     line.add_argument("--out", type=Path, help="folder of checkpoints and weights (runs/<member>)")
     line.add_argument(
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         devices=args.devices,
         nodes=args.nodes,
         minutes=args.minutes,
-        seed=args.seed,
+        seed=member.training.seed if args.seed is None else args.seed,
         resume=args.resume,
         annotations=args.annotations,
         teacher=args.teacher,

@@ -113,7 +113,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "split": label.split,
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
-                "probability_male": agreed(male, recipe.sex_weights),
+                "probability_male": agreed(male.values()),
                 **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},
@@ -206,12 +206,13 @@ def fit_members(recipe: Recipe, table: pd.DataFrame) -> dict[str, LinearBias]:
     return {m.name: fit_bias(seen[m.name], seen.true_months) for m in recipe.members}
 
 
-def ensemble(bias: dict[str, LinearBias], table: pd.DataFrame) -> pd.DataFrame:
+def ensemble(recipe: Recipe, bias: dict[str, LinearBias], table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `val` with the columns that `train.widths` reads."""
     held_out = table[table.split == "val"].reset_index(drop=True)
     corrected = [np.maximum(0.0, line.correct(held_out[name].to_numpy(float))) for name, line in bias.items()]
     deviations = [held_out[DEVIATION.format(name)].to_numpy(float) for name in bias]
-    return held_out.assign(**vars(combine(corrected, deviations)))
+    weights = [recipe.weights[name] for name in bias]
+    return held_out.assign(**vars(combine(corrected, deviations, weights)))
 
 
 def measure_range_error(pictures: pd.DataFrame) -> dict[Sex, dict[End, MeasuredError]]:
@@ -257,7 +258,7 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
         manifest = collect(recipe, args.runs, args.weights)
         table = predict_table(recipe, manifest, args)
     bias = fit_members(recipe, table)
-    pictures = ensemble(bias, table)
+    pictures = ensemble(recipe, bias, table)
     calibration = fit_calibration(bias, pictures)
     proof = args.weights / "evaluation" / recipe.name
     write_proof(pictures, calibration.interval, proof, command)

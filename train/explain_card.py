@@ -77,7 +77,7 @@ def region_rows(film: Film, rsna_id: int) -> list[Row]:
         return [(rsna_id, UNPLACED, type(error).__name__, "count", 1.0)]
     return [
         (rsna_id, REGION, name, measure, value)
-        for name, effect in months_by_region(film.forwards, film.inputs, masks).items()
+        for name, effect in months_by_region(film.anew, film.inputs, masks).items()
         for measure, value in (
             ("months", effect.months),
             ("null_low", effect.null_low_months),

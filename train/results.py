@@ -59,7 +59,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             rows.append({**row, "refused": type(error).__name__})
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
-        row["sex_predicted"] = likelier_sex(agreed(male, assessor.recipe.sex_weights))
+        row["sex_predicted"] = likelier_sex(agreed(male.values()))
         for name, views in VIEWS.items():
             for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}
@@ -67,16 +67,20 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
     return pd.DataFrame(rows)
 
 
-def months(films: pd.DataFrame, bias: Mapping[str, LinearBias], views: str, sex: str) -> pd.Series:
+def months(
+    films: pd.DataFrame, bias: Mapping[str, LinearBias], weights: Mapping[str, float], views: str, sex: str
+) -> pd.Series:
     """The mean of the corrected members, by film.
 
     Args:
         bias: the members to average, each with its line.
+        weights: how much each of them counts.
         views: of `VIEWS`.
         sex: the column that says for which sex to answer.
     """
     corrected = [
-        bias[member]
+        weights[member]
+        * bias[member]
         .correct(
             films[READING.format(member=member, views=views, sex="male")].where(
                 films[sex] == "male", films[READING.format(member=member, views=views, sex="female")]
@@ -85,20 +89,22 @@ def months(films: pd.DataFrame, bias: Mapping[str, LinearBias], views: str, sex:
         .clip(lower=0.0)
         for member in bias
     ]
-    return cast(pd.Series, sum(corrected) / len(corrected))
+    return cast(pd.Series, sum(corrected) / sum(weights[member] for member in bias))
 
 
-def variants(films: pd.DataFrame, calibration: Calibration, mean_months: Mapping[str, float]) -> dict[str, pd.Series]:
+def variants(
+    films: pd.DataFrame, calibration: Calibration, weights: Mapping[str, float], mean_months: Mapping[str, float]
+) -> dict[str, pd.Series]:
     """Estimates by what makes them, the served one first."""
     bias = dict(calibration.bias)
-    alone = {f"{m} alone": months(films, {m: line}, "mirrored", "sex") for m, line in bias.items()}
+    alone = {f"{m} alone": months(films, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
     return {
-        SERVED: months(films, bias, "mirrored", "sex"),
+        SERVED: months(films, bias, weights, "mirrored", "sex"),
         **(alone if len(alone) > 1 else {}),
-        "without the mirror image": months(films, bias, "plain", "sex"),
-        "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, "turned", "sex"),
-        "without bias correction": months(films, dict.fromkeys(bias, LinearBias()), "mirrored", "sex"),
-        "predicted in place of entered sex": months(films, bias, "mirrored", "sex_predicted"),
+        "without the mirror image": months(films, bias, weights, "plain", "sex"),
+        "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, weights, "turned", "sex"),
+        "without bias correction": months(films, dict.fromkeys(bias, LinearBias()), weights, "mirrored", "sex"),
+        "predicted in place of entered sex": months(films, bias, weights, "mirrored", "sex_predicted"),
         "mean by sex, picture not looked at": films.sex.map(mean_months),
     }
 
@@ -156,7 +162,7 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         own = films[films.split == split]
         refused = own["refused"].dropna() if "refused" in own else pd.Series(dtype=str)
         kept = own.drop(refused.index)
-        measured = measure(kept, variants(kept, assessor.calibration, mean_months))
+        measured = measure(kept, variants(kept, assessor.calibration, assessor.recipe.weights, mean_months))
         parts[split] = {"refused": refused.value_counts().to_dict(), "variants": measured}
     document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
     write_result(args.weights / "evaluation" / args.recipe, "results", document, to_markdown(document))

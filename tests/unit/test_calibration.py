@@ -124,11 +124,14 @@ def test_widths_follow_age_doubt_and_disagreement() -> None:
 
 
 def test_members_are_combined_by_mean_and_spread() -> None:
-    both = combine([[100.0, 50.0], [110.0, 50.0]], [[4.0, 0.0], [8.0, 0.0]])
+    both = combine([[100.0, 50.0], [110.0, 50.0]], [[4.0, 0.0], [8.0, 0.0]], [1.0, 1.0])
     assert list(both.months) == [105.0, 50.0]
     assert list(both.deviation_months) == [6.0, 0.0]
     assert list(both.member_spread_months) == [5.0, 0.0]
-    assert float(combine([100.0], [4.0]).member_spread_months) == 0.0
+    assert float(combine([100.0], [4.0], [1.0]).member_spread_months) == 0.0
+    uneven = combine([100.0, 112.0], [4.0, 7.0], [2.0, 1.0])
+    assert (float(uneven.months), float(uneven.deviation_months)) == (104.0, 5.0)
+    assert float(uneven.member_spread_months) == pytest.approx(32**0.5)  # (2 * 16 + 64) / 3
 
 
 @pytest.mark.parametrize(
@@ -175,12 +178,15 @@ def make_calibration() -> Calibration:
     return Calibration(bias, model, 0.97, 48.0, RANGES, ERRORS)
 
 
+WEIGHTS = {"a": 1.0, "b": 1.0}
+
+
 def answers(**months: float) -> dict[str, Answer]:
     return {name: Answer(value, 6.0) for name, value in months.items()}
 
 
 def test_each_member_is_corrected_before_averaging() -> None:
-    prediction = calibrate(answers(a=102.0, b=100.0), "male", make_calibration())
+    prediction = calibrate(answers(a=102.0, b=100.0), "male", make_calibration(), WEIGHTS)
     assert dict(prediction.members) == pytest.approx({"a": 100.0, "b": 90.0})
     assert prediction.bone_age_months == pytest.approx(95.0)
     assert prediction.interval_months == pytest.approx((77.0, 113.0))  # 10 + 0.5 * 6 + a spread of 5
@@ -189,19 +195,19 @@ def test_each_member_is_corrected_before_averaging() -> None:
 
 def test_an_unsure_network_widens_the_interval() -> None:
     def width(deviation: float) -> float:
-        low, high = calibrate({"a": Answer(102.0, deviation)}, "male", make_calibration()).interval_months
+        low, high = calibrate({"a": Answer(102.0, deviation)}, "male", make_calibration(), WEIGHTS).interval_months
         return high - low
 
     assert width(12.0) == pytest.approx(width(4.0) + 2 * 0.5 * 8)
 
 
 def test_no_estimate_below_birth() -> None:
-    assert calibrate(answers(a=1.0), "male", make_calibration()).bone_age_months == 0.0
+    assert calibrate(answers(a=1.0), "male", make_calibration(), WEIGHTS).bone_age_months == 0.0
 
 
 def test_a_member_without_its_line_is_an_error() -> None:
     with pytest.raises(WeightsCorrupt, match="no bias correction for c"):
-        calibrate(answers(a=1.0, c=1.0), "female", make_calibration())
+        calibrate(answers(a=1.0, c=1.0), "female", make_calibration(), WEIGHTS)
 
 
 def test_plain_values_and_back() -> None:

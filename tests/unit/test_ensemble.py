@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from baa_core.ensemble import (
     age_forward,
     agreed,
+    by_weight,
     likelier_sex,
     predict_months,
     predict_months_by_sex,
@@ -183,12 +184,19 @@ def test_turned_views_and_their_mirror_images_are_averaged() -> None:
     assert told(predict_months(networks, inputs, "female", Views(False, (180.0,)))) == {"a": close(100)}
 
 
+def test_functions_by_weight_have_the_weighted_mean_for_their_mean() -> None:
+    forwards = by_weight(
+        {"a": lambda picture: picture.mean()[None], "b": lambda picture: picture.max()[None]}, {"a": 2.0, "b": 1.0}
+    )
+    found = [float(forward(torch.tensor([100.0, 130.0]))) for forward in forwards.values()]
+    assert sum(found) / 2 == pytest.approx((2 * 115 + 130) / 3)
+
+
 def test_networks_agree_by_their_odds() -> None:
-    alike = {"one": 1.0, "other": 1.0}
-    assert agreed({"one": 0.5, "other": 0.8}, alike) == pytest.approx(2 / 3)  # odds 1 and 4: their geometric mean is 2
-    assert agreed({"one": 0.2, "other": 0.8}, alike) == pytest.approx(0.5)
-    assert 0.9 < agreed({"one": 0.5, "other": 1.0}, alike) < 1.0
-    assert agreed({"one": 0.5, "other": 8 / 9}, {"one": 2.0, "other": 1.0}) == pytest.approx(2 / 3)
+    assert agreed((0.5, 0.8)) == pytest.approx(2 / 3)  # odds 1 and 4: their geometric mean is 2
+    assert agreed((0.2, 0.8)) == pytest.approx(0.5)
+    assert agreed((0.5, 0.5, 8 / 9)) == pytest.approx(2 / 3)
+    assert 0.9 < agreed((0.5, 1.0)) < 1.0
 
 
 def test_likelier_sex() -> None:

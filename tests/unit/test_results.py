@@ -23,17 +23,19 @@ def films() -> pd.DataFrame:
 
 
 LINES = {"a": LinearBias(0.0, 1.0), "b": LinearBias(0.0, -1.0)}
+WEIGHTS = {"a": 1.0, "b": 1.0}
 
 
 def test_members_are_corrected_and_averaged_for_the_sex_named() -> None:
     # mirrored: a 101 - 1, b 105 + 1 for a girl; 10 more for a boy
-    assert results.months(films(), LINES, "mirrored", "sex").tolist() == [103.0, 113.0]
-    assert results.months(films(), LINES, "mirrored", "sex_predicted").tolist() == [113.0, 113.0]
-    assert results.months(films(), {"a": LINES["a"]}, "plain", "sex").tolist() == [99.0, 109.0]
+    assert results.months(films(), LINES, WEIGHTS, "mirrored", "sex").tolist() == [103.0, 113.0]
+    assert results.months(films(), LINES, WEIGHTS, "mirrored", "sex_predicted").tolist() == [113.0, 113.0]
+    assert results.months(films(), LINES, {"a": 2.0, "b": 1.0}, "mirrored", "sex").tolist() == [102.0, 112.0]
+    assert results.months(films(), {"a": LINES["a"]}, WEIGHTS, "plain", "sex").tolist() == [99.0, 109.0]
 
 
 def test_no_estimate_is_below_zero() -> None:
-    assert results.months(films(), {"a": LinearBias(0.0, 1000.0)}, "plain", "sex").tolist() == [0.0, 0.0]
+    assert results.months(films(), {"a": LinearBias(0.0, 1000.0)}, WEIGHTS, "plain", "sex").tolist() == [0.0, 0.0]
 
 
 class Calibrated:
@@ -41,7 +43,7 @@ class Calibrated:
 
 
 def test_every_variant_is_measured_against_the_label() -> None:
-    estimates = results.variants(films(), Calibrated(), {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
+    estimates = results.variants(films(), Calibrated(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
     measured = results.measure(films(), estimates)
     assert measured["as served"]["mae_months"] == pytest.approx((3 + 7) / 2)
     assert measured["as served"]["mean_difference_by_sex_months"] == {"female": 3.0, "male": -7.0}
@@ -71,4 +73,6 @@ def test_drawn_films_are_read_and_refused_ones_kept_with_their_reason(tiny_asses
     table = results.read_films(tiny_assessor, results.find_samples([tmp_path], labels), labels)
     assert table.true_months.tolist() == [100.0, 101.0, 102.0]
     assert table.refused.notna().tolist() == [False, False, True]
-    assert np.isfinite(results.months(table[:2], {"tiny_64": LinearBias()}, "turned", "sex")).all()
+    assert np.isfinite(
+        results.months(table[:2], {"tiny_64": LinearBias()}, tiny_assessor.recipe.weights, "turned", "sex")
+    ).all()

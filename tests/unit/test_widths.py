@@ -226,7 +226,9 @@ def test_test_rows_change_nothing() -> None:
     more = pd.concat([table, table.assign(split="test", true_months=1.0)], ignore_index=True)
     bias = [calibrate.fit_members(RECIPE, some) for some in (table, more)]
     assert bias[0] == bias[1]
-    one, other = (calibrate.fit_calibration(bias[0], calibrate.ensemble(bias[0], some)) for some in (table, more))
+    one, other = (
+        calibrate.fit_calibration(bias[0], calibrate.ensemble(RECIPE, bias[0], some)) for some in (table, more)
+    )
     assert one == other
 
 
@@ -261,7 +263,7 @@ def test_the_table_holds_what_serving_answers(tiny_assessor: Assessor, tmp_path:
     table = calibrate.predict_all(assessor, find_samples([tmp_path], labels), labels)
     assert (table.tiny_96_deviation == 0).all()  # a regression network
     assert (table.tiny_64_deviation > 1).all()
-    pictures = calibrate.ensemble(dict(known.bias), table)
+    pictures = calibrate.ensemble(assessor.recipe, dict(known.bias), table)
     halves = known.interval.half_width(signals_of(pictures))
     for row, half in zip(pictures.itertuples(), halves, strict=True):
         prediction = assessor.assess(tmp_path / f"{row.rsna_id}.png", Patient("male")).prediction
@@ -273,7 +275,7 @@ def test_members_are_corrected_as_in_serving() -> None:
     """No member is below birth before the mean is taken."""
     table = networks_said().head(2).assign(split="val")
     bias = {member.name: LinearBias(0.0, 500.0) for member in RECIPE.members}
-    assert calibrate.ensemble(bias, table).months.tolist() == [0.0, 0.0]
+    assert calibrate.ensemble(RECIPE, bias, table).months.tolist() == [0.0, 0.0]
 
 
 def test_reliability_lies_beside_the_promise() -> None:
