@@ -190,13 +190,13 @@ def table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
 
 
 def members(report: Report) -> str:
-    """What each network said, and their mean."""
+    """What each network said, and their mean by weight (`Member.weight`)."""
     rows = {
         name: f"{months:.1f} months · {years_and_months(months)}" for name, months in report.prediction.members.items()
     }
     if len(rows) > 1:
         months = report.prediction.bone_age_months
-        rows["Mean"] = f"{months:.1f} months · {years_and_months(months)}"
+        rows["Together, by weight"] = f"{months:.1f} months · {years_and_months(months)}"
     return table(("Network", "Bone age"), rows)
 
 
