@@ -2,11 +2,13 @@
 
 The recipe as it is served, by age too, beside each network alone, more or fewer views, no bias correction, the
 predicted in place of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
+With `--batch`, for a recipe that is slow: served and each network alone, from what `python -m baa_core batch` wrote.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -169,17 +171,37 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
     return document
 
 
+def run_batch(args: argparse.Namespace, command: str) -> dict[str, Any]:
+    """Measure a batch's results, and write `evaluation/RECIPE/results.{json,md}` in the weights folder."""
+    labels, rows = read_labels(args.labels), pd.read_csv(args.batch)
+    rows["split"], rows["sex"] = (labels.loc[rows.rsna_id, column].to_numpy() for column in ("split", "sex"))
+    rows["true_months"] = labels.bone_age_months.loc[rows.rsna_id].to_numpy(float)
+    parts = {}
+    for split, own in rows.groupby("split"):
+        kept = own[own.status == "ok"]
+        alone = pd.DataFrame([json.loads(said) for said in kept.members], index=kept.index).add_suffix(" alone")
+        estimates = {SERVED: kept.bone_age_months, **{str(name): months for name, months in alone.items()}}
+        refused = own.error_type[own.status != "ok"].value_counts().to_dict()
+        parts[str(split)] = {"refused": refused, "variants": measure(kept, estimates)}
+    document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
+    write_result(args.weights / "evaluation" / args.recipe, "results", document, to_markdown(document))
+    return document
+
+
 @says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train.results", description=__doc__)
     line.add_argument("recipe")
-    line.add_argument("--images", nargs="+", type=Path, required=True)
+    line.add_argument("--images", nargs="+", type=Path)
+    line.add_argument("--batch", type=Path, help="results of a batch with rsna_id and the entered sex as labelled")
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--weights", type=Path, default=Path("weights"))
     words = sys.argv[1:] if arguments is None else arguments
     args = line.parse_args(words)
-    document = run(args, f"{line.prog} {shlex.join(words)}")
+    if not (args.images or args.batch):
+        line.error("--images are needed, or --batch")
+    document = (run_batch if args.batch else run)(args, f"{line.prog} {shlex.join(words)}")
     print(to_markdown(document))
     return 0
 

@@ -76,3 +76,28 @@ def test_drawn_films_are_read_and_refused_ones_kept_with_their_reason(tiny_asses
     assert np.isfinite(
         results.months(table[:2], {"tiny_64": LinearBias()}, tiny_assessor.recipe.weights, "turned", "sex")
     ).all()
+
+
+def test_a_batch_is_measured_with_each_network_alone(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(
+        "rsna_id,sex,bone_age_months,split\n1,female,100,test\n2,male,120,test\n3,male,90,test\n"
+    )
+    said = pd.DataFrame(
+        {
+            "rsna_id": [1, 2, 3],
+            "status": ["ok", "ok", "refused"],
+            "bone_age_months": [103.0, 115.0, None],
+            "members": ['{"a": 102.0, "b": 104.0}', '{"a": 120.0, "b": 110.0}', None],
+            "error_type": [None, None, "HandCutOff"],
+        }
+    )
+    said.to_csv(tmp_path / "said.csv", index=False)
+    words = ["tiny", "--batch", str(tmp_path / "said.csv"), "--labels", str(tmp_path / "labels.csv")]
+    assert results.main([*words, "--weights", str(tmp_path)]) == 0
+    text = (tmp_path / "evaluation" / "tiny" / "results.md").read_text()
+    assert "Refused: 1 HandCutOff." in text
+    assert [row.split("|")[3].split()[0] for row in text.splitlines() if " | 2 |" in row][:3] == [
+        "4.00",
+        "1.00",
+        "7.00",
+    ]
