@@ -128,12 +128,6 @@ def test_nothing_asks_which_recipe_runs(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_files_stay_small(path: Path) -> None:
-    """Files of at most 300 lines; a longer one wants to be two."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-
-
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "baa_core" / "recipes").glob("[a-z]*.py")), ids=module_name)
 def test_a_recipe_is_data(path: Path) -> None:
     """A recipe file holds values, and functions that only return one; no branch, loop or class."""
