@@ -164,7 +164,8 @@ def test_a_space_is_fitted_measured_kept_and_served(
     assert told["threshold"] == pytest.approx(float(space.threshold[0]), abs=1e-3)
     shape = features_of(served, hand)
     assert shape is not None and shape.shape == space.mean.shape
-    assert served.assess(to_png(hand)).prediction.bone_age_months >= 0
+    # A hand it was fitted on: whether untrained networks take another one in differs from machine to machine.
+    assert 0 < served.assess((films / "1.bmp").read_bytes()).prediction.bone_age_months < 300
     none = replace(space, threshold=np.zeros(1, np.float32))
     keep(bones_assessor, none, table, 1.0, bones_assessor.folder)
     with pytest.raises(UnusualPicture, match="seen from the front"):
