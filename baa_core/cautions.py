@@ -130,6 +130,24 @@ def about_sex(
     return ()
 
 
+def about_sex_in_file(entered: Sex | None, in_file: Sex | None) -> tuple[Caution, ...]:
+    """That the entry and the file's header name different sexes.
+
+    Args:
+        entered: as entered, or None.
+        in_file: PatientSex of a DICOM header, or None.
+    """
+    if entered is None or in_file is None or entered == in_file:
+        return ()
+    return (
+        Caution(
+            "sex_contradicts_file",
+            f"Check the entry: the sex was entered as {entered}, but the file says {in_file}. The estimate uses the "
+            "entry.",
+        ),
+    )
+
+
 def about_age(
     prediction: Prediction,
     chronological_age_months: float | None,

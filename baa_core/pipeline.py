@@ -127,6 +127,7 @@ class Assessor(Sight):
             *cautions.about_picture(radiograph, hand),
             *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
+            *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
             *self._about_estimate(estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
         )

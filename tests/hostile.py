@@ -19,7 +19,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 DEFLATED = UID("1.2.840.10008.1.2.1.99")
-READABLE = {"sixteen_bit_extremes.png", "sixteen_bit_extremes.dcm", "smallest.png", "wrong_extension.dcm"}
+READABLE = {
+    "sixteen_bit_extremes.png",
+    "sixteen_bit_extremes.dcm",
+    "smallest.png",
+    "wrong_extension.dcm",
+    "no_photometric.dcm",
+}
 
 
 def drawn_hand(height: int = 240, width: int = 180) -> NDArray[np.float64]:

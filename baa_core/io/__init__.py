@@ -14,11 +14,16 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import UnreadableImage
 from ..types import Radiograph
-from .dicom import read_dicom
+from .dicom import dicom_start, read_dicom
 from .picture import read_image
 from .refusals import MOST_BYTES, too_large
 
 __all__ = ["read_bytes", "read_radiograph"]
+
+# What decoders warn of concerns the file; what the reader must know becomes a Caution. Said once, at import, and for
+# the decoders alone: `warnings.catch_warnings` changes the filters of all threads, and undoes those of another.
+for _decoder in ("pydicom", "PIL", "pylibjpeg"):
+    warnings.filterwarnings("ignore", module=rf"{_decoder}(\..*)?$")
 
 
 def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Radiograph:
@@ -44,11 +49,9 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
             are no numbers, or a colour photograph.
     """
     data, name = read_bytes(source, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they concern the file; what the reader must know becomes a Caution
-        if data[128:132] == b"DICM":
-            return read_dicom(data, name)
-        return read_image(data, name)
+    if dicom_start(data) is not None:
+        return read_dicom(data, name)
+    return read_image(data, name)
 
 
 def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:

@@ -1,4 +1,7 @@
-"""DICOM, decoded by pydicom: this folder is its one door, and it is imported only when a DICOM file comes."""
+"""DICOM, decoded by pydicom: this folder is its one door, and it is imported only when a DICOM file comes.
+
+bytes ─► dicom (header, cautions) ─► stored (numbers as the detector wrote them) ─► shown (rescale, window) ─► grey
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,15 @@ import io
 import math
 import re
 import struct
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import UnreadableImage
 from ..types import OLDEST_MONTHS, Caution, Radiograph, Sex
 from .grey import stretch, to_grey
-from .isolated import MOST_SECONDS
-from .refusals import FAULTS, MOST_INFLATED_BYTES, check_size, damaged, several, too_large
+from .refusals import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
+from .shown import as_shown
+from .stored import JPEG2000_HEADER, JPEG_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, syntax_of, whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -28,47 +26,67 @@ if TYPE_CHECKING:
 PLAIN_RADIOGRAPHY = {"", "CR", "DX", "RG", "XR", "SC", "OT", "XC", "IO"}  # DICOM modalities that may hold a hand film
 DAYS_PER_MONTH = 365.25 / 12
 DICOM_KEYWORDS = (  # no name, no identifier: what is not listed is skipped while parsing
-    "Modality", "PatientSex", "PatientAge", "PatientBirthDate", "StudyDate", "PixelSpacing", "ImagerPixelSpacing",
-    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData", "FloatPixelData",
-    "DoubleFloatPixelData", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence",
-    "VOILUTFunction", "WindowCenter", "WindowWidth", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
-    "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
+    *PIXEL_KEYWORDS, "SOPClassUID", "ImageType", "PresentationIntentType", "Modality", "PatientSex", "PatientAge",
+    "PatientBirthDate", "StudyDate", "PixelSpacing", "ImagerPixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PresentationLUTShape",
 )  # fmt: skip
+MARK, MARK_AT = b"DICM", 128
 DEFLATED, EXPLICIT = "1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
-JPEG_BASELINE, RLE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.5"
-# A JPEG or JPEG-LS frame header (height, width) and a JPEG 2000 one (right, bottom, left, top).
-JPEG_HEADER = re.compile(rb"\xff[\xc0-\xc3\xf7]..[\x02-\x10](....)", re.DOTALL)
-JPEG2000_HEADER = re.compile(rb"\xff\x4f\xff\x51....(.{16})", re.DOTALL)
+FOR_PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"  # Digital X-Ray Image Storage, for processing
+RAW_WORDS = {"FOR PROCESSING", "RAW", "UNPROCESSED"}
+# The first element of a dataset without file meta: group 0002 or 0008, then an explicit VR or a length of under 64 KiB.
+BARE = re.compile(
+    rb"(?:[\x02\x08]\0.[\0-\x3f]|\0[\x02\x08][\0-\x3f].)"
+    rb"(?:AE|AS|AT|CS|DA|DS|DT|FD|FL|IS|LO|LT|OB|OW|PN|SH|SL|SQ|SS|ST|TM|UI|UL|UN|US|UT|..\0\0|\0\0..)",
+    re.DOTALL,
+)
 AGE_WORD = re.compile(r"(\d{1,3})([DWMY])")
 MONTHS_PER_UNIT = {"D": 1 / DAYS_PER_MONTH, "W": 7 / DAYS_PER_MONTH, "M": 1.0, "Y": 12.0}
+# What the standard asks of PresentationLUTShape beside each photometric interpretation (PS3.3 C.8.11.3.1.2).
+SHAPE_EXPECTED = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
+
+RAW_PICTURE = Caution(
+    "raw_picture",
+    "The file is marked as FOR PROCESSING: values of the detector before the processing for display. The networks "
+    "learned from processed radiographs. Export the image FOR PRESENTATION and compare.",
+)
+
+
+def dicom_start(data: bytes) -> int | None:
+    """Where a DICOM file begins: 0 with preamble and mark or with neither, 128 with a preamble alone; None for others.
+
+    Without the mark only a guess is made here; `read_dicom` believes it if the dataset parses and its lengths fit.
+    """
+    if data[MARK_AT : MARK_AT + 4] == MARK or BARE.match(data):
+        return 0
+    return MARK_AT if not any(data[:MARK_AT]) and BARE.match(data, MARK_AT) else None
 
 
 def read_dicom(data: bytes, name: str) -> Radiograph:
-    """Read DICOM bytes, as `read_radiograph` describes it."""
-    from pydicom import dcmread  # 0.2 s, which ordinary pictures need not wait for
-
-    try:
-        data = _inflated(data, name)
-        dataset = dcmread(io.BytesIO(data), specific_tags=list(DICOM_KEYWORDS))
+    """Read DICOM bytes, as `read_radiograph` describes it; they begin where `dicom_start` says."""
+    with decoding(name, "DICOM"):
+        dataset = _parsed(data, name)
         _check_dicom(dataset, name)
-        photometric = str(dataset.get("PhotometricInterpretation", ""))
-        modality = str(dataset.get("Modality") or "")[:16]
-    except _faults() as fault:
-        raise damaged(name, "DICOM") from fault
-    stored = _decoded(dataset, data, name)
+    photometric = str(_offered(dataset, "PhotometricInterpretation") or "").strip()
+    modality = str(_offered(dataset, "Modality") or "")[:16]
+    stored = stored_values(dataset, name)
+    left_out = padding_of(stored, dataset) if stored.ndim == 2 else None
     if stored.ndim == 2:
-        values, cautions = _as_displayed(stored, dataset)
+        values, cautions = as_shown(stored, dataset, left_out)
     else:
         values, cautions = to_grey(stored, name)
-    pixels = stretch(values, name)
+    pixels = stretch(values, name, left_out)
     if photometric == "MONOCHROME1":
         pixels = 1 - pixels
+    if left_out is not None:
+        pixels[left_out] = 0.0
     if modality not in PLAIN_RADIOGRAPHY:
         text = f"The file says it is of the kind {modality}; a plain radiograph (CR or DX) is expected."
         cautions.append(Caution("not_plain_radiography", text))
+    if _is_raw(dataset):
+        cautions.append(RAW_PICTURE)
+    shape = str(_offered(dataset, "PresentationLUTShape") or "").strip().upper()
+    expected = SHAPE_EXPECTED.get(photometric)
     return Radiograph(
         pixels=pixels,
         name=name,
@@ -76,16 +94,52 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
         spacing_mm=_spacing_mm(dataset),
         sex_in_file=_sex_in_file(dataset),
         age_in_file_months=_age_in_file_months(dataset),
-        polarity_stated=photometric in ("MONOCHROME1", "MONOCHROME2"),
+        polarity_stated=expected is not None and shape in ("", expected),
         cautions=tuple(cautions),
     )
 
 
-def _faults() -> tuple[type[Exception], ...]:
-    """`FAULTS` and pydicom's own, looked up only when something was raised."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
+def _parsed(data: bytes, name: str) -> Dataset:
+    """The elements of `DICOM_KEYWORDS`, and file meta with a transfer syntax, whether the file has one or not."""
+    from pydicom import dcmread  # 0.2 s, which ordinary pictures need not wait for
+    from pydicom.dataset import FileMetaDataset
 
-    return (*FAULTS, BytesLengthException, InvalidDicomError)
+    marked = data[MARK_AT : MARK_AT + 4] == MARK
+    data = _inflated(data, name) if marked else data[dicom_start(data) or 0 :]
+    dataset = dcmread(io.BytesIO(data), specific_tags=list(DICOM_KEYWORDS), force=True)
+    if not dataset.get("file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    if not marked and not _lengths_fit(dataset):
+        raise UnreadableImage(
+            f"{name} begins like DICOM without its mark (DICM at byte 128), but does not go on as such. "
+            "Export it again from the viewer, as a DICOM file or as PNG."
+        )
+    if "TransferSyntaxUID" not in dataset.file_meta and "PixelData" in dataset:
+        dataset.file_meta.TransferSyntaxUID = syntax_of(dataset)
+    return dataset
+
+
+def _lengths_fit(dataset: Dataset) -> bool:
+    """Whether a dataset without the mark holds a picture, and as many bytes as its header asks for."""
+    try:
+        sides = whole(dataset, "Rows"), whole(dataset, "Columns")
+        bits = whole(dataset, "SamplesPerPixel", 1) * whole(dataset, "BitsAllocated")
+        found = len(dataset["PixelData"].value or b"")
+        encapsulated = dataset["PixelData"].is_undefined_length
+    except Exception as fault:
+        if not of_decoder(fault):
+            raise
+        return False
+    needed = math.ceil(sides[0] * sides[1] * bits / 8)
+    return found > 0 and (encapsulated or needed <= found <= needed + 1)
+
+
+def _is_raw(dataset: Dataset) -> bool:
+    """Whether the header says that the picture was not processed for display."""
+    kind = _offered(dataset, "ImageType")
+    words = {str(word).strip().upper() for word in ([kind] if isinstance(kind, str) else kind or ())}
+    words.add(str(_offered(dataset, "PresentationIntentType") or "").strip().upper())
+    return bool(words & RAW_WORDS) or str(_offered(dataset, "SOPClassUID")) == FOR_PROCESSING_CLASS
 
 
 def _inflated(data: bytes, name: str) -> bytes:
@@ -115,20 +169,22 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
             f"{name} is a DICOM file without a picture: a report or plan, or cut short. "
             "Export the radiograph itself again."
         )
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+    if (frames := whole(dataset, "NumberOfFrames", 1)) > 1:
         raise several(name, f"{frames} frames")
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = whole(dataset, "Rows"), whole(dataset, "Columns")
     check_size(rows, columns, name)
     stored = (rows, columns)
     if "PixelData" in dataset and dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        if match := JPEG2000_HEADER.match(frame):
+        if match := JPEG2000_HEADER.search(frame[:200]):
             right, bottom, left, top = struct.unpack(">4I", match[1])
             stored = (bottom - top, right - left)
         elif frame[:2] == b"\xff\xd8" and (match := JPEG_HEADER.search(frame)):
             stored = struct.unpack(">2H", match[1])
-    elif "PixelData" in dataset and dataset.PhotometricInterpretation != "YBR_FULL_422":
-        row_bytes = columns * int(dataset.SamplesPerPixel) * int(dataset.BitsAllocated) / 8
+    elif "PixelData" in dataset and _offered(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
+        row_bytes = columns * whole(dataset, "SamplesPerPixel", 1) * whole(dataset, "BitsAllocated") / 8
+        if row_bytes <= 0:
+            raise Damaged("no bits or no samples")
         stored = (int(len(dataset.PixelData) / row_bytes), columns)  # padding of less than a row is usual
     if stored != (rows, columns):
         raise UnreadableImage(
@@ -137,69 +193,13 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
         )
 
 
-def _decoded(dataset: Dataset, data: bytes, name: str) -> NDArray[Any]:
-    """Stored values (H, W), or colours (H, W, 3)."""
-    from pydicom.pixels.processing import apply_color_lut
-    from pydicom.pixels.utils import pixel_array
-
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        if syntax == JPEG_BASELINE:
-            values = pixel_array(dataset, decoding_plugin="pillow")
-        elif syntax == RLE or not syntax.is_encapsulated:
-            values = pixel_array(dataset)
-        else:
-            values = _decoded_apart(data)
-        if dataset.PhotometricInterpretation == "PALETTE COLOR":
-            values = apply_color_lut(values, dataset)
-        if values.ndim != 2 and (values.dtype.kind != "u" or values.ndim != 3):
-            raise ValueError("neither grey nor colours of positive whole numbers")
-        return values
-    except _faults() as fault:
-        raise UnreadableImage(
-            f"{name} is a DICOM file whose picture ({syntax.name[:60]}) cannot be decoded: "
-            "it is damaged, cut short, or compressed in an unusual way. Export it again, uncompressed or as PNG."
-        ) from fault
-
-
-def _decoded_apart(data: bytes) -> NDArray[Any]:
-    """Decode in a process of its own, about half a second; see `isolated` for why.
-
-    Raises:
-        ValueError: it failed, crashed or took too long.
-    """
-    command = [sys.executable, "-P", str(Path(__file__).with_name("isolated.py")), *DICOM_KEYWORDS]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=MOST_SECONDS, check=True)
-    except subprocess.SubprocessError as fault:
-        raise ValueError("the decoder failed") from fault
-    values: NDArray[Any] = np.load(io.BytesIO(done.stdout), allow_pickle=False)
-    return values
-
-
-def _as_displayed(stored: NDArray[Any], dataset: Dataset) -> tuple[NDArray[Any], list[Caution]]:
-    """Stored values after the modality (rescale) and VOI (window or table) transformations of DICOM PS3.4 N.2."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-
-    values = stored
-    try:
-        values = apply_modality_lut(stored, dataset)
-        if dataset.get("VOILUTSequence"):
-            values = np.rint(values).astype(np.int32)  # a table is looked up by whole numbers
-        displayed = apply_voi_lut(values, dataset)
-        if displayed.min() < displayed.max() or values.min() == values.max():
-            return displayed, []
-    except _faults():
-        pass  # a wrong window is no reason to refuse a good picture; the Caution tells
-    message = "The display window or rescaling in the file could not be used; the full range of grey was taken."
-    return values, [Caution("window_ignored", message)]
-
-
 def _offered(dataset: Dataset, keyword: str) -> Any:
     """A header value, or None where it is missing or malformed: an offer is never a reason to refuse."""
     try:
         return dataset.get(keyword)
-    except _faults():
+    except Exception as fault:
+        if not of_decoder(fault):
+            raise
         return None
 
 

@@ -8,35 +8,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedImage
-from ..types import Caution, FloatArray
+from ..types import BoolArray, Caution, FloatArray
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # luma of red, green, blue, ITU-R BT.601
 # Mean distance of colours from the picture's own tint, `_colour_spread`. Measured: radiographs tinted blue, sepia or
 # cyan, unevenly lit or labelled in red reach 0.008; ten photographs lie between 0.015 and 0.058, noise at 0.3.
 COLOUR_SPREAD_LIMIT = 0.012
+SAMPLE_PX = 2**20  # limits are sought among so many pixels, evenly spread
+# GAPNOTE
+GAP_SHARE = 0.7
+GAP_PIXELS_SHARE = 0.002  # of the pixels may lie in a gap: the soft edge of a label
+LEAST_LEVELS = 16  # different greys that make a picture; `quality` asks for as many in the hand
+MOST_GAPS = 4  # one at either end, twice
 TINT_WORTH_TELLING = 0.02  # mean difference of the largest and least channel: above the rounding of JPEG
 
 
-def stretch(values: NDArray[Any], name: str) -> FloatArray:
-    """Any finite numbers (H, W), to float32 with the least at 0 and the greatest at 1.
+def stretch(values: NDArray[Any], name: str, left_out: BoolArray | None = None) -> FloatArray:
+    """Any finite numbers (H, W) to float32 in [0, 1], the limits of `grey_limits` at 0 and 1, what lies beyond clipped.
+
+    Args:
+        values: (H, W).
+        name: what to call the file.
+        left_out: bool (H, W), True where a pixel is padding; it has no part in the limits.
 
     Raises:
         UnsupportedImage: NaN or infinity somewhere, or the same value everywhere.
     """
-    if values.dtype.kind == "f" and not np.isfinite(np.ptp(values)):
+    used = values if left_out is None else values[~left_out]
+    if values.dtype.kind == "f" and not np.isfinite(np.ptp(used)):
         raise UnsupportedImage(
             f"{name} holds pixels that are not finite numbers (NaN or infinity). "
             "Export it again with whole-number pixels."
         )
-    exact = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-    low, high = exact.min(), exact.max()
-    if low == high:
+    if used.min() == used.max():
         raise UnsupportedImage(
             f"{name} is one even grey, black or white from edge to edge. "
             "A picture of a hand is expected; export it again."
         )
+    exact: NDArray[Any] = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    low, high = grey_limits(used)
     stretched: FloatArray = np.clip((exact - low) / (high - low), 0, 1).astype(np.float32)
     return stretched
+
+
+def grey_limits(values: NDArray[Any]) -> tuple[float, float]:
+    """The greys that become black and white: least and greatest, but for what stands far apart from the picture.
+
+    A label, dead pixels or undeclared padding at full scale, as in 12-bit data in a 16-bit file, would leave the hand a
+    sixteenth of the range. So whatever lies beyond a gap of `GAP_SHARE` of the range is left out. In one without
+    such a gap the limits are the least and the greatest value, as they always were.
+
+    Args:
+        values: finite numbers of any shape, not all the same.
+    """
+    flat = values.reshape(-1)
+    low, high = float(flat.min()), float(flat.max())
+    sample = np.sort(flat[:: max(1, flat.size // SAMPLE_PX)].astype(np.float64))
+    for _ in range(MOST_GAPS):
+        between = round(GAP_PIXELS_SHARE * sample.size)
+        padded = np.concatenate(([low], sample, [high]))
+        widths = padded[1 + between :] - padded[: -1 - between]
+        at = int(np.argmax(widths))
+        if widths[at] < GAP_SHARE * (high - low):
+            break
+        below, above = padded[1 : at + 1], padded[at + 1 + between : -1]
+        kept = below if _varied(below) >= _varied(above) else above
+        if kept.size == 0 or len(np.unique(kept)) < LEAST_LEVELS:
+            break
+        low, high, sample = float(kept[0]), float(kept[-1]), kept
+    return low, high
+
+
+def _varied(sample: NDArray[np.float64]) -> int:
+    """How many of sorted values are not the most frequent one: padding has none, a picture many."""
+    if sample.size == 0:
+        return 0
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(sample) > 0)))
+    return int(sample.size - np.diff(np.append(starts, sample.size)).max())
 
 
 def _sampled(colours: FloatArray) -> FloatArray:

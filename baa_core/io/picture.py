@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import struct
 from typing import Any
 
 import cv2
@@ -13,7 +15,8 @@ from PIL import Image
 from ..errors import UnreadableImage
 from ..types import Caution, Radiograph
 from .grey import stretch, to_grey
-from .refusals import FAULTS, check_size, damaged, several, too_large
+from .integrity import check_integrity, refuse_rare_jpeg
+from .refusals import check_size, decoding, of_decoder, out_of_memory, several, too_large
 
 _PLAIN_MODES = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 # EXIF orientation: quarter turns to the left, then whether to mirror left and right.
@@ -23,21 +26,28 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # a still GIF is harmle
 
 def read_image(data: bytes, name: str) -> Radiograph:
     """Read the bytes of an ordinary picture, as `read_radiograph` describes it."""
+    refuse_rare_jpeg(data, name)
+    data, reversed_greys = _black_as_zero(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as fault:
         raise too_large(name, "far over that in its header") from fault
-    except FAULTS as fault:
+    except MemoryError as fault:
+        raise out_of_memory(name) from fault
+    except Exception as fault:
+        if not of_decoder(fault):
+            raise
         raise _not_an_image(name) from fault
     kind = image.format or "image"
     check_size(image.height, image.width, name)
-    try:
+    with decoding(name, kind):
         if getattr(image, "is_animated", False) and kind != "MPO":  # MPO: a telephone's JPEG with a preview behind it
             raise several(name, f"{getattr(image, 'n_frames', 'several')} pictures (animation or pages)")
+        check_integrity(data, image)
         image.load()
         samples, cautions = _samples(image, data)
-    except FAULTS as fault:
-        raise damaged(name, kind) from fault
+    if reversed_greys:
+        samples = np.iinfo(samples.dtype).max - samples
     grey, found = to_grey(samples, name)
     return Radiograph(pixels=stretch(grey, name), name=name, cautions=(*cautions, *found))
 
@@ -45,13 +55,32 @@ def read_image(data: bytes, name: str) -> Radiograph:
 def _not_an_image(name: str) -> UnreadableImage:
     if name.lower().endswith((".dcm", ".dicom", ".ima")):
         return UnreadableImage(
-            f"{name} is named like a DICOM file but is none: the mark DICM is missing at byte 128. "
-            "Export it again from the viewer, as DICOM or as PNG."
+            f"{name} is named like a DICOM file, but its bytes neither carry the mark DICM nor are a DICOM dataset "
+            "without it. Export it again from the viewer, as DICOM or as PNG."
         )
     return UnreadableImage(
         f"{name} is not a picture this software can read. "
         "Give a PNG, JPEG, TIFF, BMP, WebP or DICOM file; open yours in its viewer and export it as one of these."
     )
+
+
+def _black_as_zero(data: bytes) -> tuple[bytes, bool]:
+    """A TIFF of 16 bits whose zero is white as one whose zero is black, and whether it was; other files unchanged.
+
+    Pillow 12 heeds "white is zero" at 8 bits only, and does not know it at all with 16 bits in big-endian order.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return data, False
+    order = "<" if data[:1] == b"I" else ">"
+    with contextlib.suppress(struct.error):  # a broken directory is Pillow's to refuse
+        (first,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, first)
+        entries = [struct.unpack_from(f"{order}HHIH", data, first + 2 + 12 * each) for each in range(count)]
+        short = {tag: (value, at) for at, (tag, kind, number, value) in enumerate(entries) if (kind, number) == (3, 1)}
+        if short.get(258, (0,))[0] == 16 and short.get(262, (1,))[0] == 0:
+            at = first + 2 + 12 * short[262][1] + 8
+            return data[:at] + struct.pack(f"{order}H", 1) + data[at + 2 :], True
+    return data, False
 
 
 def _samples(image: Image.Image, data: bytes) -> tuple[NDArray[Any], list[Caution]]:
@@ -71,8 +100,6 @@ def _samples(image: Image.Image, data: bytes) -> tuple[NDArray[Any], list[Cautio
     elif image.mode in _PLAIN_MODES:
         image = image.convert(_PLAIN_MODES[image.mode])
     values = np.asarray(image)
-    if image.mode.startswith("I;16") and tags.get(262) == 0:  # "white is zero", which Pillow heeds at 8 bits only
-        values = values.max() - values
     return _upright(values, exif.get(274, 1)), cautions
 
 

@@ -1,24 +1,71 @@
-"""What every format has in common: its limits, and the sentences with which a file is refused."""
+"""What every format has in common: its limits, the sentences with which a file is refused, and whose fault an error is.
+
+A file is called damaged only where its decoder says so, or a checksum. An error of this package's own is no damage, and
+goes on as what it is.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 
 import cv2
 from PIL import Image
 
-from ..errors import UnreadableImage, UnsupportedImage
+from ..errors import BoneAgeError, UnreadableImage, UnsupportedImage
 
 LEAST_SIDE_PX = 100  # the smallest thumbnails in common use for bone age are 100 x 100
 MOST_PIXELS = 50_000_000  # several times the largest detector; beyond it a file is a mistake or an attack
 MOST_BYTES = 400 * 2**20  # 50 megapixel of 16-bit colour and some header
 MOST_INFLATED_BYTES = 2 * MOST_PIXELS + 2**24  # one grey picture of that size and its header, once unpacked
-# What Pillow, OpenCV and Python raise on broken files; fuzzing finds no other.
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError,
-)  # fmt: skip
+OWN_PACKAGE = __name__.split(".")[0]
+DECODERS = {"PIL", "pydicom", "pylibjpeg", "openjpeg", "jpeg_ls", "gdcm", "simplejpeg"}
+
+
+class Damaged(Exception):
+    """A file's content contradicts its header, its length or its checksum; becomes `damaged` within `decoding`."""
+
+
+# Compiled decoders leave no frame of their own in a traceback. These types come from them alone.
+_COMPILED = (Damaged, EOFError, OSError, struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
+
+
+def of_decoder(fault: BaseException) -> bool:
+    """Whether an error was raised by a decoder because of the bytes it was given, not by this package's own code."""
+    return isinstance(fault, _COMPILED) or _called(fault.__traceback__) in DECODERS
+
+
+def _called(trace: TracebackType | None) -> str:
+    """The package whose code this package called last before the error; empty if it called none."""
+    called = ""
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+        called = "" if package == OWN_PACKAGE else called or package
+        trace = trace.tb_next
+    return called
+
+
+@contextmanager
+def decoding(name: str, kind: str, refusal: UnreadableImage | None = None) -> Iterator[None]:
+    """Turn what a decoder raises in here into a refusal: `damaged` if no other is given.
+
+    Raises:
+        UnreadableImage: the decoder failed, or memory did not suffice.
+        Exception: any error of this package's own, unchanged.
+    """
+    try:
+        yield
+    except BoneAgeError:
+        raise
+    except MemoryError as fault:
+        raise out_of_memory(name) from fault
+    except Exception as fault:
+        if not of_decoder(fault):
+            raise
+        raise refusal or damaged(name, kind) from fault
 
 
 def too_large(name: str, found: str) -> UnsupportedImage:
@@ -29,13 +76,20 @@ def too_large(name: str, found: str) -> UnsupportedImage:
     )
 
 
+def out_of_memory(name: str) -> UnreadableImage:
+    """Refuse what this computer has no memory for; nothing is said against the file."""
+    return UnreadableImage(
+        f"There was not enough memory to read {name}. Close other programs or export it at a smaller size."
+    )
+
+
 def damaged(name: str, kind: str) -> UnreadableImage:
     """Refuse a file that begins as one of its `kind` ("PNG") but does not go on as one."""
     return UnreadableImage(f"{name} is a {kind} file, but it is damaged or cut short. Copy or export it again.")
 
 
 def check_size(height: int, width: int, name: str) -> None:
-    """Judge the size a header claims, in pixels, before anything is decoded.
+    """Check the size a header claims, in pixels, before anything is decoded.
 
     Raises:
         UnsupportedImage: a side under 100 px, or over 50 megapixel.

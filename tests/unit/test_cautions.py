@@ -93,6 +93,15 @@ def test_a_mismatch_asks_to_check_the_entry_and_nothing_else() -> None:
     assert cautions.about_sex("female", 0.6, False, BY_SEX, 72.0) == ()
 
 
+def test_a_sex_that_the_file_contradicts_asks_to_check_the_entry() -> None:
+    (caution,) = cautions.about_sex_in_file("female", "male")
+    assert caution.code == "sex_contradicts_file"
+    assert "female" in caution.message
+    assert "file says male" in caution.message
+    for entered, in_file in (("female", "female"), (None, "male"), ("male", None)):
+        assert cautions.about_sex_in_file(entered, in_file) == ()
+
+
 def test_a_hand_too_young_to_tell_the_sex_is_told() -> None:
     (entered,) = cautions.about_sex("female", 0.1, False, BY_SEX, 108.0)
     assert entered.code == "sex_unchecked"

@@ -15,6 +15,7 @@ from baa_core.pipeline import STAGES, Assessor, load_assessor
 from baa_core.recipe import Recipe
 from baa_core.types import Patient
 from baa_core.weights import read_manifest
+from tests.hostile import dicom_bytes
 
 
 def png(seed: int = 0) -> bytes:
@@ -72,6 +73,14 @@ def test_unknown_sex_uses_the_predicted_one(tiny_assessor: Assessor) -> None:
     assert report.prediction.sex_used == report.sex_predicted
     assert "sex_unknown" in [caution.code for caution in report.cautions]
     assert report.sex_mismatch is False
+
+
+def test_a_header_of_the_other_sex_is_told_beside_the_number(tiny_assessor: Assessor) -> None:
+    stored = (draw_phantom(120.0, "male", height_px=300).radiograph.pixels * 4095).astype(np.uint16)
+    data = dicom_bytes(stored, PatientSex="M")
+    for sex, told in (("female", True), ("male", False)):
+        codes = {caution.code for caution in tiny_assessor.assess(data, Patient(sex=sex)).cautions}
+        assert ("sex_contradicts_file" in codes) == told
 
 
 def test_a_mismatch_needs_certainty_and_age(tiny_assessor: Assessor) -> None:

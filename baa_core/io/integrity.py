@@ -1,0 +1,136 @@
+"""What a file's own checksums, markers and lengths say about damage that its decoder passes over in silence.
+
+Pillow 12 skips the checksums of PNG image data and libjpeg's warnings; libtiff those of deflated strips. Each check
+here raises `Damaged` for them. Formats without redundancy (uncompressed TIFF, BMP, lossy WebP) can only be cut short.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import Any
+
+import simplejpeg
+from PIL import Image
+
+from ..errors import UnsupportedImage
+from .refusals import MOST_PIXELS, Damaged
+
+PNG_HEAD = 8
+PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}  # what the pixels depend on
+TIFF_DEFLATE = {8, 32946}
+# Start of frame: the process (0xC0 baseline to 0xCF), then bits a sample.
+JPEG_FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])..(.)", re.DOTALL)
+SEQUENTIAL = (0xC0, 0xC1)
+BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
+
+
+def check_integrity(data: bytes, image: Image.Image) -> None:
+    """Refuse damage that this format allows to be known.
+
+    Args:
+        data: the whole file.
+        image: opened by Pillow, not yet decoded.
+
+    Raises:
+        Damaged: a checksum, a marker or a length is wrong.
+    """
+    if image.format == "PNG":
+        _check_png(data)
+    elif image.format in ("JPEG", "MPO"):
+        check_jpeg(data)
+    elif image.format == "TIFF":
+        _check_tiff(data, image)
+    elif image.format == "WEBP" and struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
+        raise Damaged("RIFF is longer than the file")
+
+
+def _inflate(unpacker: Any, data: bytes, before: int = 0) -> int:
+    """Unpack and throw away, a MiB at a time; the bytes so far, which may be 8 a pixel of the largest picture read."""
+    unpacked = before
+    while data and not unpacker.eof:
+        unpacked += len(unpacker.decompress(data, 2**20))
+        data = unpacker.unconsumed_tail
+        if unpacked > 8 * MOST_PIXELS:
+            raise Damaged("more image data than any picture that is read")
+    return unpacked
+
+
+def _check_png(data: bytes) -> None:
+    """Checksums of chunks, and that of the whole deflated image."""
+    position, unpacker, unpacked = PNG_HEAD, zlib.decompressobj(), 0
+    while position + 8 <= len(data):
+        (length,), kind = struct.unpack_from(">I", data, position), data[position + 4 : position + 8]
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise Damaged("a chunk is cut short")
+        if kind in PNG_CHECKED and zlib.crc32(data[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise Damaged("a chunk has a wrong checksum")
+        if kind == b"IDAT":
+            unpacked = _inflate(unpacker, data[position + 8 : end], unpacked)
+        if kind == b"IEND":
+            break
+        position = end + 4
+    if not unpacker.eof:  # reached only behind the right Adler-32 checksum
+        raise Damaged("the image data end early")
+
+
+def jpeg_process(data: bytes) -> tuple[int, int]:
+    """The process of a JPEG stream (0xC0 baseline to 0xCF) and its bits a sample; (0, 0) without a frame header."""
+    found = JPEG_FRAME.search(data)
+    return (found[1][0], found[2][0]) if found else (0, 0)
+
+
+def check_jpeg(data: bytes) -> None:
+    """Refuse what libjpeg-turbo warns of: a missing end, restart markers out of order, codes that do not exist.
+
+    A single changed bit often gives another valid stream (162 of 199 random ones): that cannot be known here.
+    """
+    process, bits = jpeg_process(data)
+    if process not in BASELINE_TO_PROGRESSIVE or bits != 8:
+        return
+    try:
+        _, _, space, _ = simplejpeg.decode_jpeg_header(data)
+        simplejpeg.decode_jpeg(data, "CMYK" if space in ("CMYK", "YCCK") else "GRAY", strict=True)
+    except ValueError as fault:
+        raise Damaged(str(fault)) from fault
+
+
+def with_right_scan(data: bytes) -> bytes:
+    """A sequential JPEG stream with the scan parameters that the standard prescribes: coefficients 0 to 63, in full.
+
+    Some devices write other ones, which are without meaning there; strict decoders refuse or misread them.
+    """
+    start = data.find(b"\xff\xda")
+    if jpeg_process(data)[0] not in SEQUENTIAL or start < 0 or start + 5 > len(data):
+        return data
+    at = start + 5 + 2 * data[start + 4]
+    return data[:at] + b"\x00\x3f\x00" + data[at + 3 :]
+
+
+def refuse_rare_jpeg(data: bytes, name: str) -> None:
+    """Refuse, by their own name, JPEG files that Pillow cannot decode although they are whole."""
+    if data[:2] != b"\xff\xd8":
+        return
+    process, bits = jpeg_process(data)
+    if process and (process not in BASELINE_TO_PROGRESSIVE or bits != 8):
+        kind = f"a {bits}-bit JPEG" if process in BASELINE_TO_PROGRESSIVE else "a lossless or arithmetic-coded JPEG"
+        raise UnsupportedImage(
+            f"{name} is {kind}, which is read inside DICOM only. Export the radiograph as DICOM or as 16-bit PNG."
+        )
+
+
+def _check_tiff(data: bytes, image: Image.Image) -> None:
+    """Lengths of strips and tiles; checksums of deflated ones."""
+    tags: Any = getattr(image, "tag_v2", {})
+    of_tiles = 324 in tags
+    offsets, sizes = tags.get(324 if of_tiles else 273, ()), tags.get(325 if of_tiles else 279, ())
+    for offset, size in zip(offsets, sizes, strict=False):
+        if offset + size > len(data):
+            raise Damaged("a strip is cut short")
+        if tags.get(259) in TIFF_DEFLATE:
+            unpacker = zlib.decompressobj()
+            _inflate(unpacker, data[offset : offset + size])
+            if not unpacker.eof:
+                raise Damaged("a strip ends early")
