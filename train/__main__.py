@@ -21,7 +21,7 @@ from baa_core.recipes import RECIPES
 from .command import says_problems
 from .fit import Options, fit
 from .grouped import fit_grouped
-from .mining import fit_hand
+from .mining import fit_hand, fit_hand_further
 from .speed import measure_speed
 
 
@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         "--annotations", type=Path, help="folder with hand_keypoints.csv and joint_boxes.csv (for hand and landmarks)"
     )
     line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
+    line.add_argument("--outlines", type=Path, help="folder of train.cut_outs (for hand that goes on: --init hand)")
     line.add_argument("--speed", action="store_true", help="measure the loader and the training step, and stop")
     line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of decoded pictures")
     line.add_argument("--workers", type=int, help="loader processes; by default by the number of cores")
@@ -109,13 +110,15 @@ def main(arguments: list[str] | None = None) -> int:
         resume=args.resume,
         annotations=args.annotations,
         teacher=args.teacher,
+        outlines=args.outlines,
         workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
     )
     if args.speed:
         print(measure_speed(member, options))
     else:
         kind = member.architecture
-        work = fit_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
+        of_hand = fit_hand if member.training.init == "scratch" else fit_hand_further
+        work = of_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
         print(work(member, options))
     return 0
 

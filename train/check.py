@@ -1,9 +1,11 @@
 """`python -m train.check`: measure the shipped hand network and the steadiness of the estimate.
 
 Prints one JSON object: annotated points inside the mask on `val` and `test`, Dice on held-out
-cut-out hands pasted onto drawn films, other body parts refused, how far placed joints lie from
-annotated ones, and how far the months of `val` films move when the film comes mirrored, turned or
-with its greys reversed.
+cut-out hands pasted onto drawn films and into synthetic collimated fields, the page's drawn examples,
+other body parts refused, how far placed joints lie from annotated ones, and how far the months of
+`val` films move when the film comes mirrored, turned or with its greys reversed.
+`--outlines-only` stops after what the hand network alone answers. `--sheet` writes contact sheets of
+the outlines on every sharp `val` and `test` radiograph, so that failures can be counted by eye.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 from baa_core.errors import HandNotFound, HandRefused, LandmarksNotFound, SeveralHands
 from baa_core.landmarks import find_landmarks
 from baa_core.masking import find_hand
+from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Radiograph
 
+from .collimation import collimated, cut_out
 from .command import says_problems
+from .cut_outs import contact_sheet
 from .films import pasted
 from .hands import HELD_OUT_EVERY, load_plain
 from .landmark_labels import HAND_ENDS, read_landmarks
@@ -40,6 +45,11 @@ from .samples import Sample, find_samples, read_labels, read_sample
 WIDENED_SHARE = 0.01  # of the frame's diagonal
 PASTED = 60
 STEADINESS_FILMS = 30
+COLLIMATED = 200
+COLLIMATED_FILL = (0.25, 0.90)  # length of the hand, of the frame's longer side
+LEAST_DICE = 0.93
+SHEET_FRAMES, SHEET_COLUMNS, SHEET_PX = 70, 10, 300  # of one contact sheet
+FINGERTIPS = ("thumb4", "forefinger4", "middle_finger4", "ring_finger4", "pinky_finger4")
 NEAR_SHARE = 0.05  # of the hand's length
 
 
@@ -94,6 +104,69 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
         "dice_mean": round(float(np.mean(scores)), 4),
         "dice_lowest": round(float(np.min(scores)), 4),
     }
+
+
+def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 18) -> dict[str, Any]:
+    """Dice of held-out cut-out hands in synthetic collimated fields; a refused frame has 0."""
+    films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
+    hands = [hand for film in films if (hand := cut_out(film)) is not None]
+    scores, refused = [], 0
+    for i in range(COLLIMATED if hands else 0):
+        generator = np.random.default_rng((seed, i))
+        picture, mask, _up = collimated(hands[i % len(hands)], generator, hands, [], COLLIMATED_FILL)
+        found, truth = _outline(assessor, Radiograph(picture)), mask.astype(bool)
+        refused += found is None
+        scores.append(0.0 if found is None else 2 * float((found & truth).sum()) / float(found.sum() + truth.sum()))
+    if not scores:
+        return {}
+    return {
+        "hands": len(hands),
+        "frames": len(scores),
+        "refused": refused,
+        "dice_mean": round(float(np.mean(scores)), 4),
+        "dice_median": round(float(np.median(scores)), 4),
+        "dice_lowest": round(min(scores), 4),
+        f"under_{LEAST_DICE}": sum(score < LEAST_DICE for score in scores),
+        "worst_frames": [int(i) for i in np.argsort(scores)[:10]],
+    }
+
+
+def drawn_examples(assessor: Assessor) -> dict[str, Any]:
+    """Intersection over union with the true mask, and fingertips inside the outline, of the page's drawn hands."""
+    result = {}
+    for label, months, sex, seed in EXAMPLES:
+        drawn = draw_phantom(months, sex, seed=seed)
+        found = _outline(assessor, drawn.radiograph)
+        if found is None:
+            result[label] = {"refused": True}
+            continue
+        inside = [bool(found[round(y), round(x)]) for y, x in (drawn.landmarks[name] for name in FINGERTIPS)]
+        overlap = float((found & drawn.mask).sum()) / float((found | drawn.mask).sum())
+        result[label] = {"intersection_over_union": round(overlap, 4), "fingertips_inside": sum(inside)}
+    return result
+
+
+def _outline(assessor: Assessor, radiograph: Radiograph) -> NDArray[np.bool_] | None:
+    try:
+        hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+    except (HandNotFound, SeveralHands):
+        return None
+    return np.asarray(hand.pixels)
+
+
+def write_sheets(assessor: Assessor, samples: list[Sample], sheet: Path) -> list[str]:
+    """Contact sheets `<sheet>_1.png` and so on with the outline on every radiograph; the names of those refused."""
+    refused: list[str] = []
+    for page, start in enumerate(range(0, len(samples), SHEET_FRAMES), start=1):
+        tiles: list[tuple[str, NDArray[np.uint8], NDArray[np.bool_] | None]] = []
+        for sample in samples[start : start + SHEET_FRAMES]:
+            radiograph = read_sample(sample)
+            found = _outline(assessor, radiograph)
+            refused += [str(sample.rsna_id)] if found is None else []
+            caption = f"{sample.rsna_id}{' refused' if found is None else ''}"
+            tiles.append((caption, np.uint8(np.round(radiograph.pixels * 255)), found))
+        contact_sheet(tiles, sheet.with_name(f"{sheet.stem}_{page}.png"), SHEET_PX, SHEET_COLUMNS)
+    return refused
 
 
 def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFrame) -> dict[str, Any]:
@@ -217,20 +290,30 @@ def main(arguments: list[str] | None = None) -> int:
     )
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--annotations", type=Path, required=True)
+    line.add_argument("--outlines-only", action="store_true", help="only what the hand network alone answers")
+    line.add_argument("--split", nargs="+", default=("val", "test"), choices=("val", "test"))
+    line.add_argument("--sheet", type=Path, help="write contact sheets of outlines, <this>_1.png ..., and stop")
     args = line.parse_args(arguments)
     assessor, labels = load_assessor(args.recipe), read_labels(args.labels)
     fitted = [f for f in args.images if f.name == "rsna_fitted"]
     others = [f for f in args.images if f.name == "not_hands_64px"]
     samples = find_samples([f for f in args.images if f not in fitted + others], labels)
-    held_out = [s for s in samples if labels.split[s.rsna_id] in ("val", "test")]
-    sharp_val = [s for s in held_out if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
+    held_out = [s for s in samples if labels.split[s.rsna_id] in args.split]
+    sharp = [s for s in held_out if s.kind == "sharp"]
+    if args.sheet is not None:
+        print(json.dumps({"frames": len(sharp), "refused": write_sheets(assessor, sharp, args.sheet)}, indent=1))
+        return 0
     result = {
         "points": points_inside(assessor, held_out, read_points(args.annotations)),
         "pasted": dice_on_pasted(assessor, fitted),
+        "collimated": dice_on_collimated(assessor, fitted),
+        "drawn_examples": drawn_examples(assessor),
         "other_body_parts": others_refused(assessor, others),
-        "landmarks": landmark_errors(assessor, held_out, read_landmarks(args.annotations, labels)),
-        "change_months": steadiness(assessor, sharp_val, labels),
     }
+    if not args.outlines_only:
+        sharp_val = [s for s in sharp if labels.split[s.rsna_id] == "val"]
+        result["landmarks"] = landmark_errors(assessor, held_out, read_landmarks(args.annotations, labels))
+        result["change_months"] = steadiness(assessor, sharp_val, labels)
     print(json.dumps(result, indent=1))
     return 0
 

@@ -20,12 +20,18 @@ class Film:
         mask: uint8 (H, W) in {0, 1}; None: there is no hand.
         up: (right, up) unit direction of the fingers, or (0, 0) where unknown.
         cut_out: the background is exactly 0, so it must be pasted on a film.
+        marked: a marker or a collimated field is in it, so that it cannot be cut out.
+        name: of its file, without the ending; empty for a drawn one.
+        weight: how often it is shown, beside others of its kind.
     """
 
     pixels: NDArray[np.uint8]
     mask: NDArray[np.uint8] | None
     up: tuple[float, float] = (0.0, 0.0)
     cut_out: bool = False
+    marked: bool = False
+    name: str = ""
+    weight: float = 1.0
 
 
 def drawn_film(generator: np.random.Generator, height: int, width: int) -> Grey:

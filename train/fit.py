@@ -54,6 +54,7 @@ class Options:
     workers: int = 0
     annotations: Path | None = None
     teacher: Path | None = None
+    outlines: Path | None = None
 
 
 def fit(member: Member, options: Options) -> str:

@@ -25,10 +25,10 @@ from baa_core.types import HandMask, Radiograph
 
 from .data import in_processes
 from .fit import Options, batches, run, run_line
-from .hands import HandTask, hand_sets
+from .hands import HandTask, further_sets, hand_sets
 from .mask_seeds import passes_checks, seed_mask
 from .samples import Sample, find_samples, read_labels, read_sample
-from .start import member_start
+from .start import member_start, start_file
 
 FILM_SIDE_PX = 512
 ROUND_SHARES = (0.27, 0.18, 0.18, 0.22, 0.15)  # of the time
@@ -37,6 +37,10 @@ Points = dict[str, tuple[float, float]]  # annotated points by name, (x, y) in f
 LEAST_AGREEMENT = 0.95  # intersection over union of the masks of a film and of its mirror image
 LATER_ROUNDS_RATE = 0.4  # of the first round's learning rate
 PICTURES_PER_EPOCH = 800
+FURTHER_SIDES_PX = (384, 512)  # of what a training that goes on sees, one after the other
+FURTHER_SHARES = (0.55, 0.45)  # of its time
+FURTHER_RATES = (0.4, 0.2)  # of the plan's learning rate
+FURTHER_PER_EPOCH = 1200
 FILMS_LOOKED_AT = (300, 500, 900, 900)  # in the mining after each round
 
 
@@ -75,6 +79,44 @@ def fit_hand(member: Member, options: Options) -> str:
     (options.out / "hand.safetensors").write_bytes(weights.read_bytes())
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return run_line(member, "mined films, pasted hands", PICTURES_PER_EPOCH, result)
+
+
+def fit_hand_further(member: Member, options: Options) -> str:
+    """Go on from the weights named by `--init`, with outlined radiographs and synthetic collimated fields.
+
+    First at 384 px, where steps are cheap, then at 512 px, as the network is served. `--resume` skips what is done.
+
+    Returns:
+        one line for train/RUNS.md.
+
+    Raises:
+        BoneAgeError: there is no folder of outlines.
+    """
+    if options.outlines is None:
+        raise BoneAgeError("A hand network goes on with outlined radiographs: give the --outlines of train.cut_outs.")
+    weights = start_file(member.training.init, options.out.parent)
+    if member.training.init.endswith(".safetensors"):
+        weights = Path(member.training.init)
+    results = []
+    for number, (side_px, share) in enumerate(zip(FURTHER_SIDES_PX, FURTHER_SHARES, strict=True)):
+        out = options.out / f"at_{side_px}"
+        if not (options.resume and (out / "hand.safetensors").exists()):
+            rate = member.training.learning_rate * FURTHER_RATES[number]
+            budget = None if options.minutes is None else options.minutes * share
+            # The last weights are kept: they are annealed, and the held-out pictures are too few to choose by.
+            plan = replace(member.training, learning_rate=rate, epochs=400, keep_last=True)
+            task = HandTask(replace(member, training=plan), budget)
+            member_start(task.network, weights)
+            sets = further_sets(
+                member, options.images, options.outlines, side_px, FURTHER_PER_EPOCH, options.seed + 2 * number
+            )
+            run(task, *batches(*sets, member, options), replace(options, minutes=budget, out=out))
+        weights = out / "hand.safetensors"
+        results.append(json.loads((out / "result.json").read_text()))
+    result = results[-1] | {"minutes": round(sum(r["minutes"] for r in results), 1)}
+    (options.out / "hand.safetensors").write_bytes(weights.read_bytes())
+    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    return run_line(member, "outlined radiographs, synthetic fields, drawn hands", FURTHER_PER_EPOCH, result)
 
 
 def _films(cache: Path, number: int) -> Path:
