@@ -1,28 +1,37 @@
-"""Open bone age assessment from a child's hand radiograph. Research and education only; not a medical device."""
+"""Open bone age assessment from a child's hand radiograph. Research and education only; not a medical device.
 
-__version__ = "0.1.0"  # first: pipeline reports it
+Public names are imported when first asked for (PEP 562): `import baa_core.errors` loads neither torch nor OpenCV, and
+`train.from_pack` builds networks on a machine that has torch and timm only.
+"""
 
-# isort: split
-from .errors import (
-    BoneAgeError,
-    HandCutOff,
-    HandNotFound,
-    InvalidPatient,
-    InvalidTable,
-    QualityTooLow,
-    SeveralHands,
-    UnknownRecipe,
-    UnreadableImage,
-    UnsupportedImage,
-    UnusualPicture,
-    WeightsCorrupt,
-    WeightsMissing,
-)
-from .io import read_radiograph
-from .phantom import draw_phantom
-from .pipeline import Assessor, load_assessor
-from .recipes import RECIPES
-from .types import Caution, HandMask, Patient, Prediction, Radiograph, Report
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .errors import (
+        BoneAgeError,
+        HandCutOff,
+        HandNotFound,
+        InvalidPatient,
+        InvalidTable,
+        QualityTooLow,
+        SeveralHands,
+        UnknownRecipe,
+        UnreadableImage,
+        UnsupportedImage,
+        UnusualPicture,
+        WeightsCorrupt,
+        WeightsMissing,
+    )
+    from .io import read_radiograph
+    from .phantom import draw_phantom
+    from .pipeline import Assessor, load_assessor
+    from .recipes import RECIPES
+    from .types import Caution, HandMask, Patient, Prediction, Radiograph, Report
 
 __all__ = [
     "RECIPES",
@@ -50,3 +59,24 @@ __all__ = [
     "load_assessor",
     "read_radiograph",
 ]
+
+_MODULES = {
+    "RECIPES": "recipes",
+    "draw_phantom": "phantom",
+    "read_radiograph": "io",
+    **dict.fromkeys(("Assessor", "load_assessor"), "pipeline"),
+    **dict.fromkeys(("Caution", "HandMask", "Patient", "Prediction", "Radiograph", "Report"), "types"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, from its module; what is in no other module is an error."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value: object = getattr(import_module(f".{_MODULES.get(name, 'errors')}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

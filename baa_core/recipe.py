@@ -9,10 +9,12 @@ in `weights/manifest.json` beside the weights they belong to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from .steps import Step
 from .types import LANDMARKS, SEXES, Sex
+
+if TYPE_CHECKING:  # a network is built from its recipe without OpenCV, which steps need (`train.from_pack`)
+    from .steps import Step
 
 
 @dataclass(frozen=True)

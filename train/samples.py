@@ -72,8 +72,18 @@ def find_samples(folders: Iterable[Path], labels: pd.DataFrame) -> list[Sample]:
     return samples
 
 
+def is_thumbnail(path: Path) -> bool:
+    """Is this a PNG of exactly 100 x 100 px? Read off its first 24 bytes (PNG specification, section 11.2.1)."""
+    if path.suffix.lower() != ".png":
+        return False
+    with path.open("rb") as file:
+        head = file.read(24)
+    sides_px = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return head[12:16] == b"IHDR" and sides_px == (THUMBNAIL_PX, THUMBNAIL_PX)
+
+
 def _sample(path: Path, row: pd.Series) -> Sample:
-    if path.suffix != ".png" or path.stat().st_size > 3 * THUMBNAIL_PX**2:
+    if not is_thumbnail(path):
         return Sample(int(path.stem), path, "sharp", None)
     width, height = row.get("original_width"), row.get("original_height")
     known = width == width and height == height and width is not None and height is not None

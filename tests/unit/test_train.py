@@ -1,6 +1,7 @@
 """Training's own parts: data, augmentation, mining checks, averaging. Pictures are drawn."""
 
 import json
+import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_samples_know_thumbnails_and_bring_back_their_aspect(drawn):
     assert read_sample(by_id[11]).shape == (256, 192)
     assert by_id[12].aspect == pytest.approx(0.79)
     assert read_sample(by_id[13]).shape == (400, 300)
+
+
+def test_a_small_sharp_png_is_not_taken_for_a_squashed_thumbnail(drawn):
+    """A frame of 385 px with a plain surround compresses to less than 30 kB; its size in pixels decides."""
+    frame = cv2.resize(cv2.imread(str(drawn / "13.jpg"), cv2.IMREAD_GRAYSCALE), (290, 385)) // 64 * 64
+    cv2.imwrite(str(drawn / "13.png"), frame)
+    assert (drawn / "13.png").stat().st_size < 30_000
+    (sample,) = (s for s in find_samples([drawn], read_labels(drawn / "labels.csv")) if s.path.name == "13.png")
+    assert sample.kind == "sharp" and read_sample(sample).shape == (385, 290)
+
+
+def test_the_385_px_frames_are_learnt_from_as_sharp_radiographs(data_folder, tmp_path):
+    with tarfile.open(data_folder / "rsna_385px-0.tar") as archive:
+        archive.extractall(tmp_path, filter="data")
+    labels = read_labels(data_folder / "labels.csv")
+    samples = find_samples([tmp_path], labels)
+    assert {s.kind for s in samples} == {"sharp"}
+    assert labels.loc[[s.rsna_id for s in samples]].split.value_counts().to_dict() == {"train": 84, "val": 3}
 
 
 def test_label_table_is_checked(tmp_path):
