@@ -38,7 +38,7 @@ from .panel_figures import write_panel
 from .pipeline import Assessor, load_assessor
 from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
 from .summary import summarise, summarise_panel, summarise_systems
-from .types import DISCLAIMER, Patient, Prediction, Report, parse_sex
+from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_sex
 
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -88,6 +88,7 @@ def build_parser() -> Parser:
     assess.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
     assess.add_argument("--age-months", type=float, metavar="N", help="chronological age")
     assess.add_argument("--age-group", type=int, metavar="N", help="the group it is in, for a recipe that has some")
+    assess.add_argument("--hand", choices=HAND_CHOICES, help="which of several hands, by its side of the picture")
     assess.add_argument("--json", action="store_true", help="one JSON object a line")
     assess.add_argument("--heatmap", type=Path, metavar="OUT.png", help="draw what moved the estimate (one FILE only)")
     assess.add_argument("--mask", type=Path, metavar="OUT.png", help="draw the hand mask (one FILE only)")
@@ -135,7 +136,9 @@ def run_assess(options: argparse.Namespace) -> int:
             with redirect_stdout(sys.stderr):  # whatever a library has to say is no result
                 patient = Patient(parse_sex(options.sex), options.age_months)
                 assessor = assessor or load_assessor(options.recipe)
-                report = assessor.assess(file, patient, explain=bool(options.heatmap), age_group=options.age_group)
+                report = assessor.assess(
+                    file, patient, explain=bool(options.heatmap), age_group=options.age_group, hand=options.hand
+                )
             text = _write_out(report.to_dict() | {"file": file}, options.json)
             _write_pictures(report, options)
         except WrongUsage:

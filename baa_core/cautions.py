@@ -36,7 +36,15 @@ CHILD: dict[Sex, str] = {"female": "girl", "male": "boy"}
 def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
     """Polarity, turning, cut-off fingers and resolution."""
     found = []
-    if hand.inverted:
+    if hand.inverted and radiograph.polarity_stated:
+        found.append(
+            Caution(
+                "polarity_contradicted",
+                "Bone is dark in this picture, against what the file says of its greys. They were reversed before the "
+                "estimate.",
+            )
+        )
+    elif hand.inverted:
         found.append(Caution("polarity", "Bone is dark in this picture. Its greys were reversed before the estimate."))
     if abs(hand.tilt_degrees) > TURNED_FROM_DEGREES:
         turn = f"{abs(hand.tilt_degrees):.0f} degrees {'clockwise' if hand.tilt_degrees > 0 else 'anticlockwise'}"

@@ -21,6 +21,11 @@ Every message answers three questions: what happened, what was expected, how to 
 No message holds a path of the server or anything about the patient.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 class BoneAgeError(Exception):
     """Base of every error this package raises on purpose."""
@@ -47,7 +52,16 @@ class HandNotFound(HandRefused):
 
 
 class SeveralHands(HandRefused):
-    """More than one hand was found; which one is meant is not ours to guess."""
+    """More than one hand was found, and which one is meant was not said.
+
+    Attributes:
+        hands: `types.HandMask` of each on the radiograph's grid, from left to right; empty where they are not known
+            apart.
+    """
+
+    def __init__(self, message: str, hands: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.hands = tuple(hands)
 
 
 class HandCutOff(HandRefused):

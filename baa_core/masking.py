@@ -5,6 +5,8 @@ One network answers all of it, and also says when there is no hand; then no numb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,16 +18,26 @@ from torch import nn
 from .errors import HandNotFound, SeveralHands
 from .preprocessing import prepare
 from .recipe import InputSpec
-from .steps import IDENTITY, Picture
-from .types import BoolArray, Caution, FloatArray, HandMask, Radiograph
+from .steps import IDENTITY, Picture, box_of, compose, cut, invert, moved, resized
+from .types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
+
+Range = tuple[float, float]
 
 PRESENCE_THRESHOLD = 0.8  # a drawn grey gradient reached 0.59; raised from 0.5 for that
 MASK_THRESHOLD = 0.5
 # A region counts as a hand only if the network is nearly sure somewhere in it (Deeplasia asks for 0.99).
 SURE = 0.9
 SMALLEST_AREA_SHARE = 0.015
+MOST_REGIONS = 4  # that are looked at, from the largest down
 SECOND_HAND_AREA_SHARE = 0.35  # of the largest region's area
 QUARTER_TURN_FROM_DEGREES = 45.0
+CROP_MARGIN_RATIO = 1.3  # side of the square crop around a region, of the longer side of its box
+SECOND_CHANCE_RATIO = 2.0  # the same after a refusal
+SETTLED_DEGREES = 5.0  # a crop in which the fingers point up within this is the last one
+MOST_CROPS = 4
+NEIGHBOURHOOD_SHARE = 0.06  # greys are stretched to those of the hand and of this much around it, of its longer side
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
+LOW_SLACK = 0.25
 BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
 BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
@@ -40,20 +52,34 @@ NOT_DRAWN = Caution(
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The network's answers about one picture, in the picture's own frame."""
+    """The network's answers about one picture of the radiograph, whole or cropped.
+
+    Attributes:
+        probability: of "hand", on the picture's grid.
+        to_radiograph: 2x3 affine from the picture's (column, row) to the radiograph's.
+        presence: probability that there is a hand.
+        tilt_degrees: of the fingers on the radiograph, clockwise of up.
+        residual_degrees: the same in this picture.
+        darker: the region is darker than what lies around it.
+    """
 
     probability: FloatArray
     to_radiograph: np.ndarray
     presence: float
     tilt_degrees: float
-    inverted: bool
+    residual_degrees: float
+    darker: bool
+
+    def home(self, shape: tuple[int, int]) -> FloatArray:
+        """The probability on the radiograph's grid (H, W); 0 where this picture shows nothing."""
+        height, width = shape
+        return np.asarray(
+            cv2.warpAffine(self.probability, self.to_radiograph, (width, height), flags=cv2.INTER_LINEAR), np.float32
+        )
 
 
 def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> HandMask:
     """Find the one hand of a radiograph.
-
-    A picture that lies on its side, upside down or in wrong polarity is put right and looked
-    at again, so that the mask is the same however the picture came.
 
     Args:
         radiograph: pixels (H, W) in [0, 1].
@@ -67,21 +93,75 @@ def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> Ha
         HandNotFound: there is no hand, or too little of one.
         SeveralHands: there is more than one.
     """
-    pixels = radiograph.pixels
-    look = _look(pixels, 0, network, spec)
-    inverted = look.inverted and not radiograph.polarity_stated
+    return choose_hand(find_hands(radiograph, network, spec), None, radiograph.name)
+
+
+def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> tuple[HandMask, ...]:
+    """Find every hand of a radiograph.
+
+    The network is run on the whole frame first; a frame that lies on its side, upside down or in wrong polarity is put
+    right and shown again. Then each hand is cropped, turned upright, its greys stretched to its own range, and
+    segmented again until its fingers point up, so that the mask depends neither on the frame nor on how the hand lies
+    in it.
+
+    Args:
+        radiograph: pixels (H, W) in [0, 1].
+        network: `models.HandNetwork`.
+        spec: the network's input, from the recipe.
+
+    Returns:
+        one mask for each hand on the radiograph's grid, from left to right; at least one.
+
+    Raises:
+        HandNotFound: there is no hand, or too little of one.
+    """
+    shown = _Shown(radiograph, network, spec)
+    look = shown.whole(inverted=False, quarter_turns=0)
+    inverted = look.darker
     turns = round(look.tilt_degrees / 90.0) % 4 if abs(look.tilt_degrees) > QUARTER_TURN_FROM_DEGREES else 0
     if inverted or turns:
         # Turn counter-clockwise by as many quarters as the fingers lie clockwise of up.
-        look = _look(1.0 - pixels if inverted else pixels, turns, network, spec)
-    if look.presence < PRESENCE_THRESHOLD:
+        look = shown.whole(inverted, turns)
+    home = look.home(radiograph.shape)
+    regions = _hand_regions(home) if look.presence >= PRESENCE_THRESHOLD else []
+    if not regions:
+        regions = [shown.second_chance(home, look, inverted)]
+    found = []
+    for region in regions:
+        with suppress(HandNotFound):
+            found.append(shown.settled(region, look, inverted))
+    if not found:
         raise HandNotFound(_not_found(radiograph))
-    height, width = radiograph.shape
-    home = np.asarray(
-        cv2.warpAffine(look.probability, look.to_radiograph, (width, height), flags=cv2.INTER_LINEAR), np.float32
+    return tuple(sorted(found, key=_middle_column))
+
+
+def choose_hand(hands: Sequence[HandMask], choice: HandChoice | None, name: str) -> HandMask:
+    """The hand that is meant.
+
+    Args:
+        hands: from left to right, at least one.
+        choice: which of several, by its side of the picture or by its area; it does not matter if there is one only.
+        name: what to call the picture.
+
+    Raises:
+        SeveralHands: there are several and none was chosen; it carries them.
+    """
+    if len(hands) == 1:
+        return hands[0]
+    if choice is None:
+        raise SeveralHands(
+            f"{len(hands)} hands were found in {name}. An estimate is made of one hand at a time: choose the left, the "
+            "right or the largest one in the picture, or crop the picture to the hand you mean.",
+            hands,
+        )
+    areas = [int(np.count_nonzero(hand.pixels)) for hand in hands]
+    number = {"left": 0, "right": len(hands) - 1, "largest": int(np.argmax(areas))}[choice]
+    said = Caution(
+        "one_of_several_hands",
+        f"{len(hands)} hands were found in the picture. The estimate is of the {_place(number, len(hands))} one, as "
+        "seen in the picture.",
     )
-    tilt = (look.tilt_degrees + 90.0 * turns + 180.0) % 360.0 - 180.0
-    return HandMask(_one_region(home, radiograph), look.presence, tilt, inverted)
+    return replace(hands[number], cautions=(*hands[number].cautions, said))
 
 
 def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: InputSpec) -> HandMask:
@@ -109,23 +189,118 @@ def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: 
     return replace(hand, pixels=drawn)
 
 
-def _look(pixels: FloatArray, quarter_turns: int, network: nn.Module, spec: InputSpec) -> _Look:
-    turned = np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-    picture = Picture(turned, np.ones(turned.shape, bool), _turn_back(pixels.shape, quarter_turns))
-    for step in spec.steps:
-        picture = step(picture)
-    image = torch.from_numpy(np.array(spec.normalise(picture).pixels)[None, None])
-    with torch.inference_mode():
-        mask_logits, presence_logit, up, _ = network(image)
-    probability = mask_logits[0, 0].sigmoid().numpy()
-    right, upward = (float(v) for v in up[0])
-    return _Look(
-        probability=probability,
-        to_radiograph=picture.to_radiograph,
-        presence=float(presence_logit[0].sigmoid()),
-        tilt_degrees=float(np.degrees(np.arctan2(right, upward))),
-        inverted=_darker_than_around(picture, probability),
-    )
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A radiograph as it is shown to the hand network, whole and cropped."""
+
+    radiograph: Radiograph
+    network: nn.Module
+    spec: InputSpec
+
+    def whole(self, inverted: bool, quarter_turns: int) -> _Look:
+        """The whole frame."""
+        turned = np.ascontiguousarray(np.rot90(self._pixels(inverted), quarter_turns))
+        picture = Picture(turned, np.ones(turned.shape, bool), _turn_back(self.radiograph.shape, quarter_turns))
+        for step in self.spec.steps:
+            picture = step(picture)
+        return self._run(picture, 90.0 * quarter_turns)
+
+    def crop(self, region: BoolArray, ratio: float, turn_degrees: float, inverted: bool, low_high: Range) -> _Look:
+        """A square around a region, turned counter-clockwise, with its greys stretched."""
+        low, high = low_high
+        pixels = np.clip((self._pixels(inverted) - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
+        picture = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
+        return self._run(_square_around(picture, region, ratio, turn_degrees, self.spec.side_px), turn_degrees)
+
+    def second_chance(self, home: FloatArray, look: _Look, inverted: bool) -> BoolArray:
+        """The hand in a crop around the largest region of a frame in which no hand was found.
+
+        Raises:
+            HandNotFound: there is none in the crop either.
+        """
+        region = _largest(home > MASK_THRESHOLD)
+        if region is None:
+            raise HandNotFound(_not_found(self.radiograph))
+        low_high = self._range(region, SECOND_CHANCE_RATIO - 1.0, inverted)
+        again = self.crop(region, SECOND_CHANCE_RATIO, look.tilt_degrees, inverted, low_high)
+        regions = _hand_regions(again.probability) if again.presence >= PRESENCE_THRESHOLD else []
+        if len(regions) != 1:
+            raise HandNotFound(_not_found(self.radiograph))
+        height, width = self.radiograph.shape
+        return cv2.warpAffine(regions[0].astype(np.uint8), again.to_radiograph, (width, height)) > 0
+
+    def settled(self, region: BoolArray, look: _Look, inverted: bool) -> HandMask:
+        """The hand of a region, from a crop in which its fingers point up and bone is bright.
+
+        Raises:
+            HandNotFound: there is none in the crop.
+        """
+        tilt = look.tilt_degrees
+        for _ in range(MOST_CROPS):
+            low_high = self._range(region, NEIGHBOURHOOD_SHARE, inverted)
+            look = self.crop(region, CROP_MARGIN_RATIO, tilt, inverted, low_high)
+            tilt = look.tilt_degrees
+            if look.presence < PRESENCE_THRESHOLD:
+                raise HandNotFound(_not_found(self.radiograph))
+            region = _outline(look.home(self.radiograph.shape), region, self.radiograph)
+            if abs(look.residual_degrees) <= SETTLED_DEGREES and not look.darker:
+                break
+            inverted ^= look.darker
+        return HandMask(region, look.presence, tilt, inverted)
+
+    def _pixels(self, inverted: bool) -> FloatArray:
+        return 1.0 - self.radiograph.pixels if inverted else self.radiograph.pixels
+
+    def _range(self, region: BoolArray, around_share: float, inverted: bool) -> Range:
+        """Percentiles of the greys in a region and around it."""
+        top, left, bottom, right = box_of(region)
+        around = round(around_share * max(bottom - top, right - left) / 2)
+        near = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
+        values = self._pixels(inverted)[near]
+        if around_share < 0.5:
+            kernel = np.ones((2 * around + 1, 2 * around + 1), np.uint8)
+            values = values[cv2.dilate(region[near].astype(np.uint8), kernel) > 0]
+        low, high = np.percentile(values, (LOW_PERCENT, HIGH_PERCENT))
+        return max(0.0, float(low - LOW_SLACK * (high - low))), float(high)
+
+    def _run(self, picture: Picture, turned_degrees: float) -> _Look:
+        image = torch.from_numpy(np.array(self.spec.normalise(picture).pixels)[None, None])
+        with torch.inference_mode():
+            mask_logits, presence_logit, up, _ = self.network(image)
+        probability = mask_logits[0, 0].sigmoid().numpy()
+        right, upward = (float(v) for v in up[0])
+        residual = float(np.degrees(np.arctan2(right, upward)))
+        return _Look(
+            probability=probability,
+            to_radiograph=picture.to_radiograph,
+            presence=float(presence_logit[0].sigmoid()),
+            tilt_degrees=(residual + turned_degrees + 180.0) % 360.0 - 180.0,
+            residual_degrees=residual,
+            darker=_darker_than_around(picture, probability),
+        )
+
+
+def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degrees: float, side_px: int) -> Picture:
+    """A square around a region, turned counter-clockwise, as (side_px, side_px); outside the picture is 0."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    points = np.concatenate(contours)[:, 0].astype(np.float64)
+    turn = np.asarray(cv2.getRotationMatrix2D((0.0, 0.0), turn_degrees, 1.0)[:, :2], np.float64)
+    turned = points @ turn.T
+    least, most = turned.min(axis=0), turned.max(axis=0)
+    side = ratio * float((most - least).max() + 1)
+    middle = np.linalg.solve(turn, (least + most) / 2)
+    half = side / 2 * (abs(turn[0, 0]) + abs(turn[0, 1])) + 1
+    first, last = np.floor(middle - half).astype(int), np.ceil(middle + half).astype(int)
+    width, height = (int(length) + 1 for length in last - first)
+    near = cut(picture, int(first[1]), int(first[0]), height, width)
+    scale = side_px / side
+    near = resized(near, scale) if scale < 1 else near
+    inner = invert(compose(invert(picture.to_radiograph), near.to_radiograph))  # the picture's places to those of near
+    at = inner[:, :2] @ middle + inner[:, 2]
+    zoom = 1.0 if scale < 1 else scale
+    matrix = zoom * turn
+    affine = np.column_stack([matrix, (side_px - 1) / 2 - matrix @ at])
+    return moved(near, affine, side_px, side_px)
 
 
 def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:
@@ -155,23 +330,50 @@ def _turn_back(shape: tuple[int, ...], quarter_turns: int) -> np.ndarray:
     }[quarter_turns % 4]
 
 
-def _one_region(probability: FloatArray, radiograph: Radiograph) -> BoolArray:
-    """The largest sure region, its holes filled; bool (H, W)."""
+def _hand_regions(probability: FloatArray) -> list[BoolArray]:
+    """The regions of which the network is nearly sure, and which are large enough to be hands; bool (H, W) each."""
     count, regions, statistics, _ = cv2.connectedComponentsWithStats((probability > MASK_THRESHOLD).astype(np.uint8))
-    areas = [(int(statistics[i, cv2.CC_STAT_AREA]), i) for i in range(1, count)]
-    sure = sorted((a for a in areas if probability[regions == a[1]].max() > SURE), reverse=True)[:3]
+    areas = sorted(((int(statistics[i, cv2.CC_STAT_AREA]), i) for i in range(1, count)), reverse=True)
+    sure = [(area, i) for area, i in areas[:MOST_REGIONS] if probability[regions == i].max() > SURE]
     if not sure or sure[0][0] < SMALLEST_AREA_SHARE * probability.size:
+        return []
+    return [regions == i for area, i in sure if area > SECOND_HAND_AREA_SHARE * sure[0][0] or i == sure[0][1]]
+
+
+def _largest(region: BoolArray) -> BoolArray | None:
+    """The largest connected part, or None of nothing."""
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    if count < 2:
+        return None
+    return np.asarray(parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA])), np.bool_)
+
+
+def _outline(probability: FloatArray, before: BoolArray, radiograph: Radiograph) -> BoolArray:
+    """The region that shares most with the one before, its holes filled; bool (H, W).
+
+    Raises:
+        HandNotFound: there is none of which the network is nearly sure.
+    """
+    count, regions = cv2.connectedComponents((probability > MASK_THRESHOLD).astype(np.uint8))
+    shared = np.bincount(regions[before], minlength=count)
+    shared[0] = 0
+    region = regions == int(np.argmax(shared))
+    if not shared.any() or probability[region].max() <= SURE:
         raise HandNotFound(_not_found(radiograph))
-    if len(sure) > 1 and sure[1][0] > SECOND_HAND_AREA_SHARE * sure[0][0]:
-        raise SeveralHands(
-            f"More than one hand was found in {radiograph.name}. One hand and wrist is expected: "
-            "crop the picture to the hand you mean and try again."
-        )
-    region = _without_bridges((regions == sure[0][1]).astype(np.uint8))
-    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(region)
+    cleaned = _without_bridges(region.astype(np.uint8))
+    contours, _ = cv2.findContours(cleaned, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(cleaned)
     cv2.drawContours(filled, contours, -1, 1, -1)
     return np.asarray(filled, dtype=np.bool_)
+
+
+def _middle_column(hand: HandMask) -> float:
+    return float(np.flatnonzero(hand.pixels.any(axis=0)).mean())
+
+
+def _place(number: int, count: int) -> str:
+    """What to call one of several hands, counted from the left of the picture."""
+    return {0: "left", count - 1: "right"}.get(number, f"{number + 1}th from the left")
 
 
 def _without_bridges(region: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ from .preprocessing import ModelInput
 from .published import GroupedAgeNetwork
 from .recipes import DEFAULT_RECIPE, find_recipe
 from .sight import Sight
-from .types import SEXES, Answer, Caution, Explanation, Patient, Prediction, Report, Sex
+from .types import SEXES, Answer, Caution, Explanation, HandChoice, Patient, Prediction, Report, Sex
 from .weights import DEFAULT_FOLDER, read_manifest
 
 Something = TypeVar("Something")
@@ -86,6 +86,7 @@ class Assessor(Sight):
         name: str | None = None,
         explain: bool = False,
         age_group: int | None = None,
+        hand: HandChoice | None = None,
         on_stage: Callable[[str], None] | None = None,
     ) -> Report:
         """Assess one radiograph. The same bytes always give the same months.
@@ -97,12 +98,15 @@ class Assessor(Sight):
             explain: also make the heatmap, about twice the work.
             age_group: which of the recipe's age groups the child is known to be in, from 1; only for a recipe that
                 has some.
+            hand: which one to assess if the picture shows several hands: the one on the left or on the right side of
+                the picture, or the largest.
             on_stage: told the name of each stage of `STAGES` as it begins.
 
         Returns:
             everything found, with the cautions that belong beside the number.
 
         Raises:
+            SeveralHands: the picture shows several hands and `hand` was left out; it carries their masks.
             BoneAgeError: no honest number can be given; the message says why and what to do.
         """
         patient, clock = patient or Patient(), Clock(on_stage)
@@ -111,10 +115,10 @@ class Assessor(Sight):
         with clock.stage("reading"):
             radiograph = read_radiograph(source, name)
         with clock.stage("finding the hand"):
-            hand = self.find_hand(radiograph)
-            points = self.points(radiograph, hand)
+            found_hand = self.find_hand(radiograph, hand)
+            points = self.points(radiograph, found_hand)
         with clock.stage("estimating"):
-            inputs = self.prepare(radiograph, hand, points)
+            inputs = self.prepare(radiograph, found_hand, points)
             self.check_view(inputs, radiograph.name)
             estimate = self.estimate(inputs, patient, age_group)
         explanation = None
@@ -123,10 +127,10 @@ class Assessor(Sight):
                 explanation = self.explain(inputs, estimate.sex_used, age_group)
         found = (
             *radiograph.cautions,
-            *hand.cautions,
-            *cautions.about_picture(radiograph, hand),
+            *found_hand.cautions,
+            *cautions.about_picture(radiograph, found_hand),
             *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
-            *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
+            *cautions.about_view((inputs[member.name] for member in self.recipe.members), found_hand),
             *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
             *self._about_estimate(estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
@@ -146,7 +150,7 @@ class Assessor(Sight):
             versions=self.versions,
             seconds=perf_counter() - start,
             radiograph=radiograph,
-            hand=hand,
+            hand=found_hand,
             explanation=explanation,
             stage_seconds=clock.seconds,
         )

@@ -70,7 +70,6 @@ def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
         QualityTooLow: the hand is too small, too dark, too bright, too flat, too grainy or too blurred.
     """
     framing = measure_framing(hand)
-    _check_whole(framing, radiograph.name)
     if framing.length_px < LEAST_LENGTH_PX:
         raise _too_low(radiograph, f"is only {framing.length_px} pixels long, {LEAST_LENGTH_PX} are the least")
     greys = _measure_greys(radiograph, hand, framing.length_px)
@@ -86,6 +85,7 @@ def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
         raise _too_low(
             radiograph, f"is blurred: fine detail is {greys.fineness:.2f} of the coarse, {LEAST_FINENESS} is the least"
         )
+    check_whole(hand, radiograph.name, framing)  # last: what spoils the greys spoils the outline
 
 
 def _too_low(radiograph: Radiograph, what: str) -> QualityTooLow:
@@ -96,7 +96,18 @@ def _too_low(radiograph: Radiograph, what: str) -> QualityTooLow:
     )
 
 
-def _check_whole(framing: Framing, name: str) -> None:
+def check_whole(hand: HandMask, name: str, framing: Framing | None = None) -> None:
+    """Refuse a hand of which the picture's edge cuts the fingers or the wrist off.
+
+    Args:
+        hand: on the radiograph's grid.
+        name: what to call the picture.
+        framing: of the hand; measured here if left out.
+
+    Raises:
+        HandCutOff: fingers or wrist lie beyond the picture's edge.
+    """
+    framing = framing or measure_framing(hand)
     fingers = framing.fingers_on_edge_palms
     short = framing.finger_reach_palms < LEAST_FINGER_REACH_PALMS and fingers > TOUCHING_PALMS
     if fingers > MOST_FINGERS_ON_EDGE_PALMS or short:

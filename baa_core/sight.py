@@ -17,17 +17,17 @@ from . import __version__
 from .anatomy import hand_regions
 from .backbones import fold_norms
 from .calibration import Calibration
-from .errors import WeightsMissing
+from .errors import HandCutOff, WeightsMissing
 from .io import read_radiograph
 from .joints import LandmarkNetwork
 from .landmarks import find_landmarks, place_points
-from .masking import draw_hand, find_hand
+from .masking import choose_hand, draw_hand, find_hands
 from .outlier import FeatureSpace, check_usual, load_feature_space, shape_of
 from .preprocessing import ModelInput, prepare, stages
-from .quality import check_quality
+from .quality import check_quality, check_whole
 from .recipe import InputSpec, Member, Recipe
 from .steps import Picture
-from .types import BoolArray, HandMask, Points, Radiograph
+from .types import BoolArray, HandChoice, HandMask, Points, Radiograph
 from .weights import DEFAULT_FOLDER, Manifest, load_network
 
 SHA_DIGITS = 12
@@ -81,22 +81,42 @@ class Sight:
         software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
         return {**software, "recipe": self.recipe.name, **weights}
 
-    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
-        """A radiograph and its hand.
+    def look(
+        self, source: str | os.PathLike[str] | bytes, name: str | None = None, hand: HandChoice | None = None
+    ) -> tuple[Radiograph, HandMask]:
+        """A radiograph and its hand; `hand` as for `find_hand`.
 
         Raises:
             BoneAgeError: as `assess`.
         """
         radiograph = read_radiograph(source, name)
-        return radiograph, self.find_hand(radiograph)
+        return radiograph, self.find_hand(radiograph, hand)
 
-    def find_hand(self, radiograph: Radiograph) -> HandMask:
-        """The one hand of a radiograph, if it can be read.
+    def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
+        """Every hand of a radiograph from left to right; at least one.
+
+        A hand beside others that the picture's edge cuts off does not count, unless all of them are cut off.
 
         Raises:
-            HandNotFound, SeveralHands, HandCutOff, QualityTooLow: see `masking.find_hand` and `quality.check_quality`.
+            HandNotFound: there is none.
         """
-        hand = find_hand(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        hands = find_hands(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        if len(hands) == 1:
+            return hands
+        return tuple(hand for hand in hands if _is_whole(radiograph, hand)) or hands
+
+    def find_hand(self, radiograph: Radiograph, choice: HandChoice | None = None) -> HandMask:
+        """The hand of a radiograph, if it can be read.
+
+        Args:
+            radiograph: as read.
+            choice: which of several hands; it does not matter where there is one only.
+
+        Raises:
+            HandNotFound, HandCutOff, QualityTooLow: see `masking.find_hands` and `quality.check_quality`.
+            SeveralHands: there are several and none was chosen; it carries their masks.
+        """
+        hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         check_quality(radiograph, hand)
         mask = self.recipe.mask
         return hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
@@ -165,3 +185,12 @@ class Sight:
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""
         return list(stages(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
+
+
+def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
+    """Is neither fingers nor wrist cut off by the picture's edge?"""
+    try:
+        check_whole(hand, radiograph.name)
+    except HandCutOff:
+        return False
+    return True

@@ -17,6 +17,8 @@ from .errors import InvalidPatient
 
 Sex = Literal["female", "male"]
 SEXES: tuple[Sex, Sex] = ("female", "male")
+HandChoice = Literal["left", "right", "largest"]  # which of several hands, by its side of the picture or its area
+HAND_CHOICES: tuple[HandChoice, ...] = ("left", "right", "largest")
 End = Literal["young", "old"]  # beyond which end of the trained range
 ENDS: tuple[End, End] = ("young", "old")
 FloatArray = NDArray[np.float32]

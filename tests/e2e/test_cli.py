@@ -282,3 +282,20 @@ def test_one_answer_by_every_door(hands: Path, assessor: Assessor) -> None:
     in_python = assessor.assess((hands / "2.png").read_bytes(), baa_core.Patient(sex="male")).to_dict()
     assert told["bone_age_months"] == in_python["bone_age_months"]
     assert told["interval_months"] == in_python["interval_months"]
+
+
+def test_of_two_hands_in_a_picture_the_named_one_is_assessed(tmp_path: Path) -> None:
+    """A child's right hand on the left side of the picture, a grown-up's left hand on the right side."""
+    child, grown = (baa_core.draw_phantom(m, "male", seed=1, height_px=500).radiograph.pixels for m in (48, 216))
+    both = tmp_path / "both.png"
+    both.write_bytes(encode_png(np.rint(np.hstack([child, grown[:, ::-1]]) * 255).astype(np.uint8)))
+    refused = run("assess", both, "--sex", "male", "--json")
+    assert refused.status == 2
+    error = json.loads(refused.output)["error"]
+    assert error["type"] == "SeveralHands"
+    assert all(word in error["message"] for word in ("left", "right", "largest"))
+    left, right = (json.loads(run("assess", both, "--sex", "male", "--hand", s, "--json").output) for s in
+                   ("left", "right"))  # fmt: skip
+    assert left["bone_age_months"] < 96 < right["bone_age_months"]
+    assert "one_of_several_hands" in [caution["code"] for caution in left["cautions"]]
+    assert run("assess", both, "--sex", "male", "--hand", "middle").status == 1

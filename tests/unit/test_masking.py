@@ -1,7 +1,27 @@
+import cv2
 import numpy as np
 import pytest
 
+from baa_core.cautions import about_picture
+from baa_core.errors import SeveralHands
 from baa_core.masking import _without_bridges
+from baa_core.phantom import draw_phantom
+from baa_core.pipeline import Assessor
+from baa_core.types import HandChoice, Radiograph
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * float((one & other).sum()) / float(one.sum() + other.sum())
+
+
+def turned(pixels: np.ndarray, degrees: float) -> np.ndarray:
+    """Clockwise, in a frame that holds all of it, black corners around it."""
+    height, width = pixels.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = (int(np.ceil(height * sine + width * cosine)), int(np.ceil(height * cosine + width * sine)))
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR), np.float32)
 
 
 @pytest.mark.parametrize("height_px", [400, 1200])
@@ -23,3 +43,66 @@ def test_a_finger_is_no_bridge() -> None:
     region[250:450, 120:280] = 1
     region[60:250, 190:205] = 1  # an infant's finger: 3 % of the side
     assert np.array_equal(_without_bridges(region), region)
+
+
+def pair(gap_px: int) -> np.ndarray:
+    """Two drawn hands beside one another, right and left, as one picture; 500 px high."""
+    one, other = (draw_phantom(120.0, "male", seed=seed, height_px=500).radiograph.pixels for seed in (1, 2))
+    return np.ascontiguousarray(np.hstack([one, np.zeros((500, gap_px), np.float32), other[:, ::-1]]))
+
+
+def test_two_hands_are_refused_with_the_outlines_of_both(assessor: Assessor) -> None:
+    pixels = pair(40)
+    with pytest.raises(SeveralHands, match=r"2 hands were found in film\.png.*left.*right.*largest") as refused:
+        assessor.find_hand(Radiograph(pixels, "film.png"))
+    left, right = refused.value.hands
+    middle = pixels.shape[1] // 2
+    assert left.pixels[:, :middle].sum() > 0.98 * left.pixels.sum()
+    assert right.pixels[:, middle:].sum() > 0.98 * right.pixels.sum()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_hand_chosen_of_two_is_assessed_as_if_it_were_alone(assessor: Assessor, side: HandChoice) -> None:
+    pixels = pair(40)
+    chosen = assessor.find_hand(Radiograph(pixels), side)
+    half = pixels.shape[1] // 2
+    alone = assessor.find_hand(Radiograph(pixels[:, :half] if side == "left" else pixels[:, half:]))
+    part = chosen.pixels[:, :half] if side == "left" else chosen.pixels[:, half:]
+    assert dice(part, alone.pixels) > 0.99
+    (caution,) = chosen.cautions
+    assert caution.code == "one_of_several_hands"
+    assert f"the {side} one" in caution.message
+
+
+def test_a_second_hand_that_the_frame_cuts_off_is_no_choice_to_make(assessor: Assessor) -> None:
+    pixels = pair(40)
+    hand = assessor.find_hand(Radiograph(np.ascontiguousarray(pixels[:, : pixels.shape[1] * 7 // 10])))
+    assert not hand.cautions
+    assert hand.pixels[:, : pixels.shape[1] // 2].sum() > 0.98 * hand.pixels.sum()
+
+
+@pytest.mark.parametrize("degrees", [30.0, 135.0, -60.0])
+def test_an_oblique_hand_is_set_upright(assessor: Assessor, degrees: float) -> None:
+    drawn = draw_phantom(120.0, "male", seed=1, height_px=500)
+    hands = [assessor.find_hand(Radiograph(turned(drawn.radiograph.pixels, angle))) for angle in (0.0, degrees)]
+    assert abs((hands[1].tilt_degrees - hands[0].tilt_degrees - degrees + 180) % 360 - 180) < 5
+
+
+@pytest.mark.parametrize("surround", [0.0, 0.5, 1.0])
+def test_a_small_hand_is_found_in_any_surround(assessor: Assessor, surround: float) -> None:
+    """A third of the frame; refused or merged with its surround when only the whole frame was segmented."""
+    drawn = draw_phantom(120.0, "male", seed=1, height_px=500)
+    pixels, truth = np.full((1500, 1500), surround, np.float32), np.zeros((1500, 1500), bool)
+    place = np.s_[700:1200, 300:700]
+    pixels[place], truth[place] = drawn.radiograph.pixels, drawn.mask
+    hand = assessor.find_hand(Radiograph(pixels))
+    assert dice(hand.pixels, truth) > 0.96
+    assert not hand.inverted
+
+
+def test_the_picture_decides_about_polarity_whatever_the_header_says(assessor: Assessor) -> None:
+    drawn = draw_phantom(120.0, "male", seed=1, height_px=500)
+    stated = Radiograph(1.0 - drawn.radiograph.pixels, polarity_stated=True)
+    hand = assessor.find_hand(stated)
+    assert hand.inverted
+    assert next(caution.code for caution in about_picture(stated, hand)) == "polarity_contradicted"
