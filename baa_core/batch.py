@@ -34,6 +34,7 @@ RESULT_COLUMNS = (
     "sex_predicted",
     "sex_probability_male",
     "sex_mismatch",
+    "sex_check",
     "bone_age_if_female_months",
     "bone_age_if_male_months",
     "cautions",

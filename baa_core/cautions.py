@@ -21,8 +21,10 @@ from .types import (
     Prediction,
     Radiograph,
     Sex,
+    SexCheck,
     SignedExplanation,
 )
+from .wording import percent
 
 TURNED_FROM_DEGREES = 45.0
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
@@ -94,7 +96,7 @@ def about_view(inputs: Iterable[ModelInput], hand: HandMask) -> tuple[Caution, .
 def about_sex(
     entered: Sex | None,
     probability_male: float,
-    mismatch: bool,
+    check: SexCheck,
     by_sex: Mapping[Sex, Prediction],
     youngest_months: float,
 ) -> tuple[Caution, ...]:
@@ -103,7 +105,7 @@ def about_sex(
     Args:
         entered: as entered, or None.
         probability_male: of the sex networks.
-        mismatch: the entry is in question.
+        check: what the sex networks say about the entry.
         by_sex: the estimates.
         youngest_months: bone age from which a hand tells the sex well enough for a check.
     """
@@ -115,19 +117,20 @@ def about_sex(
         return (
             Caution(
                 "sex_unknown",
-                f"No sex was entered. The estimate is for a {CHILD[predicted]}, as predicted from the picture "
-                f"(probability {sure:.2f}). For a girl it is {girl:.0f} months, for a boy {boy:.0f}."
+                f"No sex was entered. The estimate is for a {CHILD[predicted]}, as predicted from the radiograph "
+                f"(probability {percent(sure)}). For a girl it is {girl:.0f} months, for a boy {boy:.0f}; the "
+                "interval covers both, each by its probability."
                 + (f" Below {youngest_months / 12:.0f} years a hand hardly tells the sex." if young else ""),
             ),
         )
-    if by_sex[entered].bone_age_months < youngest_months:
+    if check == "not_checked":
         return (
             Caution(
                 "sex_unchecked",
                 f"The entered sex was not checked: below {youngest_months / 12:.0f} years a hand hardly tells it.",
             ),
         )
-    if mismatch:
+    if check == "differs":
         return (
             Caution(
                 "sex_mismatch",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, isfinite, lgamma, log, log1p
+from math import copysign, exp, isfinite, lgamma, log, log1p
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 COVERAGE = 0.9  # the share of children whose reference lies inside the interval that is served
 CONFIDENCE = 0.75  # with which it is kept, over the chance of which pictures it was fitted on
 LEVELS = (0.5, 0.6, 0.7, 0.8, COVERAGE, 0.95)  # at which the promise is checked
+
+RESOLUTION_MONTHS = 1e-4  # of the ends of an interval; JSON holds 0.01
 
 Numbers = NDArray[np.float64]
 
@@ -174,6 +177,60 @@ def interval(signals: Signals, model: IntervalModel) -> tuple[float, float]:
     """(low, high) in months around the estimate of one picture; no child is younger than 0."""
     months, half = float(signals.months), float(model.half_width(signals))
     return max(0.0, months - half), months + half
+
+
+def mixture_interval(
+    parts: Sequence[Signals], probabilities: Sequence[float], model: IntervalModel
+) -> tuple[float, float]:
+    """(low, high) in months where it is open which of several estimates of one picture holds, as with an unknown sex.
+
+    Each part has the predictive distribution that the conformal factors imply: symmetric about its estimate, with
+    `level` of it within that level's half width. Between the levels, and beyond the last, the normal score of the
+    level is linear in the half width. The interval leaves (1 - `COVERAGE`) / 2 of the mixture on either side; with
+    one part certain it is `interval`.
+
+    Args:
+        parts: of one picture each, ().
+        probabilities: of each part; their sum is 1.
+        model: of all parts.
+    """
+    estimates = [float(part.months) for part in parts]
+    scales = [float(model.scale.measure(part)) for part in parts]
+    tail = (1.0 - COVERAGE) / 2.0
+
+    def below(months: float) -> float:
+        """The share of the mixture below so many months."""
+        return sum(
+            probability * (0.5 + copysign(_share_within(abs(months - estimate) / scale, model) / 2, months - estimate))
+            for estimate, scale, probability in zip(estimates, scales, probabilities, strict=True)
+        )
+
+    halves = [model.factors[COVERAGE] * scale for scale in scales]
+    ends = [[estimate + side * half for estimate, half in zip(estimates, halves, strict=True)] for side in (-1, 1)]
+    # Each part has exactly `tail` beyond its own end, so the mixture's quantile lies between the parts' ends.
+    low, high = (_solve(below, share, min(own), max(own)) for share, own in zip((tail, 1 - tail), ends, strict=True))
+    return max(0.0, low), high
+
+
+def _share_within(ratio: float, model: IntervalModel) -> float:
+    """Which share of errors over their scale the model expects within this ratio, 0 to 1."""
+    levels = sorted(model.factors)
+    ratios = [0.0, *(model.factors[level] for level in levels)]
+    scores = [0.0, *(NormalDist().inv_cdf((1.0 + level) / 2.0) for level in levels)]
+    if ratio <= ratios[-1]:
+        score = float(np.interp(ratio, ratios, scores))
+    else:
+        rise = (scores[-1] - scores[-2]) / max(ratios[-1] - ratios[-2], 1e-9)
+        score = scores[-1] + rise * (ratio - ratios[-1])
+    return 2.0 * NormalDist().cdf(score) - 1.0
+
+
+def _solve(rising: Callable[[float], float], value: float, low: float, high: float) -> float:
+    """Where a rising function reaches the value, to `RESOLUTION_MONTHS`, by bisection."""
+    while high - low > RESOLUTION_MONTHS:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if rising(middle) < value else (low, middle)
+    return (low + high) / 2.0
 
 
 def pairs(predicted: ArrayLike, true: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar, cast
@@ -18,7 +18,7 @@ from typing import TypeVar, cast
 from torch import nn
 
 from . import cautions
-from .calibration import Calibration, calibrate
+from .calibration import Calibration, calibrate, check_sex, interval_for_unknown_sex
 from .ensemble import age_forward, agreed, likelier_sex, predict_months_by_sex, predict_sex
 from .errors import InvalidPatient, WeightsMissing
 from .explain import saliency
@@ -28,7 +28,7 @@ from .preprocessing import ModelInput
 from .published import GroupedAgeNetwork
 from .recipes import DEFAULT_RECIPE, find_recipe
 from .sight import Sight
-from .types import SEXES, Answer, Caution, Explanation, HandChoice, Patient, Prediction, Report, Sex
+from .types import SEXES, Answer, Caution, Explanation, HandChoice, Patient, Prediction, Report, Sex, SexCheck
 from .weights import DEFAULT_FOLDER, read_manifest
 
 Something = TypeVar("Something")
@@ -41,20 +41,17 @@ class Estimate:
 
     Attributes:
         by_sex: the prediction for each sex.
+        prediction: the one for the sex used; where no sex was entered its interval covers the mixture of both sexes.
         sex_used: entered, or else predicted.
         probability_male: of the sex network.
-        mismatch: the sex network is sure enough of the other sex to question the entry.
+        sex_check: what the sex networks say about the entered sex.
     """
 
     by_sex: Mapping[Sex, Prediction]
+    prediction: Prediction
     sex_used: Sex
     probability_male: float
-    mismatch: bool
-
-    @property
-    def prediction(self) -> Prediction:
-        """The one for the sex used."""
-        return self.by_sex[self.sex_used]
+    sex_check: SexCheck
 
 
 class Clock:
@@ -142,7 +139,7 @@ class Assessor(Sight):
             sex_entered=patient.sex,
             sex_predicted=likelier_sex(estimate.probability_male),
             sex_probability_male=estimate.probability_male,
-            sex_mismatch=estimate.mismatch,
+            sex_check=estimate.sex_check,
             bone_age_if_female_months=estimate.by_sex["female"].bone_age_months,
             bone_age_if_male_months=estimate.by_sex["male"].bone_age_months,
             chronological_age_months=patient.chronological_age_months,
@@ -163,10 +160,14 @@ class Assessor(Sight):
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
         by_sex = {sex: self._calibrated(answers[sex], sex) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
-        other = 1.0 - probability_male if used == "male" else probability_male
-        old_enough = by_sex[used].bone_age_months >= self.calibration.mismatch_youngest_months
-        mismatch = patient.sex is not None and old_enough and other > self.calibration.mismatch_probability
-        return Estimate(by_sex, used, probability_male, mismatch)
+        checked = check_sex(patient.sex, probability_male, by_sex[used].bone_age_months, self.calibration)
+        prediction = by_sex[used]
+        if patient.sex is None:
+            own = {sex: self._own(answers[sex], sex) for sex in SEXES}
+            known, weights = self.calibration, self.recipe.weights
+            spread = interval_for_unknown_sex(own, probability_male, known, weights)
+            prediction = replace(prediction, interval_months=spread)
+        return Estimate(by_sex, prediction, used, probability_male, checked)
 
     def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
         """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
@@ -212,7 +213,7 @@ class Assessor(Sight):
             *cautions.about_sex(
                 patient.sex,
                 estimate.probability_male,
-                estimate.mismatch,
+                estimate.sex_check,
                 estimate.by_sex,
                 known.mismatch_youngest_months,
             ),

@@ -9,6 +9,7 @@ from .explain import METHODS
 from .explain.panel import Panel
 from .figures import years_and_months
 from .types import DISCLAIMER
+from .wording import percent
 
 
 def region_title(name: str) -> str:
@@ -21,8 +22,8 @@ def summarise(result: dict[str, Any]) -> str:
     if result["status"] == "refused":
         return f"{result['file']}\n  {'Refused':<18}  {result['error']['message']}\n"
     low, high = result["interval_months"]
-    sex = f"entered {result['sex_entered']}, estimate made for {result['sex_used']}; the picture suggests "
-    sex += f"{result['sex_predicted']} (probability of male {result['sex_probability_male']:.2f})"
+    sex = f"entered {result['sex_entered']}, estimate made for {result['sex_used']}; check: "
+    sex += f"{result['sex_check'].replace('_', ' ')} (probability of male {percent(result['sex_probability_male'])})"
     lines = [
         ("Bone age", f"{years_and_months(result['bone_age_months'])} ({result['bone_age_months']:.1f} months)"),
         ("90 % interval", f"{years_and_months(low)} to {years_and_months(high)} ({low:.1f} to {high:.1f} months)"),

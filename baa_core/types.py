@@ -6,6 +6,7 @@ Arrays inside nouns are read-only; validation happens here, once, and the stages
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -19,6 +20,7 @@ Sex = Literal["female", "male"]
 SEXES: tuple[Sex, Sex] = ("female", "male")
 HandChoice = Literal["left", "right", "largest"]  # which of several hands, by its side of the picture or its area
 HAND_CHOICES: tuple[HandChoice, ...] = ("left", "right", "largest")
+SexCheck = Literal["agrees", "inconclusive", "differs", "not_checked"]  # the radiograph against the entered sex
 End = Literal["young", "old"]  # beyond which end of the trained range
 ENDS: tuple[End, End] = ("young", "old")
 FloatArray = NDArray[np.float32]
@@ -162,14 +164,15 @@ class MeasuredError:
         mae_months: their mean absolute error; None if there was no picture.
 
     Raises:
-        ValueError: an error without pictures, pictures without an error, or a negative one.
+        ValueError: an error without pictures, pictures without an error, or one that is negative or not finite.
     """
 
     n: int
     mae_months: float | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 0 or (self.n == 0) != (self.mae_months is None) or (self.mae_months or 0) < 0:
+        mean = self.mae_months or 0.0
+        if self.n < 0 or (self.n == 0) != (self.mae_months is None) or not 0 <= mean < math.inf:
             raise ValueError("a measured error needs pictures, and pictures have an error of 0 or more")
 
 
@@ -179,15 +182,22 @@ class Prediction:
 
     Attributes:
         bone_age_months: ensemble mean after bias correction.
-        interval_months: 90 % conformal interval (low, high).
+        interval_months: 90 % conformal interval (low, high); over the mixture of both sexes where none was entered.
         members: name to months, each bias-corrected.
         sex_used: the sex the estimate was made for.
+
+    Raises:
+        ValueError: a number is not finite.
     """
 
     bone_age_months: float
     interval_months: tuple[float, float]
     members: Mapping[str, float]
     sex_used: Sex
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.bone_age_months, *self.interval_months, *self.members.values()))):
+            raise ValueError("a prediction needs finite numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +248,13 @@ class SignedExplanation:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything one assessment found. `to_dict` is the JSON contract of the command line."""
+    """Everything one assessment found. `to_dict` is the JSON contract of the command line.
+
+    Attributes:
+        sex_check: what the sex networks say about the entered sex: "agrees" or "differs" where their probability is
+            beyond the limits of the calibration, "inconclusive" between them, "not_checked" without an entry or for
+            a hand too young to tell.
+    """
 
     file: str
     recipe: str
@@ -246,7 +262,7 @@ class Report:
     sex_entered: Sex | None
     sex_predicted: Sex
     sex_probability_male: float
-    sex_mismatch: bool
+    sex_check: SexCheck
     bone_age_if_female_months: float
     bone_age_if_male_months: float
     chronological_age_months: float | None
@@ -257,6 +273,11 @@ class Report:
     hand: HandMask
     explanation: Explanation | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sex_mismatch(self) -> bool:
+        """The entered sex should be checked."""
+        return self.sex_check == "differs"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`; months to 0.01. Nothing about the patient but what was entered."""
@@ -271,6 +292,7 @@ class Report:
             "sex_predicted": self.sex_predicted,
             "sex_probability_male": round(self.sex_probability_male, 4),
             "sex_mismatch": self.sex_mismatch,
+            "sex_check": self.sex_check,
             "bone_age_if_female_months": round(self.bone_age_if_female_months, 2),
             "bone_age_if_male_months": round(self.bone_age_if_male_months, 2),
             "chronological_age_months": self.chronological_age_months,

@@ -40,6 +40,7 @@ SUFFIX = ".safetensors"
 SCALE = ".scale"  # beside the name of an eight-bit tensor
 EIGHT_BIT_FROM = 4096  # values; in a smaller tensor there is nothing to gain
 SMALLEST_SCALE = 1e-12  # of a row of zeros
+FILE_ATTRIBUTE = "weights_file"  # of a loaded network: the name of its file, for messages
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def read_manifest(folder: Path = DEFAULT_FOLDER) -> Manifest:
             "Get the weights folder as weights/README.md says, or name it with BAA_WEIGHTS."
         ) from None
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_no_number)
     except ValueError as wrong:
         raise _manifest_wrong("it is not JSON") from wrong
     if not isinstance(values, dict):
@@ -145,9 +146,14 @@ def read_manifest(folder: Path = DEFAULT_FOLDER) -> Manifest:
     return Manifest.from_dict(values)
 
 
+def _no_number(word: str) -> float:
+    """NaN and Infinity, which JSON has no words for but Python reads."""
+    raise _manifest_wrong(f"it holds {word} where a finite number is expected")
+
+
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write a manifest in one move, so that a reader never sees half of it."""
-    text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace_file(folder / MANIFEST_FILE, text.encode())
 
 
@@ -256,12 +262,39 @@ def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> 
 
 
 def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:
-    """Load a state strictly: nothing missing, nothing left over."""
+    """Load a state strictly: nothing missing, nothing left over, every number finite."""
     try:
-        network.load_state_dict(unpack(content))
+        state = unpack(content)
+        network.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError) as wrong:
         raise WeightsCorrupt(
             f"weights/{file} does not hold the network that the recipe describes. "
             "Weights and software must be of the same version: get both again as weights/README.md says."
         ) from wrong
+    for name, tensor in state.items():
+        if not bool(tensor.isfinite().all()):
+            raise WeightsCorrupt(
+                f"weights/{file} is damaged: '{name}' holds values that are no finite numbers. "
+                "Delete it and get it again as weights/README.md says."
+            )
+    setattr(network, FILE_ATTRIBUTE, file)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def check_finite(network: nn.Module, *outputs: Tensor) -> None:
+    """Raise if a network computed anything but finite numbers.
+
+    Args:
+        network: as `load_network` gave it.
+        outputs: of any shape.
+
+    Raises:
+        WeightsCorrupt: a value is not finite; the message names the network's file.
+    """
+    if all(bool(output.isfinite().all()) for output in outputs):
+        return
+    file = getattr(network, FILE_ATTRIBUTE, "")
+    raise WeightsCorrupt(
+        f"{f'The network of weights/{file}' if file else 'A network'} computed values that are no finite numbers, so "
+        "no estimate is made. The file is damaged or of another version: get it again as weights/README.md says."
+    )

@@ -12,6 +12,7 @@ from baa_core.errors import InvalidPatient
 from baa_core.figures import years_and_months
 from baa_core.recipe import Recipe
 from baa_core.types import DISCLAIMER, Caution, Radiograph, Report
+from baa_core.wording import sex_check_sentence
 
 TITLE = "Bone age from a hand radiograph"
 DRAWN_TAG = '<span class="baa-tag">drawn, not a patient</span>'
@@ -105,10 +106,7 @@ def sex_sentence(report: Report) -> str:
     said = {caution.code for caution in report.cautions} & {"sex_unknown", "sex_mismatch", "sex_unchecked"}
     if report.sex_entered is None or said:
         return ""
-    male = report.sex_probability_male
-    if report.sex_predicted != report.sex_entered:
-        return f"Sex check: entered as {report.sex_entered}; the picture is not clear enough to question that."
-    return f"Sex check: entered as {report.sex_entered}, and the picture agrees ({100 * max(male, 1 - male):.0f} %)."
+    return sex_check_sentence(report.sex_check, report.sex_entered, report.sex_probability_male)
 
 
 def comparison(report: Report) -> str:

@@ -105,6 +105,7 @@ def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) 
         bias={member.name: LinearBias(0.1, -5.0) for member in tiny_recipe.members},
         interval=IntervalModel(Scale((0.0, 120.0), (10.0, 20.0), 0.0, 0.0, 1.0), {COVERAGE: 1.0}),
         mismatch_probability=0.9,
+        agreement_probability=0.8,
         mismatch_youngest_months=24.0,
         trained_range_months={"female": (1.0, 216.0), "male": (1.0, 228.0)},
         range_error_months={

@@ -12,7 +12,7 @@ FOLDERS = ("baa_core", "train", "page")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
-    ("feature_clustering", "steps", "tables", "framing", "anatomy"),
+    ("feature_clustering", "steps", "tables", "framing", "anatomy", "wording"),
     ("clustering",),
     ("recipe", "cases", "steps_published"),
     ("backbones", "interval"),

@@ -43,7 +43,8 @@ from .widths import LEAST_PICTURES, ONE_WIDTH, fit_widths, write_proof
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
 MALE = "{}_male"  # a sex network's probability
-MAX_FALSE_ALARM = 0.01
+MAX_FALSE_ALARM = 0.01  # share of right entries that may be questioned
+MAX_FALSE_AGREEMENT = 0.025  # share of wrong entries with which the radiograph may be said to agree
 LEAST_FOR_BIAS = 30
 # Outside these few pictures were seen (labels.csv: 168 up to 24 months, 352 girls above 168) and errors are larger.
 TRAINED_RANGE_MONTHS: dict[Sex, tuple[float, float]] = {"female": (24.0, 168.0), "male": (24.0, 204.0)}
@@ -126,7 +127,9 @@ def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) 
     """Run the networks over sharp `train` and `val` films and `val` thumbnails, and keep what they said."""
     unmeasured = {sex: dict.fromkeys(ENDS, MeasuredError(0)) for sex in SEXES}
     bias = {m.name: LinearBias() for m in recipe.members}
-    blank = Calibration(bias, IntervalModel(ONE_WIDTH, {COVERAGE: 1.0}), 1.0, 0.0, TRAINED_RANGE_MONTHS, unmeasured)
+    blank = Calibration(
+        bias, IntervalModel(ONE_WIDTH, {COVERAGE: 1.0}), 1.0, 1.0, 0.0, TRAINED_RANGE_MONTHS, unmeasured
+    )
     labels = read_labels(args.labels)
     samples = find_samples(args.images, labels)
     sharp = {s.rsna_id for s in samples if s.kind == "sharp"}
@@ -185,6 +188,7 @@ def take_sex_from(recipe: Recipe, other: str, folder: Path) -> Calibration:
     found = replace(
         own,
         mismatch_probability=theirs.mismatch_probability,
+        agreement_probability=theirs.agreement_probability,
         mismatch_youngest_months=theirs.mismatch_youngest_months,
     )
     write_manifest(Manifest(manifest.weights, {**manifest.calibration, recipe.name: found.to_dict()}), folder)
@@ -237,6 +241,8 @@ def fit_calibration(bias: dict[str, LinearBias], pictures: pd.DataFrame) -> Cali
         bias=bias,
         interval=fit_widths(pictures),
         mismatch_probability=choose_mismatch_probability(entered, MAX_FALSE_ALARM),
+        # A wrong entry is as probable as the other sex of a right one.
+        agreement_probability=choose_mismatch_probability(entered, MAX_FALSE_AGREEMENT),
         mismatch_youngest_months=MISMATCH_YOUNGEST_MONTHS,
         trained_range_months=TRAINED_RANGE_MONTHS,
         range_error_months=measure_range_error(pictures),

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from baa_core.calibration import Calibration, LinearBias, calibrate, choose_mismatch_probability, fit_bias
+from baa_core.calibration import Calibration, LinearBias, calibrate, check_sex, choose_mismatch_probability, fit_bias
 from baa_core.errors import WeightsCorrupt
 from baa_core.interval import (
     CONFIDENCE,
@@ -15,9 +15,10 @@ from baa_core.interval import (
     combine,
     fit_interval,
     interval,
+    mixture_interval,
     rank_that_holds,
 )
-from baa_core.types import Answer, MeasuredError
+from baa_core.types import Answer, MeasuredError, Sex
 
 RANGES = {"female": (1.0, 216.0), "male": (1.0, 228.0)}
 ERRORS = {
@@ -115,6 +116,56 @@ def test_no_interval_reaches_below_birth() -> None:
     assert interval(signals(5.0), IntervalModel(EVEN, {COVERAGE: 12.0})) == (0.0, 17.0)
 
 
+NORMAL = IntervalModel(EVEN, {0.5: 0.6745, COVERAGE: 1.6449, 0.95: 1.96})  # errors with a deviation of 1
+
+
+def test_one_part_for_certain_has_its_own_interval() -> None:
+    for months in (100.0, 1.0):
+        parts = [signals(months), signals(150.0)]
+        assert mixture_interval(parts, (1.0, 0.0), NORMAL) == pytest.approx(interval(parts[0], NORMAL), abs=1e-3)
+        assert mixture_interval(parts[:1] * 2, (0.3, 0.7), NORMAL) == pytest.approx(
+            interval(parts[0], NORMAL), abs=1e-3
+        )
+
+
+@pytest.mark.parametrize(("male", "gap"), [(0.5, 20.0), (0.9, 20.0), (0.2, 3.0), (0.97, 8.0)])
+def test_the_interval_of_a_mixture_holds_nine_tenths_of_it(male: float, gap: float) -> None:
+    """Drawn anew: as many below it as above it."""
+    random = np.random.default_rng(0)
+    drawn = 100 + gap * (random.random(200_000) < male) + random.normal(size=200_000)
+    low, high = mixture_interval([signals(100.0), signals(100.0 + gap)], (1 - male, male), NORMAL)
+    assert np.mean(drawn < low) == pytest.approx(0.05, abs=0.003)
+    assert np.mean(drawn > high) == pytest.approx(0.05, abs=0.003)
+
+
+@pytest.mark.parametrize("factors", [{COVERAGE: 1.0}, {0.5: 1.0, 0.8: 1.0, COVERAGE: 1.0}, {0.5: 0.2, COVERAGE: 1.0}])
+def test_a_mixture_holds_the_likelier_estimate_whatever_the_factors(factors: dict[float, float]) -> None:
+    model = IntervalModel(EVEN, factors)
+    for male in (0.5, 0.7, 0.94):
+        low, high = mixture_interval([signals(100.0), signals(130.0)], (1 - male, male), model)
+        assert 98.5 < low < 130 < high < 131.5
+
+
+@pytest.mark.parametrize(
+    ("entered", "male", "months", "found"),
+    [
+        (None, 0.99, 100.0, "not_checked"),
+        ("male", 0.99, 47.0, "not_checked"),
+        ("male", 0.99, 48.0, "agrees"),
+        ("male", 0.55, 100.0, "inconclusive"),
+        ("male", 0.45, 100.0, "inconclusive"),
+        ("male", 0.04, 100.0, "inconclusive"),
+        ("male", 0.02, 100.0, "differs"),
+        ("female", 0.2, 100.0, "agrees"),
+        ("female", 0.99, 100.0, "differs"),
+    ],
+)
+def test_the_sex_check_has_a_band_where_it_settles_nothing(
+    entered: Sex | None, male: float, months: float, found: str
+) -> None:
+    assert check_sex(entered, male, months, make_calibration()) == found
+
+
 def test_widths_follow_age_doubt_and_disagreement() -> None:
     model = IntervalModel(Scale((50.0, 100.0), (10.0, 20.0), 0.5, 2.0, 12.0), {0.5: 1.0, COVERAGE: 2.0})
     assert list(model.half_width(signals([0.0, 50.0, 75.0, 200.0]))) == [24.0, 24.0, 30.0, 40.0]  # the floor is 12
@@ -175,7 +226,7 @@ def test_the_mismatch_threshold_keeps_false_alarms_down() -> None:
 def make_calibration() -> Calibration:
     bias = {"a": LinearBias(0.0, 2.0), "b": LinearBias(0.1, 0.0)}
     model = IntervalModel(Scale((0.0,), (10.0,), 0.5, 1.0, 1.0), {0.5: 0.4, COVERAGE: 1.0}, 100)
-    return Calibration(bias, model, 0.97, 48.0, RANGES, ERRORS)
+    return Calibration(bias, model, 0.97, 0.8, 48.0, RANGES, ERRORS)
 
 
 WEIGHTS = {"a": 1.0, "b": 1.0}
@@ -205,6 +256,13 @@ def test_no_estimate_below_birth() -> None:
     assert calibrate(answers(a=1.0), "male", make_calibration(), WEIGHTS).bone_age_months == 0.0
 
 
+def test_without_a_bias_line_months_stay_as_they_are() -> None:
+    plain = {name: value for name, value in make_calibration().to_dict().items() if name != "bias"}
+    calibration = Calibration.from_dict(plain)
+    assert "bias" not in calibration.to_dict()
+    assert calibrate(answers(a=102.0, b=100.0), "male", calibration, WEIGHTS).bone_age_months == 101.0
+
+
 def test_a_member_without_its_line_is_an_error() -> None:
     with pytest.raises(WeightsCorrupt, match="no bias correction for c"):
         calibrate(answers(a=1.0, c=1.0), "female", make_calibration(), WEIGHTS)
@@ -229,7 +287,8 @@ SCALE = {"knots_months": [1], "base_months": [1], "per_deviation": 0, "per_membe
         ("interval", {"scale": SCALE | {"surprise": 1}, "factors": {"0.9": 1}}),
         ("interval", {"scale": SCALE, "factors": {"most": 1}}),
         ("interval", {"scale": SCALE, "factors": {"0.9": 1}, "surprise": 1}),
-        ("sex_mismatch", {"probability": "high", "youngest_months": 1}),
+        ("sex_mismatch", {"probability": "high", "agreement_probability": 0.8, "youngest_months": 1}),
+        ("sex_mismatch", {"probability": 0.97, "youngest_months": 1}),
         ("sex_mismatch", None),
         ("trained_range_months", {"female": [1, 2]}),
         ("trained_range_months", {"female": [1, 2, 3], "male": [1, 2]}),

@@ -78,19 +78,21 @@ def test_a_coarse_hand_is_told_with_its_size() -> None:
 
 
 def test_unknown_sex_shows_both_estimates() -> None:
-    (caution,) = cautions.about_sex(None, 0.2, False, BY_SEX, 72.0)
+    (caution,) = cautions.about_sex(None, 0.2, "not_checked", BY_SEX, 72.0)
     assert caution.code == "sex_unknown"
     assert "for a girl, as predicted" in caution.message
-    assert "probability 0.80" in caution.message
+    assert "probability 80 %" in caution.message
     assert "girl it is 100 months, for a boy 112" in caution.message
+    (sure,) = cautions.about_sex(None, 0.999, "not_checked", BY_SEX, 72.0)
+    assert "probability >99 %" in sure.message
 
 
 def test_a_mismatch_asks_to_check_the_entry_and_nothing_else() -> None:
-    (caution,) = cautions.about_sex("female", 0.99, True, BY_SEX, 72.0)
+    (caution,) = cautions.about_sex("female", 0.99, "differs", BY_SEX, 72.0)
     assert caution.code == "sex_mismatch"
     assert caution.message.startswith("Check the entry")
     assert not {"disorder", "abnormal", "child", "patient", "diagnosis"} & set(caution.message.lower().split())
-    assert cautions.about_sex("female", 0.6, False, BY_SEX, 72.0) == ()
+    assert cautions.about_sex("female", 0.6, "inconclusive", BY_SEX, 72.0) == ()
 
 
 def test_a_sex_that_the_file_contradicts_asks_to_check_the_entry() -> None:
@@ -103,11 +105,11 @@ def test_a_sex_that_the_file_contradicts_asks_to_check_the_entry() -> None:
 
 
 def test_a_hand_too_young_to_tell_the_sex_is_told() -> None:
-    (entered,) = cautions.about_sex("female", 0.1, False, BY_SEX, 108.0)
+    (entered,) = cautions.about_sex("female", 0.1, "not_checked", BY_SEX, 108.0)
     assert entered.code == "sex_unchecked"
     assert "below 9 years" in entered.message
-    assert cautions.about_sex("male", 0.9, False, BY_SEX, 108.0) == ()  # a boy's 112 months are enough
-    (unknown,) = cautions.about_sex(None, 0.1, False, BY_SEX, 108.0)
+    assert cautions.about_sex("male", 0.9, "agrees", BY_SEX, 108.0) == ()  # a boy's 112 months are enough
+    (unknown,) = cautions.about_sex(None, 0.1, "not_checked", BY_SEX, 108.0)
     assert unknown.code == "sex_unknown"
     assert unknown.message.endswith("Below 9 years a hand hardly tells the sex.")
 

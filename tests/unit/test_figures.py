@@ -34,7 +34,7 @@ def report(months: float = 121.3, age_today: float | None = 100.0) -> Report:
         sex_entered="female",
         sex_predicted="female",
         sex_probability_male=0.1,
-        sex_mismatch=False,
+        sex_check="agrees",
         bone_age_if_female_months=months,
         bone_age_if_male_months=months + 12,
         chronological_age_months=age_today,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from baa_core.errors import UnknownRecipe, UnreadableImage, WeightsCorrupt, WeightsMissing
+from baa_core.interval import COVERAGE, IntervalModel, Scale
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import STAGES, Assessor, load_assessor
 from baa_core.recipe import Recipe
@@ -95,6 +96,35 @@ def test_a_mismatch_needs_certainty_and_age(tiny_assessor: Assessor) -> None:
     assert not replace(tiny_assessor, calibration=unsure).assess(png(), Patient(other)).sex_mismatch
     too_young = replace(sure, mismatch_youngest_months=300.0)
     assert not replace(tiny_assessor, calibration=too_young).assess(png(), Patient(other)).sex_mismatch
+
+
+@pytest.mark.parametrize(("agrees_from", "checked"), [(0.0, "agrees"), (1.0, "inconclusive")])
+def test_a_sex_that_the_picture_leaves_open_is_not_said_to_agree(
+    tiny_assessor: Assessor, agrees_from: float, checked: str
+) -> None:
+    """An untrained network is sure of nothing: below the limit nothing is settled, though the entry is likelier."""
+    known = replace(tiny_assessor.calibration, agreement_probability=agrees_from)
+    assessor = replace(tiny_assessor, calibration=known)
+    report = assessor.assess(png(), Patient(assessor.assess(png()).sex_predicted))
+    assert (report.sex_check, report.to_dict()["sex_check"]) == (checked, checked)
+    assert assessor.assess(png()).sex_check == "not_checked"
+    young = replace(assessor, calibration=replace(known, mismatch_youngest_months=300.0))
+    assert young.assess(png(), Patient("male")).sex_check == "not_checked"
+
+
+def test_the_interval_of_an_unknown_sex_covers_both_estimates(tiny_assessor: Assessor) -> None:
+    """However narrow each sex's own interval is."""
+    narrow = IntervalModel(Scale((0.0,), (0.002,), 0.0, 0.0, 0.001), {0.5: 0.4, COVERAGE: 1.0})
+    assessor = replace(tiny_assessor, calibration=replace(tiny_assessor.calibration, interval=narrow))
+    report = assessor.assess(png())
+    low, high = report.prediction.interval_months
+    assert 0.2 < report.sex_probability_male < 0.8
+    both = report.bone_age_if_female_months, report.bone_age_if_male_months
+    assert abs(both[1] - both[0]) > 0.004  # so that neither interval holds the other estimate
+    assert low < min(both) < max(both) < high
+    own = assessor.assess(png(), Patient(report.sex_predicted)).prediction
+    assert own.bone_age_months == report.prediction.bone_age_months
+    assert own.interval_months[1] - own.interval_months[0] == pytest.approx(0.004)
 
 
 def test_the_interval_is_as_wide_as_this_pictures_doubts(tiny_assessor: Assessor) -> None:

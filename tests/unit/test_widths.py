@@ -200,7 +200,10 @@ def test_when_an_entry_is_questioned_can_come_from_another_recipe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = read_manifest(Path("weights")).calibration
-    theirs = {**own["deeplasia"], "sex_mismatch": {"probability": 0.987, "youngest_months": 50.0}}
+    theirs = {
+        **own["deeplasia"],
+        "sex_mismatch": {"probability": 0.987, "agreement_probability": 0.9, "youngest_months": 50.0},
+    }
     write_manifest(Manifest({}, {RECIPE.name: own[RECIPE.name], "deeplasia": theirs}), tmp_path)
     assert calibrate.main([RECIPE.name, "--sex-from", "deeplasia", "--weights", str(tmp_path)]) == 0
     found = read_manifest(tmp_path).calibration
