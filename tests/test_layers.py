@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "recipes"),
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",
-     "phantom", "evaluation"),
+     "phantom", "evaluation", "reference"),
     ("sight", "panel_figures", "summary"),
     ("pipeline",),
     ("batch", "inquiry", "confirmed"),
