@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Gradio reads these when it is imported: send nothing home, keep uploads in a folder of our own.
 PRIVATE_FOLDER = Path(tempfile.mkdtemp(prefix="bone-age-")).resolve()
@@ -36,55 +36,104 @@ from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  
 from page.examples import draw_example  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
 from page.guard import Guard  # noqa: E402
-from page.intake import Chosen, entered_patient, take_upload  # noqa: E402
+from page.intake import Chosen, Entered, asked, entered, entered_patient, new_file  # noqa: E402
 from page.keeping import lay_out_keeping  # noqa: E402
-from page.layout import Entries, Results, lay_out_entries, lay_out_results, look  # noqa: E402
+from page.layout import NETWORKS, SAY, SAY_CHOSEN, Entries, Results, lay_out_entries, lay_out_results, look  # noqa: E402
 from page.loading import CanAnswer, Loading, sentence_for  # noqa: E402
+from page.running import Runs, Stopped, session_of  # noqa: E402
+from page.uploads import UploadFolder, take_upload  # noqa: E402
 from page.view import View, view_of  # noqa: E402
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
-STYLE = Path(__file__).resolve().parent / "page" / "style.css"
+UPLOADS = UploadFolder(PRIVATE_FOLDER)
+STYLE, SCRIPT = (Path(__file__).resolve().parent / "page" / name for name in ("style.css", "entries.js"))
+
+
+class Shown(NamedTuple):
+    """The picture of a result, and what the result belongs to."""
+
+    belongs: Entered
+    view: View
 
 
 class Handlers:
-    """What the page does. Each method turns what a visitor entered into values for components."""
+    """What the page does. Each method turns what a visitor entered into values for components.
+
+    A result belongs to the picture, sex and age it was made for, and carries them. A change of one of them stops what
+    is under way.
+    """
 
     def __init__(self, assessor: CanAnswer) -> None:
         self.assessor = assessor
+        self.runs = Runs()
 
     def cleared(self, card: str = text.EMPTY) -> tuple[Any, ...]:
         """The result area without a result."""
         return card, gr.update(visible=False), "", None, "", "", None
 
-    def taken(self, chosen: Chosen | None, ready: str = "", offer: str = "", card: str = text.EMPTY) -> tuple[Any, ...]:
-        """The picture chosen, what is said about it, whether Assess can be pressed, and no result yet."""
-        buttons = gr.update(visible=bool(offer)), gr.update(interactive=chosen is not None)
-        return chosen, ready + offer, *buttons, *self.cleared(card)
+    def unchanged(self) -> tuple[Any, ...]:
+        """The result area as it is."""
+        return tuple(gr.skip() for _ in self.cleared())
 
-    def take(self, path: str | None) -> tuple[Any, ...]:
-        """Read an upload, delete it, and say what its header offers."""
+    def taken(
+        self,
+        chosen: Chosen | None,
+        patient: tuple[Any, Any, Any],
+        ready: str = "",
+        offer: str = "",
+        card: str = text.EMPTY,
+    ) -> tuple[Any, ...]:
+        """The picture chosen, what is said about it, whether Assess can be pressed, sex and age, and no result yet."""
+        buttons = gr.update(visible=bool(offer)), gr.update(interactive=chosen is not None)
+        file = "" if chosen is None else chosen.file
+        return chosen, file, ready + offer, *buttons, *patient, *self.cleared(card)
+
+    def take(self, path: str | None, token: str, request: gr.Request) -> tuple[Any, ...]:
+        """Read an upload, delete it, and say what its header offers. Sex and age of the one before are emptied.
+
+        Where the page's script has emptied them already, when the file was chosen, they stay as they are now: they
+        were entered for this file while it was on its way.
+        """
+        said = asked(token)
+        self.runs.stop(session_of(request), said.at)
+        patient = (gr.skip(), gr.skip(), gr.skip()) if said.emptied else (None, "", "")
         if path is None:
-            return self.taken(None)
+            return self.taken(None, patient)
         try:
-            name, content = take_upload(path, PRIVATE_FOLDER)
+            name, content = take_upload(path, UPLOADS)
             radiograph = read_radiograph(content, name)
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.taken(None, card=text.refusal(sentence_for(error)))
-        chosen = Chosen(name, content, False, radiograph.sex_in_file, radiograph.age_in_file_months)
-        return self.taken(chosen, text.chosen(name), text.offer(radiograph))
+            return self.taken(None, patient, card=text.refusal(sentence_for(error)))
+        chosen = Chosen(name, content, False, radiograph.sex_in_file, radiograph.age_in_file_months, new_file())
+        return self.taken(chosen, patient, text.chosen(name, chosen.file), text.offer(radiograph))
 
-    def fill_in(self, chosen: Chosen) -> tuple[Any, Any, Any]:
+    def clear(self, token: str, request: gr.Request) -> tuple[Any, ...]:
+        """No picture any more."""
+        return self.take(None, token, request)
+
+    def fill_in(self, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, Any, Any]:
         """Sex, years and months from the file, when the visitor asks for them."""
+        self.change(token, request)
         age = chosen.age_in_file_months
         return chosen.sex_in_file or gr.skip(), *((gr.skip(), gr.skip()) if age is None else text.age_boxes(age))
 
-    def draw(self, label: str) -> tuple[Any, ...]:
+    def draw(self, label: str, token: str, request: gr.Request) -> tuple[Any, ...]:
         """A drawn example in place of an upload, with its true sex and age."""
+        self.change(token, request)
         example, content = draw_example(label)
-        filled = (None, example.sex, *text.age_boxes(example.age_months))
-        return *self.taken(Chosen(label, content, drawn=True), text.chosen(label, drawn=True)), *filled
+        chosen = Chosen(label, content, drawn=True, file=new_file())
+        patient = (example.sex, *text.age_boxes(example.age_months))
+        return *self.taken(chosen, patient, text.chosen(label, chosen.file, drawn=True)), None
+
+    def change(self, token: str, request: gr.Request) -> None:
+        """The entries changed: stop what was asked for before."""
+        self.runs.stop(session_of(request), asked(token).at)
+
+    def left(self, request: gr.Request) -> None:
+        """The visitor closed the page."""
+        self.runs.forget(session_of(request))
 
     def assess(
         self,
@@ -95,64 +144,95 @@ class Handlers:
         with_mask: bool,
         with_heat: bool,
         opacity: float,
+        token: str,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
     ) -> tuple[Any, ...]:
-        """The whole result area for the chosen picture, or a card that says why there is none."""
+        """The whole result area for the chosen picture, or a card that says why there is none.
+
+        Nothing changes if the entries changed meanwhile.
+        """
         if chosen is None:
             return self.cleared(text.refusal(text.NO_PICTURE))
-        stages = list(text.STAGES)
-        try:
-            report = self.assessor.assess(
-                chosen.content,
-                entered_patient(sex, years, months),
-                name=chosen.name,
-                explain=True,
-                on_stage=lambda stage: progress((stages.index(stage), len(stages)), desc=stage.capitalize()),
-            )
-            view = view_of(report)
-            picture = self.redraw(view, with_mask, with_heat, opacity)
-        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.cleared(text.refusal(sentence_for(error)))
-        card, how = text.result(report, chosen.drawn), text.how_made(report, RECIPES[report.recipe])
-        return card, gr.update(visible=True), picture, interval_figure(report), text.members(report), how, view
+        said, belongs = asked(token), entered(chosen, sex, years, months)
+        if not said.is_of(chosen):
+            return self.unchanged()
+        session, stages = session_of(request), list(text.STAGES)
+        run = self.runs.begin(session, said.at)
 
-    def redraw(self, view: View | None, with_mask: bool, with_heat: bool, opacity: float) -> str:
-        """The picture again with other layers, opacity in percent; no network runs."""
-        if view is None:
+        def step(stage: str) -> None:
+            run.look()
+            progress((stages.index(stage), len(stages)), desc=stage.capitalize())
+
+        try:
+            run.look()
+            patient = entered_patient(sex, years, months)
+            report = self.assessor.assess(chosen.content, patient, name=chosen.name, explain=True, on_stage=step)
+            shown = Shown(belongs, view_of(report))
+            picture = self.redraw(shown, chosen, with_mask, with_heat, opacity)
+            run.look()
+        except Stopped:
+            return self.unchanged()
+        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+            return self.cleared(belongs.mark(text.refusal(sentence_for(error))))
+        finally:
+            self.runs.end(session, run)
+        card = belongs.mark(text.result(report, chosen.drawn, belongs.words))
+        how = text.how_made(report, RECIPES[report.recipe])
+        return card, gr.update(visible=True), picture, interval_figure(report), text.members(report), how, shown
+
+    def redraw(
+        self, shown: Shown | None, chosen: Chosen | None, with_mask: bool, with_heat: bool, opacity: float
+    ) -> str:
+        """The picture again with other layers, opacity in percent; no network runs. "" if another one was chosen."""
+        if shown is None or chosen is None or shown.belongs.file != chosen.file:
             return ""
-        return text.picture(view.address(with_mask, with_heat, opacity / 100), with_mask, with_heat)
+        words = shown.belongs.words
+        address = shown.view.address(with_mask, with_heat, opacity / 100, words)
+        return text.picture(address, with_mask, with_heat, shown.belongs.download("bone-age"), words)
 
     def answer(self, file: str | None, sex: str | None, years: str | None, months: str | None) -> dict[str, Any]:
         """Assess one hand radiograph and return the report as JSON."""
         try:
             if file is None:
                 raise UnreadableImage(text.NO_PICTURE)
-            name, content = take_upload(file, PRIVATE_FOLDER)
+            name, content = take_upload(file, UPLOADS)
             return self.assessor.assess(content, entered_patient(sex, years, months), name=name).to_dict()
         except Exception as error:  # noqa: BLE001 the caller gets one sentence whatever happened
             raise gr.Error(sentence_for(error), print_exception=False) from None
 
 
-def connect(do: Handlers, left: Entries, right: Results) -> None:
+def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> None:
     """Which entry calls which handler. Only `answer` can be called from outside the page."""
     patient, results, layers = [left.sex, left.years, left.months], list(right[:7]), list(right[7:])
     hidden, answer = gr.Button(visible=False), gr.JSON(visible=False)
-    networks: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
-    hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **networks)
+    hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **NETWORKS)
 
     private: dict[str, Any] = {"api_visibility": "private"}
-    working = private | networks | {"show_progress_on": right.card}
-    taken = [left.chosen, left.ready, left.use_offer, left.go, *results]
-    left.file.upload(do.take, left.file, taken, show_progress_on=right.card, **private)
-    left.file.clear(lambda: do.take(None), None, taken, show_progress="hidden", **private)
-    left.use_offer.click(do.fill_in, left.chosen, patient, show_progress="hidden", **private)
-    left.go.click(do.assess, [left.chosen, *patient, *layers], results, scroll_to_output=True, **working)
+    quiet = private | {"show_progress": "hidden"}
+    says = quiet | {"js": SAY}
+    working = private | NETWORKS | {"js": SAY, "show_progress_on": right.card, "trigger_mode": "always_last"}
+    taken = [left.chosen, left.token, left.ready, left.use_offer, left.go, *patient, *results]
+    left.file.upload(
+        do.take, [left.file, left.token], taken, js=SAY_CHOSEN, show_progress_on=right.card, **private
+    )  # fmt: skip
+    left.file.clear(do.clear, left.token, taken, js=SAY_CHOSEN, **quiet)
+    left.use_offer.click(do.fill_in, [left.chosen, left.token], patient, **says)
+    assessed = [left.chosen, *patient, *layers, left.token]
+    left.go.click(do.assess, assessed, results, scroll_to_output=True, **working)
     for button in left.examples:
-        drawn = button.click(do.draw, button, [*taken, left.file, *patient], show_progress_on=right.card, **private)
-        drawn.then(do.assess, [left.chosen, *patient, *layers], results, **working)
-    quick = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
+        drawn = button.click(
+            do.draw, [button, left.token], [*taken, left.file], js=SAY, show_progress_on=right.card, **private
+        )  # fmt: skip
+        drawn.then(do.assess, assessed, results, **working)
+    gr.on([left.sex.input, left.years.input, left.months.input], do.change, left.token, None, queue=False, **says)
+    # In the browser alone: empty sex and age when a file is chosen, look again when they change.
+    left.empty.click(None, None, patient, js="() => [null, '', '']", **quiet)
+    gr.on([entry.change for entry in patient], None, None, None, js="() => globalThis.baa?.check()", **quiet)
+    page.unload(do.left)
+    quick = quiet | {"trigger_mode": "always_last"}
     for listen in (right.with_mask.change, right.with_heat.change, right.opacity.change):
-        listen(do.redraw, [right.view, *layers], right.picture, **quick)
+        listen(do.redraw, [right.view, left.chosen, *layers], right.picture, **quick)
 
 
 def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
@@ -163,24 +243,25 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
             with gr.Column(scale=4, min_width=300):
                 left = lay_out_entries()
             with gr.Column(scale=7, min_width=300), gr.Tabs(selected="assess") as tabs:
-                with gr.Tab("Assess", id="assess"):
+                with gr.Tab("Assess", id="assess", elem_classes="baa-area"):
                     right = lay_out_results()
                     if save_cases is not None:
                         lay_out_keeping(left, save_cases)
-                with gr.Tab("Explain", id="explain"):
+                with gr.Tab("Explain", id="explain", elem_classes="baa-area"):
                     explained = lay_out_explain()
-                with gr.Tab("Compare", id="compare"):
+                with gr.Tab("Compare", id="compare", elem_classes="baa-area"):
                     compared = lay_out_compare()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
-        connect(Handlers(assessor), left, right)
+        connect(page, Handlers(assessor), left, right)
         connect_explain(page, ExplainHandlers(assessor), left, explained)
         connect_compare(page, CompareHandlers(assessor), left, compared)
-    return page.queue(max_size=WAITING_ROOM)
+    return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 
 
 def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> None:
     """Answer on host and port until stopped; a Hugging Face Space prescribes both."""
     in_space = "SPACE_ID" in os.environ
+    guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one
     page.launch(
         server_name="0.0.0.0" if in_space else host,
@@ -194,14 +275,16 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(STYLE.parents[1])],
-        app_kwargs={"middleware": [Middleware(Guard, framed=in_space)], "docs_url": None, "redoc_url": None},
+        app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
         footer_links=[],
         theme=look(),
         css_paths=[STYLE],
+        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
     )
+    page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
     print(f"The page answers at {page.local_url} (stop with Ctrl+C). {DISCLAIMER}", flush=True)
     page.block_thread()
 
@@ -214,8 +297,6 @@ def main() -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     options = parser.parse_args()
-    if "BAA_WEIGHTS" in os.environ:  # may be relative, and `serve` leaves this folder
-        os.environ["BAA_WEIGHTS"] = os.path.abspath(os.environ["BAA_WEIGHTS"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     cases = options.save_cases.resolve() if options.save_cases else None

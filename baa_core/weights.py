@@ -34,7 +34,8 @@ from .errors import WeightsCorrupt, WeightsMissing
 from .models import build
 from .recipe import Member
 
-DEFAULT_FOLDER = Path(os.environ.get("BAA_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights")
+# Absolute, for the page leaves the folder it was started in.
+DEFAULT_FOLDER = Path(os.environ.get("BAA_WEIGHTS") or Path(__file__).resolve().parents[1] / "weights").absolute()
 MANIFEST_FILE = "manifest.json"
 SUFFIX = ".safetensors"
 SCALE = ".scale"  # beside the name of an eight-bit tensor

@@ -14,8 +14,8 @@ from baa_core.types import Prediction
 from . import compare_text as words
 from . import text
 from .compare_view import Seen, Traces, heatmap_address, seen_of
-from .intake import Chosen, entered_patient
-from .layout import FORGET_AFTER_SECONDS, Entries
+from .intake import Chosen, asked, entered, entered_patient
+from .layout import FORGET_AFTER_SECONDS, NETWORKS, SAY, Entries, lay_out_outdated
 from .loading import CanAnswer, sentence_for
 from .running import Run, Runs, Stopped, session_of
 
@@ -65,20 +65,28 @@ class CompareHandlers:
         """The card on top and some systems' cards; all else stays as it is."""
         return card, *[gr.skip()] * 7, *(systems.get(name, gr.skip()) for name in NAMES)
 
-    def stop(self, request: gr.Request) -> tuple[Any, ...]:
-        """Stop this session's run before its next stage. A finished comparison stays as it was."""
-        if self.runs.stop(session_of(request)):
-            return self.cleared(words.STOPPED)
-        return tuple(gr.skip() for _ in range(8 + len(NAMES)))
+    def unchanged(self) -> tuple[Any, ...]:
+        """The tab as it is."""
+        return tuple(gr.skip() for _ in self.cleared())
 
-    def forget(self, request: gr.Request) -> tuple[Any, ...]:
+    def stop(self, token: str, request: gr.Request) -> tuple[Any, ...]:
+        """Stop this session's run before its next stage. A finished comparison stays as it was."""
+        if self.runs.stop(session_of(request), asked(token).at):
+            return self.cleared(words.STOPPED)
+        return self.unchanged()
+
+    def forget(self, token: str, request: gr.Request) -> tuple[Any, ...]:
         """Another picture was chosen: stop, and show nothing of the one before."""
-        self.runs.stop(session_of(request))
+        self.runs.stop(session_of(request), asked(token).at)
         return self.cleared()
+
+    def change(self, token: str, request: gr.Request) -> None:
+        """The entries changed: stop what was asked for before."""
+        self.runs.stop(session_of(request), asked(token).at)
 
     def left(self, request: gr.Request) -> None:
         """The visitor closed the page."""
-        self.runs.stop(session_of(request))
+        self.runs.forget(session_of(request))
 
     def compare(
         self,
@@ -86,31 +94,42 @@ class CompareHandlers:
         sex: str | None,
         years: str | None,
         months: str | None,
+        token: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
     ) -> Iterator[tuple[Any, ...]]:
-        """The tab for the chosen picture, once for every system that answers, and once at the end."""
+        """The tab for the chosen picture, once for every system that answers, and once at the end.
+
+        A run that was stopped leaves nothing; the next one of this session begins after it has ended.
+        """
         if chosen is None:
             yield self.cleared(text.refusal(text.NO_PICTURE, "Not compared"))
             return
+        said, belongs = asked(token), entered(chosen, sex, years, months)
+        if not said.is_of(chosen):
+            yield self.unchanged()
+            return
         session = session_of(request)
-        run = self.runs.begin(session)
+        run = self.runs.begin(session, said.at)
+        begun = False
         try:
+            run.look()
             patient = entered_patient(sex, years, months)
-            yield self.cleared(words.under_way(0))
-            asked = self.assessor.compare(
+            yield self.cleared(belongs.mark(words.under_way(0)))
+            begun = True
+            answers = self.assessor.compare(
                 chosen.content,
                 patient,
                 name=chosen.name,
                 on_stage=lambda recipe, stage: step(run, recipe, stage, progress),
             )
-            for shown in self.walk(asked, chosen):
+            for card, *rest in self.walk(answers, chosen):
                 run.look()
-                yield shown
+                yield belongs.mark(card), *rest
         except Stopped:
-            yield self.cleared(words.STOPPED)
+            yield self.cleared(words.STOPPED) if begun else self.unchanged()
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            yield self.cleared(text.refusal(sentence_for(error), "Not compared"))
+            yield self.cleared(belongs.mark(text.refusal(sentence_for(error), "Not compared")))
         finally:
             self.runs.end(session, run)
 
@@ -207,6 +226,7 @@ def lay_out_compare() -> CompareTab:
     with gr.Row():
         go = gr.Button("Compare all systems", variant="primary", min_width=160, elem_id="baa-compare")
         stop = gr.Button("Cancel", min_width=120, elem_id="baa-compare-cancel")
+    lay_out_outdated()
     card = gr.HTML(words.EMPTY, elem_id="baa-compared")
     table = gr.HTML(elem_id="baa-compare-table")
     with gr.Row(elem_classes="baa-systems"):
@@ -233,13 +253,13 @@ def connect_compare(page: gr.Blocks, do: CompareHandlers, left: Entries, tab: Co
     private: dict[str, Any] = {"api_visibility": "private"}
     quick = private | {"show_progress": "hidden", "queue": False}
     newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
-    # A group of its own: neither an assessment nor an explanation waits for somebody's comparison.
-    slow = private | {"concurrency_id": "comparison", "concurrency_limit": 1, "show_progress_on": tab.card}
-    run = tab.go.click(do.compare, [left.chosen, left.sex, left.years, left.months], tab.results, **slow)
-    # `cancels` takes a run that still waits out of the queue; one under way ends by its handler.
-    tab.stop.click(do.stop, None, tab.results, cancels=run, **quick)
+    slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
+    patient = [left.sex, left.years, left.months]
+    tab.go.click(do.compare, [left.chosen, *patient, left.token], tab.results, **slow)
+    tab.stop.click(do.stop, left.token, tab.results, js=SAY, **quick)
     others = [left.file.upload, left.file.clear, *(button.click for button in left.examples)]
-    gr.on(others, do.forget, None, tab.results, cancels=run, **quick)
+    gr.on(others, do.forget, left.token, tab.results, js=SAY, **quick)
+    gr.on([entry.input for entry in patient], do.change, left.token, None, js=SAY, **quick)
     page.unload(do.left)
     traced = [tab.view, tab.system, tab.step]
     tab.system.input(do.choose, traced[:2], [tab.step, tab.picture], **newest)

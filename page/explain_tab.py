@@ -12,8 +12,8 @@ from baa_core.panel_figures import deletion_figure, drift_figure, insertion_figu
 
 from . import explain_text as words
 from .explain_view import PanelView, panel_view_of
-from .intake import Chosen, entered_patient
-from .layout import FORGET_AFTER_SECONDS, Entries
+from .intake import Chosen, asked, entered, entered_patient
+from .layout import FORGET_AFTER_SECONDS, NETWORKS, SAY, Entries, lay_out_outdated
 from .loading import CanAnswer, sentence_for
 from .running import Run, Runs, Stopped, session_of
 from .text import NO_PICTURE, refusal
@@ -68,48 +68,66 @@ class ExplainHandlers:
         """The tab without an explanation."""
         return card, gr.update(visible=False), words.NO_REGION, "", None, "", "", None, None, "", None, None
 
-    def stop(self, view: PanelView | None, request: gr.Request) -> Any:
-        """Stop this session's run before its next pass of a network. An older explanation stays as it was."""
-        return words.STOPPED if self.runs.stop(session_of(request)) and view is None else gr.skip()
+    def unchanged(self) -> tuple[Any, ...]:
+        """The tab as it is."""
+        return tuple(gr.skip() for _ in self.cleared())
 
-    def forget(self, request: gr.Request) -> tuple[Any, ...]:
+    def stop(self, view: PanelView | None, token: str, request: gr.Request) -> Any:
+        """Stop this session's run before its next pass of a network. An older explanation stays as it was."""
+        return words.STOPPED if self.runs.stop(session_of(request), asked(token).at) and view is None else gr.skip()
+
+    def change(self, token: str, request: gr.Request) -> None:
+        """The entries changed: stop what was asked for before."""
+        self.runs.stop(session_of(request), asked(token).at)
+
+    def forget(self, token: str, request: gr.Request) -> tuple[Any, ...]:
         """Another picture was chosen: stop, and show nothing of the one before."""
-        self.runs.stop(session_of(request))
+        self.change(token, request)
         return self.cleared()
 
     def left(self, request: gr.Request) -> None:
         """The visitor closed the page."""
-        self.runs.stop(session_of(request))
+        self.runs.forget(session_of(request))
 
     def explain(
         self,
         chosen: Chosen | None,
         sex: str | None,
+        years: str | None,
+        months: str | None,
         method: str,
         opacity: float,
+        token: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
     ) -> tuple[Any, ...]:
-        """The whole tab for the chosen picture, or a card that says why there is nothing."""
+        """The whole tab for the chosen picture, or a card that says why there is nothing.
+
+        Nothing changes if the run was stopped: it was cancelled, or the entries changed.
+        """
         if chosen is None:
             return self.cleared(refusal(NO_PICTURE, "Not explained"))
+        said, belongs = asked(token), entered(chosen, sex, years, months)
+        if not said.is_of(chosen):
+            return self.unchanged()
         session = session_of(request)
-        run = self.runs.begin(session)
+        run = self.runs.begin(session, said.at)
         try:
+            run.look()
             panel = self.assessor.examine(
                 chosen.content,
-                entered_patient(sex, None, None),
+                entered_patient(sex, years, months),
                 method,
                 name=chosen.name,
                 on_stage=lambda stage: step(run, stage, progress),
             )
-            filled = self.filled(panel, chosen.drawn, opacity)
+            card, *filled = self.filled(panel, chosen.drawn, opacity)
             run.look()
-            return filled
+            return belongs.mark(card), *filled
         except Stopped:
-            return self.cleared(words.STOPPED)
+            return self.unchanged()
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.cleared(refusal(sentence_for(error), "Not explained"))
+            return self.cleared(belongs.mark(refusal(sentence_for(error), "Not explained")))
         finally:
             self.runs.end(session, run)
 
@@ -176,6 +194,7 @@ def lay_out_explain() -> ExplainTab:
     with gr.Row():
         go = gr.Button("Explain", variant="primary", min_width=120, elem_id="baa-explain")
         stop = gr.Button("Cancel", min_width=120, elem_id="baa-cancel")
+    lay_out_outdated()
     card = gr.HTML(words.EMPTY, elem_id="baa-explained")
     with gr.Column(visible=False, elem_id="baa-panel") as details:
         picture = gr.HTML(elem_id="baa-map")
@@ -205,14 +224,13 @@ def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: Ex
     newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
     results = list(tab[4:-1])
     tab.method.change(words.method_note, tab.method, tab.note, **quick)
-    # A group of its own: an assessment need not wait for somebody's panel.
-    slow = private | {"concurrency_id": "panel", "concurrency_limit": 1, "show_progress_on": tab.card}
-    entered = [left.chosen, left.sex, tab.method, tab.opacity]
-    run = tab.go.click(do.explain, entered, results, **slow)
-    # `cancels` takes a run that still waits out of the queue; one under way ends by its handler.
-    tab.stop.click(do.stop, tab.view, tab.card, cancels=run, **quick)
+    slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
+    patient = [left.sex, left.years, left.months]
+    tab.go.click(do.explain, [left.chosen, *patient, tab.method, tab.opacity, left.token], results, **slow)
+    tab.stop.click(do.stop, [tab.view, left.token], tab.card, js=SAY, **quick)
     others = [left.file.upload, left.file.clear, *(button.click for button in left.examples)]
-    gr.on(others, do.forget, None, results, cancels=run, **quick)
+    gr.on(others, do.forget, left.token, results, js=SAY, **quick)
+    gr.on([entry.input for entry in patient], do.change, left.token, None, js=SAY, **quick)
     tab.bars.change(None, js=CLICK_ON_BARS, **quick)
     page.unload(do.left)
     for listen in (tab.region.change, tab.opacity.change):

@@ -1,7 +1,11 @@
-"""The guard at the door: one ASGI middleware that refuses to fetch addresses for anyone.
+"""The guard at the door: one ASGI middleware between Gradio and everyone else.
 
-Gradio's file routes and file inputs accept a web address in place of a file and then fetch it,
-which would let a stranger use this server to read other servers. Nothing here needs that.
+It refuses to fetch addresses for anyone: Gradio's file routes and file inputs accept a web address in place of a file
+and then fetch it, which would let a stranger use this server to read other servers. Nothing here needs that.
+
+It gives each upload a folder of its own (`page.uploads`): Gradio would put equal files of two visitors in one place.
+
+It answers "busy" in words where Gradio's queue is full.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
+from .uploads import UploadFolder
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -18,6 +24,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LARGEST_JSON_BYTES = 1_000_000  # events carry a few words; files travel by the upload route, which has its own limit
 REFUSED_ROUTES = ("file=http", "proxy=")
+QUEUE_ROUTES = ("/queue/join", "/call/")
+BUSY = "This page is busy: as many radiographs wait as it takes at once. Please try again in a minute."
 
 # The page may talk only to its own server. Gradio and Plotly need inline and evaluated script, all of it local.
 POLICY = (
@@ -47,12 +55,14 @@ class Guard:
 
     Args:
         app: the application behind the guard.
+        uploads: where uploads are put; each is given a folder of its own there.
         framed: the page is shown inside another site's frame (a Hugging Face Space), which
             loads its own frame script, so no content policy is set.
     """
 
-    def __init__(self, app: Application, framed: bool = False) -> None:
+    def __init__(self, app: Application, uploads: UploadFolder, framed: bool = False) -> None:
         self.app = app
+        self.uploads = uploads
         self.framed = framed
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -63,14 +73,36 @@ class Guard:
         if is_proxy_route(scope.get("path", "")):
             await refuse(send, 403, "This server fetches no addresses.")
             return
-        if scope["method"] == "POST" and not scope["path"].endswith("/upload"):
+        if scope["method"] == "POST" and is_upload(scope["path"]):
+            await self.take_in(scope, receive, send)
+            return
+        if scope["method"] == "POST":
             body = await read_body(receive)
             verdict = judge(body)
             if verdict is not None:
                 await refuse(send, *verdict)
                 return
             receive = replay(body, receive)
+            if any(route in scope["path"] for route in QUEUE_ROUTES):
+                send = saying_busy(send)
         await self.app(scope, receive, self.with_headers(send))
+
+    async def take_in(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass an upload on with a folder of its own, which goes again if the upload fails."""
+        status = 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self.uploads.one() as folder:
+            try:
+                await self.app(scope, receive, self.with_headers(sending))
+            finally:
+                if status != 200:
+                    self.uploads.discard(folder)
 
     def with_headers(self, send: Send) -> Send:
         """A `send` that adds the safe headers to every answer."""
@@ -84,6 +116,29 @@ class Guard:
             await send(message)
 
         return sending
+
+
+def is_upload(path: str) -> bool:
+    """True for the route that takes files."""
+    return path.rstrip("/").endswith("/upload")
+
+
+def saying_busy(send: Send) -> Send:
+    """A `send` that says in words that the queue is full (503), where Gradio gives its size."""
+    full = False
+
+    async def sending(message: Message) -> None:
+        nonlocal full
+        content = json.dumps({"detail": BUSY}).encode()
+        if message["type"] == "http.response.start" and message["status"] == 503:
+            full = True
+            kept = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"content-length"]
+            message = {**message, "headers": [*kept, (b"content-length", str(len(content)).encode())]}
+        elif full:
+            message = {**message, "body": b"" if message.get("more_body") else content}
+        await send(message)
+
+    return sending
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -10,13 +10,21 @@ from . import text
 from .examples import EXAMPLES
 
 FORGET_AFTER_SECONDS = 3600
+# Every event that runs networks: one at a time, whoever asks.
+NETWORKS: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
 SEXES = [("Female", "female"), ("Male", "male"), ("Unknown", "unknown")]
 
 
 class Entries(NamedTuple):
-    """The components on the left."""
+    """The components on the left.
+
+    `token` holds `Chosen.file` in the browser and is never seen; `empty` is pressed by the page's script alone, and
+    empties sex and age.
+    """
 
     chosen: gr.State
+    token: gr.Textbox
+    empty: gr.Button
     file: gr.File
     ready: gr.HTML
     use_offer: gr.Button
@@ -45,14 +53,16 @@ class Results(NamedTuple):
 def lay_out_entries() -> Entries:
     """File, sex, age, the button, examples."""
     chosen = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
-    file = gr.File(label="Hand radiograph", height=150)
+    token = gr.Textbox("", visible="hidden")
+    empty = gr.Button(visible="hidden", elem_id="baa-empty")
+    file = gr.File(label="Hand radiograph", height=150, elem_id="baa-file")
     gr.HTML(text.FORMATS)
-    ready = gr.HTML()
+    ready = gr.HTML(elem_id="baa-ready")
     use_offer = gr.Button("Use sex and age from the file", visible=False, size="sm")
-    sex = gr.Radio(SEXES, label="Sex")
+    sex = gr.Radio(SEXES, label="Sex", elem_id="baa-sex")
     with gr.Row():
         years, months = (
-            gr.Textbox(label=f"Age: {unit}", placeholder="optional", min_width=110, max_lines=1)
+            gr.Textbox(label=f"Age: {unit}", placeholder="optional", min_width=110, max_lines=1, elem_id=f"baa-{unit}")
             for unit in ("years", "months")
         )
     go = gr.Button("Assess", variant="primary", size="lg", elem_id="baa-assess", interactive=False)
@@ -60,11 +70,12 @@ def lay_out_entries() -> Entries:
     with gr.Row(elem_classes="baa-example-row"):
         examples = [gr.Button(label, size="sm", min_width=90) for label in EXAMPLES]
     gr.HTML(text.PRIVACY)
-    return Entries(chosen, file, ready, use_offer, sex, years, months, go, examples)
+    return Entries(chosen, token, empty, file, ready, use_offer, sex, years, months, go, examples)
 
 
 def lay_out_results() -> Results:
     """The card, and below it everything that belongs to a result."""
+    lay_out_outdated()
     card = gr.HTML(text.EMPTY, elem_id="baa-card")
     with gr.Column(visible=False, elem_id="baa-details") as details:
         picture = gr.HTML(elem_id="baa-picture")
@@ -78,6 +89,16 @@ def lay_out_results() -> Results:
             how = gr.HTML()
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return Results(card, details, picture, interval, members, how, view, with_mask, with_heat, opacity)
+
+
+def lay_out_outdated() -> None:
+    """The line on top of a tab that says that its result is outdated; shown by the page's script (`entries.js`)."""
+    gr.HTML(text.OUTDATED_LINE, elem_classes="baa-line-holder")
+
+
+# With every event that the browser makes: the picture it shows and the time. The component `token` is the last input.
+SAY = "(...inputs) => [...inputs.slice(0, -1), globalThis.baa?.say(inputs.at(-1)) ?? '']"
+SAY_CHOSEN = "(...inputs) => [...inputs.slice(0, -1), globalThis.baa?.sayChosen(inputs.at(-1)) ?? '']"
 
 
 def look() -> gr.themes.Base:

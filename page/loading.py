@@ -37,14 +37,19 @@ class CanAnswer(Protocol):
 
 
 class Loading:
-    """An assessor that loads in the background; what goes wrong meanwhile is said at the first picture."""
+    """An assessor that loads in the background, and the one place of the page where networks run.
+
+    One call runs at a time in the whole process, whichever way it came. The queue sees to the order; the lock here
+    sees to it that nothing passes the queue.
+    """
 
     def __init__(self, recipe: str) -> None:
         self._recipe = recipe
         self._compared: dict[str, Assessor] = {}
         self._comparing_networks: dict[str, Any] = {}
-        self._lock = Lock()
-        self._ready: Future[Assessor] = ThreadPoolExecutor(max_workers=1).submit(self._load, recipe)
+        self._turn = Lock()
+        self._begins = ThreadPoolExecutor(max_workers=1)
+        self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
 
     @staticmethod
     def _load(recipe: str) -> Assessor:
@@ -54,39 +59,48 @@ class Loading:
         assessor.warm_up()
         return assessor
 
+    def _assessor(self) -> Assessor:
+        """The assessor once it is loaded. A failure is not remembered: weights put there meanwhile are found."""
+        if self._ready.done() and self._ready.exception() is not None:
+            self._ready = self._begins.submit(self._load, self._recipe)
+        return self._ready.result()
+
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
-        """Wait until loaded, then assess."""
-        return self._ready.result().assess(source, patient, **options)
+        """Wait until loaded and free, then assess."""
+        with self._turn:
+            return self._assessor().assess(source, patient, **options)
 
     def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
-        """Wait until loaded, then explain."""
+        """Wait until loaded and free, then explain."""
         from baa_core.inquiry import examine
 
-        return examine(self._explaining, source, patient, method, **options)
+        with self._turn:
+            self._assessor()
+            return examine(self._explaining, source, patient, method, **options)
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
-        """Assess by one system after another; each is loaded when its turn comes first."""
+        """Assess by one system after another, one turn for each; each is loaded when its turn comes first."""
         from baa_core.comparison import compare
 
-        return compare(source, patient, load=self._comparing, **options)
+        answers = compare(source, patient, load=self._comparing, **options)
+        while True:
+            with self._turn:
+                answer = next(answers, None)
+            if answer is None:
+                return
+            yield answer
 
     def _comparing(self, recipe: str) -> Assessor:
-        """A system for comparisons, kept for the next one.
-
-        Comparisons share networks among themselves, for one is made at a time, but with nobody else, for the reason
-        `_explaining` gives. What cannot be loaded is not remembered, so that weights put there meanwhile are found.
-        """
+        """A system for comparisons, kept for the next one; what cannot be loaded is not remembered."""
         from baa_core.pipeline import load_assessor
 
-        with self._lock:
-            if recipe not in self._compared:
-                self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
-            return self._compared[recipe]
+        if recipe not in self._compared:
+            self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
+        return self._compared[recipe]
 
     @cached_property
     def _explaining(self) -> Assessor:
         """Networks of its own: Grad-CAM hooks into those it asks, and nobody else's picture must pass there."""
-        self._ready.result()
         from baa_core.pipeline import load_assessor
 
         return load_assessor(self._recipe)

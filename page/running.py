@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Event
+import math
+from threading import Event, Lock
 from typing import Protocol
 
 
@@ -22,9 +23,14 @@ def session_of(request: HasSession) -> str:
 
 
 class Run:
-    """One visitor's work under way. It looks here between its steps."""
+    """One visitor's work under way. It looks here between its steps.
 
-    def __init__(self) -> None:
+    Attributes:
+        begun: when the visitor asked for it, by the visitor's own clock, milliseconds.
+    """
+
+    def __init__(self, begun: float = 0.0) -> None:
+        self.begun = begun
         self._asked = Event()
 
     def stop(self) -> None:
@@ -42,25 +48,59 @@ class Run:
 
 
 class Runs:
-    """The work under way, one for each session of the page."""
+    """The work under way, one for each session of the page.
+
+    Requests of one browser can overtake each other on a slow network. So each says when it was made, by the browser's
+    clock: a change of the entries stops what was asked for before it, whether that has begun or still waits, and
+    leaves alone what was asked for after it.
+    """
 
     def __init__(self) -> None:
         self._of: dict[str, Run] = {}
+        self._changed: dict[str, float] = {}
+        self._lock = Lock()
 
-    def begin(self, session: str) -> Run:
-        """A session's work begins; what it had under way stops."""
-        self.stop(session)
-        self._of[session] = run = Run()
+    def begin(self, session: str, begun: float = math.inf) -> Run:
+        """A session's work begins; what it had under way stops.
+
+        Args:
+            session: whose it is.
+            begun: when it was asked for; if the entries changed since, the work stops at its first look.
+        """
+        run = Run(begun)
+        with self._lock:
+            before, self._of[session] = self._of.get(session), run
+            if begun < self._changed.get(session, -math.inf):
+                run.stop()
+        if before is not None:
+            before.stop()
         return run
 
     def end(self, session: str, run: Run) -> None:
         """A session's work is over, one way or another."""
-        if self._of.get(session) is run:
-            del self._of[session]
+        with self._lock:
+            if self._of.get(session) is run:
+                del self._of[session]
 
-    def stop(self, session: str) -> bool:
-        """Stop a session's work; True if it had any."""
-        run = self._of.pop(session, None)
-        if run is not None:
-            run.stop()
-        return run is not None
+    def stop(self, session: str, at: float = math.inf) -> bool:
+        """Stop a session's work; True if it had any.
+
+        Args:
+            session: whose it is.
+            at: when this was asked for; work that was asked for later goes on.
+        """
+        with self._lock:
+            if at < math.inf:
+                self._changed[session] = max(at, self._changed.get(session, at))
+            run = self._of.get(session)
+            if run is None or run.begun >= at:
+                return False
+            del self._of[session]
+        run.stop()
+        return True
+
+    def forget(self, session: str) -> None:
+        """A session ended: stop its work, keep nothing of it."""
+        self.stop(session)
+        with self._lock:
+            self._changed.pop(session, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from baa_core.errors import InvalidPatient
 from baa_core.figures import years_and_months
 from baa_core.recipe import Recipe
-from baa_core.types import DISCLAIMER, Caution, Radiograph, Report
+from baa_core.types import DISCLAIMER, OLDEST_MONTHS, Caution, Radiograph, Report
 from baa_core.wording import sex_check_sentence
 
 TITLE = "Bone age from a hand radiograph"
@@ -46,24 +47,70 @@ hour. Nothing is sent to anyone else. Names in a DICOM header are never read.</p
 """
 
 
+OUTDATED_LINE = (
+    '<p class="baa-outdated-line" role="status" data-outdated="Outdated: the entries have changed. Press the button '
+    'again." data-foreign="The picture has changed. The result of the one before is not shown."></p>'
+)
+
+
 def entered_age_months(years: str | float | None, months: str | float | None) -> float | None:
     """The chronological age typed into two boxes; None if both are empty.
 
+    Years alone may have decimals, and months alone may be more than 12. Together they are whole years, and months
+    under 12.
+
     Raises:
-        InvalidPatient: a word, a negative number, or 12 months or more beside full years.
+        InvalidPatient: a word, a negative number, decimals of a year beside months, 12 months or more beside years, or
+            an age over 25 years.
     """
-    typed = [str(box).strip().replace(",", ".") if box is not None else "" for box in (years, months)]
-    if not any(typed):
+    full, rest = _number(years), _number(months)
+    if full is None and rest is None:
         return None
-    try:
-        full, rest = (float(box or 0) for box in typed)
-    except ValueError:
-        raise InvalidPatient("The age is not a number. Give years and months as digits, or leave both empty.") from None
-    if full < 0 or rest < 0:
+    if full is not None and rest is not None:
+        if full != int(full):
+            raise InvalidPatient(
+                f"{full:g} years and {rest:g} months is unclear: is part of the year meant twice? "
+                "Give whole years and 0 to 11 months, or years alone."
+            )
+        if rest >= 12:
+            raise InvalidPatient(
+                f"{rest:g} months beside {full:g} years is unclear. Give 0 to 11 months, or months alone."
+            )
+    given = "" if full is None else f"{full:g} years"
+    given += "" if rest is None else f"{' and ' if given else ''}{rest:g} months"
+    age = 12 * (full or 0.0) + (rest or 0.0)
+    if age > OLDEST_MONTHS:
+        raise InvalidPatient(
+            f"An age of {given} is not possible here. Give 0 to {OLDEST_MONTHS / 12:.0f} years, or 0 to "
+            f"{OLDEST_MONTHS:.0f} months, or leave both empty."
+        )
+    return age
+
+
+def _number(box: str | float | None) -> float | None:
+    """What was typed into a box for years or months; None if it is empty.
+
+    Raises:
+        InvalidPatient: it is no number, or a negative one.
+    """
+    typed = str(box).strip().replace(",", ".").replace("−", "-") if box is not None else ""
+    if not typed:
+        return None
+    if re.fullmatch(r"-\d+(\.\d*)?", typed, re.ASCII):
         raise InvalidPatient("An age cannot be negative. Give years and months from 0 up, or leave both empty.")
-    if full and rest >= 12:
-        raise InvalidPatient(f"{rest:g} months beside {full:g} years is unclear. Give 0 to 11 months, or months alone.")
-    return 12 * full + rest
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", typed, re.ASCII):
+        raise InvalidPatient(
+            f"'{typed[:20]}' is not a number. Give the age in years and months as digits, or leave both empty."
+        )
+    return float(typed)
+
+
+def age_in_words(months: float) -> str:
+    """An age as entered, with the decimals of its months: "9 years 6 months", "10 years 0.5 months"."""
+    if round(months, 1) == round(months):
+        return years_and_months(months)
+    years, rest = divmod(round(months, 1), 12)
+    return (f"{years:.0f} year{'s' * (years != 1)} " if years else "") + f"{rest:.1f} months"
 
 
 def age_boxes(months: float) -> tuple[str, str]:
@@ -80,10 +127,13 @@ def refusal(sentence: str, what: str = "Not assessed") -> str:
     )
 
 
-def chosen(name: str, drawn: bool = False) -> str:
-    """One line that says which picture is about to be assessed."""
+def chosen(name: str, file: str, drawn: bool = False) -> str:
+    """One line that says which picture is about to be assessed, and holds its `Chosen.file` for the page's script."""
     tag = f" {DRAWN_TAG}" if drawn else ""
-    return f'<p class="baa-chosen" role="status">Ready to assess: <strong>{escape(name)}</strong>{tag}</p>'
+    return (
+        f'<p class="baa-chosen" role="status" data-baa-ready="{escape(file)}">Ready to assess: '
+        f"<strong>{escape(name)}</strong>{tag}</p>"
+    )
 
 
 def offer(radiograph: Radiograph) -> str:
@@ -143,8 +193,14 @@ def please_note(cautions: Sequence[Caution]) -> str:
     return f'<div class="baa-cautions"><p>Please note</p><ul>{items}</ul></div>' if items else ""
 
 
-def result(report: Report, drawn: bool) -> str:
-    """The result card: bone age, interval, sex check, cautions, disclaimer."""
+def result(report: Report, drawn: bool, entries: str) -> str:
+    """The result card: bone age, interval, entries, sex check, cautions, disclaimer.
+
+    Args:
+        report: what was found.
+        drawn: the picture is no patient's.
+        entries: file, sex and age as entered, in words.
+    """
     months = report.prediction.bone_age_months
     low, high = report.prediction.interval_months
     notes = [sex_sentence(report), comparison(report)]
@@ -157,6 +213,7 @@ def result(report: Report, drawn: bool) -> str:
   <p class="baa-interval">90 % interval: <strong>{years_and_months(low)}</strong> to
   <strong>{years_and_months(high)}</strong> <span>({low:.0f} to {high:.0f} months)</span></p>
   {sexes_row(report)}
+  <p class="baa-entries">{escape(entries)}</p>
   {"".join(f"<p>{escape(note)}</p>" for note in notes if note)}
   {please_note(report.cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} {download_link(report)}</p>
@@ -235,14 +292,22 @@ def how_made(report: Report, recipe: Recipe) -> str:
 """
 
 
-def picture(address: str, with_mask: bool, with_heat: bool) -> str:
-    """The radiograph as a figure with what is drawn on it, and its two buttons."""
+def picture(address: str, with_mask: bool, with_heat: bool, file: str, entries: str) -> str:
+    """The radiograph as a figure with what is drawn on it and what it belongs to, and its two buttons.
+
+    Args:
+        address: holds the picture.
+        with_mask: the hand is outlined.
+        with_heat: the heatmap lies on it.
+        file: name for the picture where it is kept.
+        entries: file, sex and age as entered, in words.
+    """
     layers = [name for name, wanted in (("the hand's outline", with_mask), ("the heatmap", with_heat)) if wanted]
     shown = "Radiograph" + (" with " + " and ".join(layers) if layers else "")
     return f"""
 <figure class="baa-picture">
   <img src="{address}" alt="{shown}">
-  <figcaption><span>{shown}</span>{buttons("bone-age-picture.png")}</figcaption>
+  <figcaption><span>{shown}. {escape(entries)}</span>{buttons(escape(file))}</figcaption>
 </figure>
 """
 

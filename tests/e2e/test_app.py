@@ -46,9 +46,9 @@ def offered_json(page: Page) -> dict:
 
 def test_an_upload_is_assessed_like_anywhere_else(page: Page, hand: bytes, assessor: Assessor) -> None:
     sex, _ = sexes(EXAMPLE)
+    upload(page, "hand.png", hand)
     page.get_by_label("Age: years").fill("9")
     page.get_by_label("Age: months").fill("6")
-    upload(page, "hand.png", hand)
     card = assess(page, sex)
     assert "Not a medical device" in card
     assert "90 % interval" in card

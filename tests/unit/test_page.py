@@ -1,18 +1,31 @@
 """The page's words, its guard, and what its handlers do when something breaks."""
 
 import asyncio
+import base64
 import json
 import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-import app
-from baa_core.errors import HandNotFound, InvalidPatient
+import app  # first: it tells Gradio where to keep its files
+from app import gr
+from baa_core.errors import HandNotFound, InvalidPatient, WeightsMissing
+from baa_core.pipeline import Assessor
 from baa_core.types import Patient, Radiograph
 from page import text
-from page.guard import Guard, is_proxy_route, judge
-from page.intake import Chosen, entered_patient
+from page.guard import BUSY, Guard, is_proxy_route, judge
+from page.intake import Asked, Chosen, Entered, asked, entered_patient
+from page.loading import Loading
+from page.uploads import UploadFolder, take_upload
+
+HERE = SimpleNamespace(session_hash="here")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +38,11 @@ from page.intake import Chosen, entered_patient
         ("9", "6", 114),
         ("10,5", "", 126),
         ("", "140", 140),
+        ("25", "0", 300),
+        ("", "300", 300),
+        ("0", "7", 7),
+        ("9", "6.5", 114.5),
+        (9.0, 6.0, 114),
     ],
 )
 def test_two_boxes_make_an_age(years: str | None, months: str | None, expected: float | None) -> None:
@@ -32,10 +50,27 @@ def test_two_boxes_make_an_age(years: str | None, months: str | None, expected: 
 
 
 @pytest.mark.parametrize(
-    ("years", "months"), [("ten", ""), ("-1", ""), ("", "-3"), ("10", "13"), ("nan", ""), ("30", "")]
+    ("years", "months", "said"),
+    [
+        ("ten", "", "is not a number"),
+        ("nan", "", "is not a number"),
+        ("", "nan", "is not a number"),
+        ("inf", "", "is not a number"),
+        ("1e1", "", "is not a number"),
+        ("-1", "", "negative"),
+        ("", "-3", "negative"),
+        ("10", "12", "0 to 11 months"),
+        ("0", "12", "0 to 11 months"),
+        ("10.5", "6", "whole years"),
+        ("10,5", "0", "whole years"),
+        ("30", "", "30 years is not possible here. Give 0 to 25 years"),
+        ("200", "", "200 years is not possible here. Give 0 to 25 years"),
+        ("25", "1", "25 years and 1 months is not possible"),
+        ("", "301", "301 months is not possible"),
+    ],
 )
-def test_impossible_ages_are_refused(years: str, months: str) -> None:
-    with pytest.raises(InvalidPatient):
+def test_impossible_ages_are_refused_in_the_visitors_own_units(years: str, months: str, said: str) -> None:
+    with pytest.raises(InvalidPatient, match=said):
         entered_patient("female", years, months)
 
 
@@ -46,7 +81,7 @@ def test_an_age_survives_the_boxes() -> None:
 
 def test_words_from_a_file_are_escaped() -> None:
     evil = "<img src=x onerror=alert(1)>.png"
-    for words in (text.refusal(evil), text.chosen(evil)):
+    for words in (text.refusal(evil), text.chosen(evil, "1"), Entered("1", evil, evil, "", "").mark("")):
         assert "<img" not in words
 
 
@@ -105,7 +140,7 @@ def test_the_guard_passes_an_event_on_unchanged_with_safe_headers() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
-    asyncio.run(Guard(behind)(scope, receive, send))
+    asyncio.run(Guard(behind, UploadFolder(Path("/nowhere")))(scope, receive, send))
     assert got[0]["body"] == event
     names = {name for name, _ in sent[0]["headers"]}
     assert names == {b"x-content-type-options", b"referrer-policy", b"content-security-policy"}
@@ -125,7 +160,7 @@ class Breaking:
 def pressed_assess(error: Exception) -> str:
     """The card that a visitor gets when assessing fails."""
     chosen = Chosen("hand.png", b"")
-    return app.Handlers(Breaking(error)).assess(chosen, "female", "", "", True, True, 50)[0]  # type: ignore[arg-type]
+    return app.Handlers(Breaking(error)).assess(chosen, "female", "", "", True, True, 50, "", HERE)[0]  # type: ignore[arg-type]
 
 
 def test_a_refusal_is_shown_as_it_is() -> None:
@@ -139,3 +174,241 @@ def test_an_unforeseen_error_shows_one_neutral_line_and_logs_no_value(caplog: py
     assert "Jane" not in card + caplog.text
     assert "RuntimeError" in caplog.text
     assert "in assess" in caplog.text
+
+
+def test_equal_uploads_of_two_visitors_are_two_files(tmp_path: Path) -> None:
+    uploads, paths = UploadFolder(tmp_path), []
+    for _ in range(2):
+        with uploads.one() as folder:
+            assert Path(uploads) == folder
+            path = Path(uploads) / "the hash of the content" / "hand.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"pixels")
+            paths.append(path)
+    assert take_upload(str(paths[0]), uploads) == ("hand.png", b"pixels")
+    assert not paths[0].exists()
+    assert take_upload(str(paths[1]), uploads) == ("hand.png", b"pixels")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_one_upload_leaves_those_under_way_alone(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path)
+    (tmp_path / "tmpstray").touch()
+    with uploads.one() as arriving:
+        arriving.mkdir()
+        (arriving / "tmpabc").touch()  # Gradio's name for an upload of which no byte has come
+        with uploads.one() as other:
+            other.mkdir()
+            (other / "hand.png").write_bytes(b"pixels")
+        take_upload(str(other / "hand.png"), uploads)
+        assert [path.name for path in arriving.iterdir()] == ["tmpabc"]
+        assert not (tmp_path / "tmpstray").exists()
+
+
+def test_nothing_outside_the_private_folder_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    outside = tmp_path / "hand.png"
+    outside.write_bytes(b"pixels")
+    take_upload(str(outside), UploadFolder(tmp_path / "private"))
+    assert outside.exists()
+
+
+def through_the_guard(path: str, status: int, answer: bytes) -> list[dict]:
+    """What a caller gets through the guard when the application behind it answers so."""
+    sent: list[dict] = []
+
+    async def behind(scope, receive, send):  # type: ignore[no-untyped-def]
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"9")]})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def receive():  # type: ignore[no-untyped-def]
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):  # type: ignore[no-untyped-def]
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    asyncio.run(Guard(behind, UploadFolder(Path("/nowhere")))(scope, receive, send))
+    return sent
+
+
+def test_a_full_queue_says_busy() -> None:
+    for path in ("/gradio_api/queue/join", "/gradio_api/call/assess"):
+        start, body = through_the_guard(path, 503, b'{"detail": "Queue is full. Max size is 16 and size is 16."}')
+        assert json.loads(body["body"]) == {"detail": BUSY}
+        assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+        assert through_the_guard(path, 200, b"its own")[1]["body"] == b"its own"
+
+
+def test_a_failed_upload_leaves_nothing(tmp_path: Path) -> None:
+    for status, left in ((413, 0), (200, 1)):
+        uploads = UploadFolder(tmp_path / str(status))
+        uploads.root.mkdir()
+
+        async def behind(scope, receive, send, uploads=uploads, status=status):  # type: ignore[no-untyped-def]
+            Path(uploads).mkdir()
+            (Path(uploads) / "tmpabc").write_bytes(b"half")
+            await send({"type": "http.response.start", "status": status, "headers": []})
+
+        async def nothing(*_):  # type: ignore[no-untyped-def]
+            return {}
+
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+        asyncio.run(Guard(behind, uploads)(scope, nothing, nothing))
+        assert len(list(uploads.root.iterdir())) == left
+
+
+def drawn_hand_png() -> bytes:
+    """A drawn hand as PNG."""
+    from page.examples import EXAMPLES, draw_example
+
+    return draw_example(next(iter(EXAMPLES)))[1]
+
+
+CHILD = Chosen("A. jpg", drawn_hand_png(), file="1")
+
+
+class Estimates:
+    """Stands behind the page: the tiny system, and a moment for a test between two stages."""
+
+    def __init__(self, assessor: Assessor, between=lambda stage: None) -> None:  # type: ignore[no-untyped-def]
+        self.assessor, self.between = assessor, between
+
+    def assess(self, source: bytes, patient: Patient, *, on_stage, **options):  # type: ignore[no-untyped-def]
+        """Assess, telling both."""
+
+        def tell(stage: str) -> None:
+            on_stage(stage)
+            self.between(stage)
+
+        return self.assessor.assess(source, patient, on_stage=tell, **options)
+
+
+def assessed(do: app.Handlers, token: str = "1,1000", chosen: Chosen | None = CHILD) -> tuple[object, ...]:
+    """What the result area is told after Assess was pressed for a boy of 9 years 6 months."""
+    return do.assess(chosen, "male", "9", "6", True, True, 50, token, HERE, lambda *_, **__: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def listed(tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> Assessor:
+    """The tiny system, with its recipe among those that the page knows."""
+    monkeypatch.setitem(app.RECIPES, "tiny", tiny_assessor.recipe)
+    return tiny_assessor
+
+
+def test_card_picture_and_json_name_file_sex_and_age(listed: Assessor) -> None:
+    card, _, picture, *_ = assessed(app.Handlers(Estimates(listed)))  # type: ignore[arg-type]
+    assert 'data-baa-file="1" data-baa-sex="male" data-baa-years="9" data-baa-months="6"' in str(card)
+    for shown in (str(card), str(picture)):
+        assert "A. jpg; sex entered: male; age entered: 9 years 6 months" in shown
+    assert 'download="A_male_114-months_bone-age.png"' in str(picture)
+    png = base64.b64decode(str(picture).split("base64,")[1].split('"')[0])
+    with Image.open(BytesIO(png)) as read:
+        assert read.text["Description"] == "A. jpg; sex entered: male; age entered: 9 years 6 months"
+    told = json.loads(base64.b64decode(str(card).split("json;base64,")[1].split('"')[0]))
+    assert (told["file"], told["sex_used"], told["chronological_age_months"]) == ("A. jpg", "male", 114.0)
+
+
+def test_a_change_of_the_entries_stops_a_run_and_shows_nothing_of_it(listed: Assessor) -> None:
+    stages: list[str] = []
+    do = app.Handlers(Estimates(listed, lambda stage: (stages.append(stage), do.change("1,2000", HERE))))  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in assessed(do))
+    assert len(stages) == 1, "it ended before its next stage"
+
+
+def test_a_run_that_waited_while_the_entries_changed_never_begins(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    do.change("1,2000", HERE)
+    assert all(value == gr.skip() for value in assessed(do, "1,1000"))
+
+
+def test_a_late_word_of_an_older_change_does_not_stop_a_newer_run(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: do.change("1,2000", HERE)))  # type: ignore[arg-type]
+    assert "data-baa-file" in str(assessed(do, "1,3000")[0])
+
+
+def test_a_press_for_one_picture_never_assesses_another(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in assessed(do, "another,1000"))
+
+
+def test_layers_are_drawn_of_the_picture_chosen_only(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed))  # type: ignore[arg-type]
+    shown = assessed(do)[-1]
+    assert "data:image/png" in do.redraw(shown, CHILD, True, False, 50)  # type: ignore[arg-type]
+    assert do.redraw(shown, CHILD._replace(file="2"), True, False, 50) == ""  # type: ignore[arg-type]
+    assert do.redraw(shown, None, True, False, 50) == ""  # type: ignore[arg-type]
+
+
+def test_a_new_file_empties_sex_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "UPLOADS", UploadFolder(tmp_path))
+    do = app.Handlers(Estimates(None))  # type: ignore[arg-type]
+    for number, (token, emptied) in enumerate({"1,1000": (None, "", ""), "1,1000,emptied": (gr.skip(),) * 3}.items()):
+        file = tmp_path / str(number) / "hand.png"
+        file.parent.mkdir()
+        file.write_bytes(CHILD.content)
+        assert do.take(str(file), token, HERE)[5:8] == emptied  # type: ignore[arg-type]
+    assert do.clear("1,1000", HERE)[5:8] == (None, "", "")  # type: ignore[arg-type]
+
+
+def test_what_the_browser_says_is_read() -> None:
+    assert asked("abc,12.5,emptied") == Asked("abc", 12.5, True)
+    for said in ("", None, "abc", "abc,soon"):
+        assert asked(said).file is None
+        assert asked(said).is_of(CHILD)
+
+
+def test_a_failed_load_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def load(recipe: str) -> object:
+        tries.append(recipe)
+        if len(tries) < 3:
+            raise WeightsMissing("not there yet")
+        return SimpleNamespace(assess=lambda source, patient: "a report")
+
+    monkeypatch.setattr(Loading, "_load", staticmethod(load))
+    loading = Loading("any")
+    while len(tries) < 2:
+        with pytest.raises(WeightsMissing):
+            loading.assess(b"", Patient())
+    assert loading.assess(b"", Patient()) == "a report"
+
+
+def test_networks_run_one_at_a_time_whichever_way_a_call_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most = [0], [0]
+
+    def work(*_: object, **__: object) -> str:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.02)
+        under_way[0] -= 1
+        return "done"
+
+    monkeypatch.setattr(Loading, "_load", staticmethod(lambda recipe: SimpleNamespace(assess=work)))
+    monkeypatch.setattr(Loading, "_explaining", None)
+    monkeypatch.setattr("baa_core.inquiry.examine", work)
+    monkeypatch.setattr("baa_core.comparison.compare", lambda *_, **__: (work() for _ in range(3)))
+    loading = Loading("any")
+    calls = [
+        lambda: loading.assess(b"", Patient()),
+        lambda: loading.examine(b"", Patient(), "both_ways"),
+        lambda: list(loading.compare(b"", Patient())),
+    ]
+    with ThreadPoolExecutor(max_workers=16) as many:
+        for done in [many.submit(calls[number % 3]) for number in range(16)]:
+            done.result()
+    assert most == [1]
+
+
+def test_every_event_that_runs_networks_waits_in_one_queue() -> None:
+
+    async def built() -> gr.Blocks:  # Gradio wants a loop, and would open one that nobody closes
+        return app.build_app(Estimates(None))  # type: ignore[arg-type]
+
+    page = asyncio.run(built())
+    handlers = {"assess", "answer", "explain", "compare"}
+    found = [event for event in page.fns.values() if getattr(event.fn, "__name__", "") in handlers]
+    assert {event.fn.__name__ for event in found} == handlers
+    assert {(event.concurrency_id, event.concurrency_limit) for event in found} == {("networks", 1)}
+    assert not page.api_open, "a direct call would pass the queue"

@@ -64,7 +64,7 @@ def pressed(
     do: CompareHandlers, chosen: Chosen | None = CHOSEN, sex: str | None = "female", who: Any = HERE
 ) -> list[dict[str, Any]]:
     """Everything the tab was told after the button was pressed, each by the component's name."""
-    told = do.compare(chosen, sex, "10", "", who, lambda *_, **__: None)  # type: ignore[arg-type]
+    told = do.compare(chosen, sex, "10", "", "", who, lambda *_, **__: None)  # type: ignore[arg-type]
     return [dict(zip(RESULTS, values, strict=True)) for values in told]
 
 
@@ -89,7 +89,7 @@ def test_the_results_are_the_tabs_own() -> None:
 
 def test_what_was_entered_is_what_is_asked(load: Load) -> None:
     behind = Compares(load)
-    list(CompareHandlers(behind).compare(CHOSEN, "female", "10", "6", HERE, lambda *_, **__: None))  # type: ignore[arg-type]
+    list(CompareHandlers(behind).compare(CHOSEN, "female", "10", "6", "", HERE, lambda *_, **__: None))  # type: ignore[arg-type]
     assert behind.asked == [(CONTENT, Patient("female", 126.0), "hand.png")]
 
 
@@ -185,7 +185,7 @@ def test_cancel_stops_before_the_next_stage_and_only_for_who_asked(load: Load) -
         def between(recipe: str, stage: str) -> None:
             seen.append(stage)
             if stage == STAGES[1]:
-                do.stop(who)
+                do.stop("", who)
 
         return Compares(load, between)
 
@@ -198,14 +198,14 @@ def test_cancel_stops_before_the_next_stage_and_only_for_who_asked(load: Load) -
     assert seen == list(STAGES[:2])
     do.assessor = cancel_while(THERE)  # type: ignore[assignment]
     assert shown(pressed(do))["view"], "somebody else's cancel, and a cancelled run, change nothing"
-    assert all(value == gr.skip() for value in do.stop(HERE)), "there is nothing to stop"  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in do.stop("", HERE)), "there is nothing to stop"  # type: ignore[arg-type]
 
 
 def test_another_picture_never_gets_this_ones_comparison(load: Load) -> None:
     do = CompareHandlers(Compares(load))
-    do.assessor = Compares(load, lambda recipe, stage: do.forget(HERE) and None)  # type: ignore[arg-type,assignment]
+    do.assessor = Compares(load, lambda recipe, stage: do.forget("", HERE) and None)  # type: ignore[arg-type,assignment]
     assert shown(pressed(do))["card"] == compare_text.STOPPED
-    assert do.forget(HERE)[0] == compare_text.EMPTY  # type: ignore[arg-type]
+    assert do.forget("", HERE)[0] == compare_text.EMPTY  # type: ignore[arg-type]
     do.assessor = Compares(load, lambda recipe, stage: do.left(HERE))  # type: ignore[arg-type,assignment]
     assert shown(pressed(do))["card"] == compare_text.STOPPED
 

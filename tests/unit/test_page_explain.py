@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -91,7 +92,9 @@ class Explains:
 
 def pressed(do: ExplainHandlers, chosen: Chosen | None = CHOSEN, sex: str | None = "male", who=HERE) -> dict:  # type: ignore[no-untyped-def,type-arg]
     """What the tab shows after Explain was pressed, by the component's name."""
-    return dict(zip(RESULTS, do.explain(chosen, sex, "occlusion", 60, who, lambda *_, **__: None), strict=True))
+    return dict(
+        zip(RESULTS, do.explain(chosen, sex, "10", "6", "occlusion", 60, "", who, lambda *_, **__: None), strict=True)
+    )
 
 
 def drawn(html: str) -> np.ndarray:
@@ -104,7 +107,7 @@ def drawn(html: str) -> np.ndarray:
 def test_a_run_fills_the_whole_tab(panel: Panel) -> None:
     stand_in = Explains(panel)
     shown = pressed(ExplainHandlers(stand_in))
-    assert stand_in.asked == [(b"bytes", Patient("male"), "occlusion", "hand.png")]
+    assert stand_in.asked == [(b"bytes", Patient("male", 126.0), "occlusion", "hand.png")]
     for words in ("Occlusion", "10 years 1 month", "for a boy", text.DISCLAIMER, panel.verdict.sentence):
         assert words in shown["card"]
     assert "Beware of &lt;this&gt;." in shown["card"]
@@ -213,13 +216,13 @@ def test_cancel_stops_before_the_next_pass_and_only_for_who_asked(panel: Panel) 
         def between(stage: str) -> None:
             seen.append(stage)
             if stage == STAGES[2]:
-                do.stop(None, who)  # type: ignore[arg-type]
+                do.stop(None, "", who)  # type: ignore[arg-type]
 
         return Explains(panel, between)
 
     do = ExplainHandlers(Explains(panel))
     do.assessor = cancel_while(HERE)
-    assert pressed(do)["card"] == explain_text.STOPPED
+    assert all(value == gr.skip() for value in pressed(do).values())
     assert seen == list(STAGES[:3])
     do.assessor = cancel_while(THERE)
     assert pressed(do)["view"] is not None
@@ -232,25 +235,25 @@ def test_cancel_keeps_what_was_explained_before(panel: Panel) -> None:
     said: list[object] = []
     for view in (None, panel_view_of(panel)):
         do.assessor = Explains(
-            panel, lambda stage, view=view: said.append(do.stop(view, HERE)) if stage == STAGES[0] else None
+            panel, lambda stage, view=view: said.append(do.stop(view, "", HERE)) if stage == STAGES[0] else None
         )
         pressed(do)
     assert said[0] == explain_text.STOPPED
     assert said[1] != explain_text.STOPPED
-    assert do.stop(None, HERE) != explain_text.STOPPED, "there is nothing to stop"  # type: ignore[arg-type]
+    assert do.stop(None, "", HERE) != explain_text.STOPPED, "there is nothing to stop"  # type: ignore[arg-type]
 
 
 def test_another_picture_never_gets_this_ones_explanation(panel: Panel) -> None:
     do = ExplainHandlers(Explains(panel))
-    do.assessor = Explains(panel, lambda stage: do.forget(HERE) if stage == STAGES[-1] else None)  # type: ignore[arg-type]
-    assert pressed(do)["card"] == explain_text.STOPPED
-    assert dict(zip(RESULTS, do.forget(HERE), strict=True))["card"] == explain_text.EMPTY  # type: ignore[arg-type]
+    do.assessor = Explains(panel, lambda stage: do.forget("", HERE) if stage == STAGES[-1] else None)  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in pressed(do).values())
+    assert dict(zip(RESULTS, do.forget("", HERE), strict=True))["card"] == explain_text.EMPTY  # type: ignore[arg-type]
 
 
 def test_who_leaves_stops_the_work(panel: Panel) -> None:
     do = ExplainHandlers(Explains(panel))
     do.assessor = Explains(panel, lambda stage: do.left(HERE))  # type: ignore[arg-type]
-    assert pressed(do)["card"] == explain_text.STOPPED
+    assert all(value == gr.skip() for value in pressed(do).values())
 
 
 def test_a_run_replaces_the_one_before_and_ends_once() -> None:

@@ -1,0 +1,77 @@
+// What is shown belongs to what is entered. Every result carries the picture, the sex and the age it was made for
+// (`Entered.mark`); this compares them with what stands on the page now, and marks what does not belong, whatever
+// order answers of a slow network come in. Loaded once, in the page's head.
+(() => {
+  const left = new Set(); // pictures that were given up: cleared, replaced, or about to be
+  let emptied = false;
+  let due = false;
+  const one = (path, from = document) => from.querySelector(path);
+  const typed = (id) => (one(`#${id} input, #${id} textarea`)?.value ?? "").trim();
+  const picture = () => one("#baa-ready [data-baa-ready]")?.dataset.baaReady ?? "";
+  const entered = () => ({
+    file: left.has(picture()) ? null : picture(),
+    sex: one("#baa-sex input:checked")?.value ?? "",
+    years: typed("baa-years"),
+    months: typed("baa-months"),
+  });
+
+  function check() {
+    due = false;
+    const now = entered();
+    for (const area of document.querySelectorAll(".baa-area")) {
+      const of = one(".baa-belongs", area)?.dataset;
+      const foreign = of !== undefined && of.baaFile !== now.file;
+      const outdated =
+        of !== undefined && !foreign && (of.baaSex !== now.sex || of.baaYears !== now.years || of.baaMonths !== now.months);
+      area.classList.toggle("baa-foreign", foreign);
+      area.classList.toggle("baa-outdated", outdated);
+      const line = one(".baa-outdated-line", area);
+      const said = foreign ? line?.dataset.foreign : outdated ? line?.dataset.outdated : "";
+      if (line && line.textContent !== said) line.textContent = said;
+    }
+  }
+
+  function soon() {
+    if (due) return;
+    due = true;
+    queueMicrotask(check);
+  }
+
+  // Another picture is on its way: what is shown is of the last one, and so are sex and age.
+  function leave() {
+    if (picture()) left.add(picture());
+    const button = one("#baa-empty");
+    emptied = button !== null;
+    button?.click();
+    soon();
+  }
+
+  const uploading = () => one("#baa-file .progress-bar, #baa-file progress, #baa-file .uploading") !== null;
+
+  globalThis.baa = {
+    check: soon,
+    // With every event: the picture on the page as the component holds it, and the time.
+    say: (file) => `${file ?? ""},${Date.now()}`,
+    sayChosen: (file) => {
+      const said = `${file ?? ""},${Date.now()}${emptied ? ",emptied" : ""}`;
+      emptied = false;
+      return said;
+    },
+  };
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches?.("#baa-file input[type=file]")) leave();
+    soon();
+  }, true);
+  document.addEventListener("drop", (event) => {
+    if (event.target.closest?.("#baa-file")) leave();
+  }, true);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#baa-file button[aria-label='Clear'], .baa-example-row button")) leave();
+    // An upload failed, and the picture before it is asked about again.
+    if (event.target.closest?.("#baa-assess, #baa-explain, #baa-compare") && !uploading()) left.delete(picture());
+    soon();
+  }, true);
+  document.addEventListener("input", soon, true);
+  new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
+})();
