@@ -105,7 +105,9 @@ def _parsed(data: bytes, name: str) -> Dataset:
     from pydicom.dataset import FileMetaDataset
 
     marked = data[MARK_AT : MARK_AT + 4] == MARK
-    data = _inflated(data, name) if marked else data[dicom_start(data) or 0 :]
+    given = data if marked else data[dicom_start(data) or 0 :]
+    data = _inflated(given, name) if marked else given
+    inflated = data is not given
     dataset = dcmread(io.BytesIO(data), specific_tags=list(DICOM_KEYWORDS), force=True)
     if not dataset.get("file_meta"):
         dataset.file_meta = FileMetaDataset()
@@ -114,9 +116,22 @@ def _parsed(data: bytes, name: str) -> Dataset:
             f"{name} begins like DICOM without its mark (DICM at byte 128), but does not go on as such. "
             "Export it again from the viewer, as a DICOM file or as PNG."
         )
+    if inflated and not _ends_rightly(dataset, data):
+        raise Damaged("the deflated dataset does not end with its picture")
     if "TransferSyntaxUID" not in dataset.file_meta and "PixelData" in dataset:
         dataset.file_meta.TransferSyntaxUID = syntax_of(dataset)
     return dataset
+
+
+def _ends_rightly(dataset: Dataset, data: bytes) -> bool:
+    """Whether nothing but what may follow a picture follows it; a deflated stream carries no checksum."""
+    raw = dataset.get_item("PixelData")
+    if raw is None or not hasattr(raw, "value_tell"):
+        return True
+    rest = data[raw.value_tell + raw.length :]
+    return raw.value_tell + raw.length <= len(data) and (
+        not rest.strip(b"\0") or rest[:2] in (b"\xfa\xff", b"\xfc\xff")
+    )
 
 
 def _lengths_fit(dataset: Dataset) -> bool:

@@ -15,11 +15,18 @@ GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # luma of red, green
 # cyan, unevenly lit or labelled in red reach 0.008; ten photographs lie between 0.015 and 0.058, noise at 0.3.
 COLOUR_SPREAD_LIMIT = 0.012
 SAMPLE_PX = 2**20  # limits are sought among so many pixels, evenly spread
-# GAPNOTE
+# Of 103 `val` radiographs 4 have such a gap, all for a label three times as bright as the hand; without it they move by
+# 0.8 months on average. 12 bits in 16 leave a gap of 0.94 of the range, 14 bits in 16 one of 0.75.
 GAP_SHARE = 0.7
 GAP_PIXELS_SHARE = 0.002  # of the pixels may lie in a gap: the soft edge of a label
+STRAY_SHARE = 2e-4  # of the pixels may be strays at either end: dead ones, or some damaged bytes
+STRAY_GAP_SHARE = 0.04  # of the range between them and the next value; 1 of 103 `val` radiographs has such a gap
 LEAST_LEVELS = 16  # different greys that make a picture; `quality` asks for as many in the hand
 MOST_GAPS = 4  # one at either end, twice
+# `_second_hue`. Measured on a drawn hand and 4 `train` and `val` radiographs: four tints, sepia, a duotone and OpenCV's
+# map "bone" reach 0.016, a red sticker on them 0.027. Of 20 other colour maps 12 exceed the limit in every picture; the
+# others fall below it in some, and are then read with the caution that only their brightness was used.
+SECOND_HUE_LIMIT = 0.04
 TINT_WORTH_TELLING = 0.02  # mean difference of the largest and least channel: above the rounding of JPEG
 
 
@@ -62,8 +69,8 @@ def grey_limits(values: NDArray[Any]) -> tuple[float, float]:
         values: finite numbers of any shape, not all the same.
     """
     flat = values.reshape(-1)
-    low, high = float(flat.min()), float(flat.max())
-    sample = np.sort(flat[:: max(1, flat.size // SAMPLE_PX)].astype(np.float64))
+    low, high = _without_strays(flat)
+    sample = np.clip(np.sort(flat[:: max(1, flat.size // SAMPLE_PX)].astype(np.float64)), low, high)
     for _ in range(MOST_GAPS):
         between = round(GAP_PIXELS_SHARE * sample.size)
         padded = np.concatenate(([low], sample, [high]))
@@ -77,6 +84,16 @@ def grey_limits(values: NDArray[Any]) -> tuple[float, float]:
             break
         low, high, sample = float(kept[0]), float(kept[-1]), kept
     return low, high
+
+
+def _without_strays(flat: NDArray[Any]) -> tuple[float, float]:
+    """Least and greatest value, but for a few dead or damaged pixels far from all others."""
+    few = min(max(1, round(STRAY_SHARE * flat.size)), flat.size // 2)
+    ends = np.partition(flat, (few, flat.size - 1 - few))
+    low, high = np.sort(ends[: few + 1]).astype(np.float64), np.sort(ends[-few - 1 :]).astype(np.float64)
+    gap = STRAY_GAP_SHARE * (high[-1] - low[0])
+    below, above = np.flatnonzero(np.diff(low) > gap), np.flatnonzero(np.diff(high) > gap)
+    return float(low[below[-1] + 1] if below.size else low[0]), float(high[above[0]] if above.size else high[-1])
 
 
 def _varied(sample: NDArray[np.float64]) -> int:
@@ -93,27 +110,47 @@ def _sampled(colours: FloatArray) -> FloatArray:
     return colours[::step, ::step].reshape(-1, 3)
 
 
+def _tints(sample: FloatArray) -> tuple[FloatArray, NDArray[np.intp], FloatArray]:
+    """Opponent colours (N, 2), the brightness of each of 64 levels, and the median opponent colour of each level."""
+    grey = sample @ GREY_WEIGHTS
+    opponent = sample[:, (0, 2)] - grey[:, None]
+    level = np.minimum((grey * 64).astype(np.intp), 63)
+    tint = np.zeros((64, 2), np.float32)
+    for each in np.unique(level):
+        tint[each] = np.median(opponent[level == each], axis=0)
+    return opponent, level, tint
+
+
 def _colour_spread(sample: FloatArray) -> float:
     """How far colours lie from the picture's own tint, the tenth that fits worst left out (labels, marker pens).
 
     A tinted film has one colour for each brightness, a photograph has many. So the median colour at each of 64
     brightnesses is taken away, and the mean distance that remains is returned, in units of full brightness.
     """
-    grey = sample @ GREY_WEIGHTS
-    opponent = sample[:, (0, 2)] - grey[:, None]
-    level = np.minimum((grey * 64).astype(int), 63)
-    tint = np.zeros((64, 2), np.float32)
-    for each in np.unique(level):
-        tint[each] = np.median(opponent[level == each], axis=0)
+    opponent, level, tint = _tints(sample)
     distance = np.sort(np.hypot(*(opponent - tint[level]).T))
     return float(distance[: max(1, len(distance) * 9 // 10)].mean())
+
+
+def _second_hue(sample: FloatArray) -> float:
+    """How far the tint itself leaves a single hue as brightness grows, as a root mean square over pixels.
+
+    A tint is one hue, more or less of it; a colour map goes through several. The twentieth that fits worst is left out.
+    """
+    _, level, tint = _tints(sample)
+    shown = tint[level]
+    for _ in range(2):  # without what fits the hue worst the hue itself is found better
+        _, _, axes = np.linalg.svd(shown.T @ shown)
+        beside = np.abs(shown @ axes[1])
+        shown = shown[np.argsort(beside, kind="stable")[: max(1, len(shown) * 19 // 20)]]
+    return float(np.sqrt(np.mean((shown @ axes[1]) ** 2)))
 
 
 def to_grey(samples: NDArray[Any], name: str) -> tuple[NDArray[Any], list[Caution]]:
     """Samples (H, W) or (H, W, 2 to 4) in the order grey or RGB, then alpha; to one channel (H, W).
 
     Raises:
-        UnsupportedImage: a colour photograph.
+        UnsupportedImage: a colour photograph, or false colours.
     """
     if samples.ndim == 2:
         return samples, []
@@ -131,6 +168,11 @@ def to_grey(samples: NDArray[Any], name: str) -> tuple[NDArray[Any], list[Cautio
         raise UnsupportedImage(
             f"{name} looks like a colour photograph or drawing. "
             "A grey radiograph is expected; a slight tint does no harm."
+        )
+    if _second_hue(sample) > SECOND_HUE_LIMIT:
+        raise UnsupportedImage(
+            f"{name} is in false colours: a colour map stands for its greys, and cannot be undone. "
+            "A grey radiograph is expected; export it without the colour map."
         )
     if np.ptp(sample, axis=-1).mean() > TINT_WORTH_TELLING:
         cautions.append(Caution("colour_to_grey", "The picture is in colour; only its brightness was used."))

@@ -6,6 +6,7 @@ here raises `Damaged` for them. Formats without redundancy (uncompressed TIFF, B
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 import zlib
@@ -19,7 +20,7 @@ from .refusals import MOST_PIXELS, Damaged
 
 PNG_HEAD = 8
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}  # what the pixels depend on
-TIFF_DEFLATE = {8, 32946}
+TIFF_JPEG, TIFF_DEFLATE, TIFF_PACKBITS = 7, {8, 32946}, 32773
 # Start of frame: the process (0xC0 baseline to 0xCF), then bits a sample.
 JPEG_FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])..(.)", re.DOTALL)
 SEQUENTIAL = (0xC0, 0xC1)
@@ -121,8 +122,50 @@ def refuse_rare_jpeg(data: bytes, name: str) -> None:
         )
 
 
+def unpacked_length(packed: bytes) -> int:
+    """How many bytes a PackBits run-length code stands for; TIFF and DICOM's RLE both use it.
+
+    Raises:
+        Damaged: it ends within a run.
+    """
+    at, length, end = 0, 0, len(packed)
+    while at < end:
+        head = packed[at]
+        if head < 128:
+            length += head + 1
+            at += head + 2
+        else:
+            length += 257 - head if head > 128 else 0
+            at += 2 if head > 128 else 1
+    if at > end:
+        raise Damaged("a run is cut short")
+    return length
+
+
+def check_rle(frame: bytes, pixels: int) -> None:
+    """Refuse a DICOM RLE frame whose segments, one for each byte of a value, do not hold one byte for each pixel.
+
+    Args:
+        frame: header of 64 bytes and segments, which may end in a byte or two of padding.
+        pixels: rows times columns.
+    """
+    count, *starts = struct.unpack_from("<16I", frame)
+    starts = [*starts[:count], len(frame)]
+    for start, end in itertools.pairwise(starts):
+        segment = frame[start:end]
+        if not any(_holds(segment[: len(segment) - spare], pixels) for spare in (0, 1, 2)):
+            raise Damaged("a segment does not hold one byte for each pixel")
+
+
+def _holds(segment: bytes, pixels: int) -> bool:
+    try:
+        return unpacked_length(segment) == pixels
+    except Damaged:
+        return False
+
+
 def _check_tiff(data: bytes, image: Image.Image) -> None:
-    """Lengths of strips and tiles; checksums of deflated ones."""
+    """Lengths of strips and tiles; checksums of deflated ones, warnings of JPEG ones."""
     tags: Any = getattr(image, "tag_v2", {})
     of_tiles = 324 in tags
     offsets, sizes = tags.get(324 if of_tiles else 273, ()), tags.get(325 if of_tiles else 279, ())
@@ -134,3 +177,8 @@ def _check_tiff(data: bytes, image: Image.Image) -> None:
             _inflate(unpacker, data[offset : offset + size])
             if not unpacker.eof:
                 raise Damaged("a strip ends early")
+        elif tags.get(259) == TIFF_PACKBITS:
+            unpacked_length(data[offset : offset + size])
+        elif tags.get(259) == TIFF_JPEG:
+            tables = bytes(tags.get(347, b""))
+            check_jpeg(tables[:-2] + data[offset + 2 * bool(tables) : offset + size])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnreadableImage
 from ..types import BoolArray
-from .integrity import check_jpeg, jpeg_process, with_right_scan
+from .integrity import check_jpeg, check_rle, jpeg_process, with_right_scan
 from .isolated import FAILED, MEMORY, MOST_SECONDS
 from .refusals import Damaged, decoding, out_of_memory
 
@@ -151,6 +151,8 @@ def _decoded(picture: Dataset, name: str) -> NDArray[Any]:
         values = _decoded_apart(picture, name)
         found = JPEG2000_HEADER.search(get_frame(picture.PixelData, 0, number_of_frames=1)[:200])
         return _signed_rightly(values, picture, found[2][0]) if found and values.ndim == 2 else values
+    if "PixelData" in picture and syntax == RLE:
+        check_rle(get_frame(picture.PixelData, 0, number_of_frames=1), picture.Rows * picture.Columns)
     if "PixelData" not in picture or picture.SamplesPerPixel != 1 or picture.BitsAllocated < 8:
         return pixel_array(picture)
     bits, high, signed = picture.BitsStored, picture.HighBit, picture.PixelRepresentation == 1

@@ -159,6 +159,13 @@ def test_tinted_films_are_read_with_a_caution(tint: tuple[float, float, float], 
     assert np.corrcoef(radiograph.pixels[30:].ravel(), HAND[30:].ravel())[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("colours", ["JET", "HOT", "VIRIDIS", "RAINBOW", "INFERNO", "COOL", "HSV", "TURBO"])
+def test_false_colours_are_refused(colours: str) -> None:
+    mapped = cv2.applyColorMap(HAND_8, getattr(cv2, f"COLORMAP_{colours}"))
+    with pytest.raises(UnsupportedImage, match="colour"):
+        read_radiograph(by_opencv(mapped, ".png"))
+
+
 def test_photographs_are_refused() -> None:
     for scene in load_sample_images().images:
         with pytest.raises(UnsupportedImage, match="photograph"):
