@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,6 +39,9 @@ MOST_CROPS = 4
 NEIGHBOURHOOD_SHARE = 0.06  # greys are stretched to those of the hand and of this much around it, of its longer side
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
 LOW_SLACK = 0.25
+PALM_GRID_PX = 256  # palms are looked for on a grid this coarse
+NARROW_SHARE = 0.45  # of the palm's radius: what is narrower on both sides divides hands that touch
+SECOND_PALM_SHARE = 0.6  # of the larger palm's radius
 BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
 BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
@@ -124,12 +128,14 @@ def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> t
         look = shown.whole(inverted, turns)
     home = look.home(radiograph.shape)
     regions = _hand_regions(home) if look.presence >= PRESENCE_THRESHOLD else []
+    regions = [part for region in regions for part in _palms_apart(region)]
     if not regions:
         regions = [shown.second_chance(home, look, inverted)]
     found = []
-    for region in regions:
+    for number, region in enumerate(regions):
+        alone = shown.without(regions[:number] + regions[number + 1 :], region)
         with suppress(HandNotFound):
-            found.append(shown.settled(region, look, inverted))
+            found.append(alone.settled(region, look, inverted))
     if not found:
         raise HandNotFound(_not_found(radiograph))
     return tuple(sorted(found, key=_middle_column))
@@ -228,6 +234,17 @@ class _Shown:
             raise HandNotFound(_not_found(self.radiograph))
         height, width = self.radiograph.shape
         return cv2.warpAffine(regions[0].astype(np.uint8), again.to_radiograph, (width, height)) > 0
+
+    def without(self, others: Sequence[BoolArray], region: BoolArray) -> _Shown:
+        """The radiograph with other hands painted over in the grey of what lies around a region."""
+        if not others:
+            return self
+        hidden = np.any(others, axis=0) & ~region
+        top, left, bottom, right = box_of(region)
+        near = np.s_[top:bottom, left:right]
+        beside = self.radiograph.pixels[near][~(region | hidden)[near]]
+        grey = np.float32(np.median(beside)) if beside.size else np.float32(0.0)
+        return replace(self, radiograph=replace(self.radiograph, pixels=np.where(hidden, grey, self.radiograph.pixels)))
 
     def settled(self, region: BoolArray, look: _Look, inverted: bool) -> HandMask:
         """The hand of a region, from a crop in which its fingers point up and bone is bright.
@@ -338,6 +355,32 @@ def _hand_regions(probability: FloatArray) -> list[BoolArray]:
     if not sure or sure[0][0] < SMALLEST_AREA_SHARE * probability.size:
         return []
     return [regions == i for area, i in sure if area > SECOND_HAND_AREA_SHARE * sure[0][0] or i == sure[0][1]]
+
+
+def _palms_apart(region: BoolArray) -> list[BoolArray]:
+    """A region divided where hands that touch meet: one part for each palm in it.
+
+    The palm is the widest place of a hand. The forearm is as wide in an infant, but no narrow place lies between.
+    """
+    height, width = region.shape
+    scale = min(1.0, PALM_GRID_PX / max(height, width))
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    small = cv2.resize(region.astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+    depth = cv2.distanceTransform(np.pad(small, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = float(depth.max())
+    count, cores = cv2.connectedComponents((depth > NARROW_SHARE * palm).astype(np.uint8))
+    wide = [i for i in range(1, count) if depth[cores == i].max() >= SECOND_PALM_SHARE * palm]
+    if len(wide) < 2:
+        return [region]
+    markers: NDArray[Any] = np.zeros(cores.shape, np.uint8)
+    for number, core in enumerate(wide, 1):
+        markers[cores == core] = number
+    reached, kernel = 0, np.ones((3, 3), np.uint8)
+    while reached != (reached := int(np.count_nonzero(markers))):  # every core grows within the region until it is full
+        markers = np.where((markers == 0) & (small > 0), cv2.dilate(markers, kernel), markers)
+    markers = cv2.dilate(markers, kernel)  # over the rim that the coarse grid lacks
+    nearest = cv2.resize(markers, (width, height), interpolation=cv2.INTER_NEAREST)
+    return [region & (nearest == number) for number in range(1, len(wide) + 1)]
 
 
 def _largest(region: BoolArray) -> BoolArray | None:

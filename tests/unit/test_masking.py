@@ -106,3 +106,20 @@ def test_the_picture_decides_about_polarity_whatever_the_header_says(assessor: A
     hand = assessor.find_hand(stated)
     assert hand.inverted
     assert next(caution.code for caution in about_picture(stated, hand)) == "polarity_contradicted"
+
+
+def test_hands_that_touch_are_two_hands(assessor: Assessor) -> None:
+    """Their thumbs overlap by a few pixels. Before, this was called a wrist that is cut off."""
+    drawn = draw_phantom(120.0, "male", seed=1, height_px=500)
+    columns = np.flatnonzero(drawn.mask.any(axis=0))
+    one = drawn.radiograph.pixels
+    thumb_side = one if drawn.landmarks["thumb4"][1] > drawn.landmarks["pinky_finger4"][1] else one[:, ::-1]
+    room = one.shape[1] - int(columns[-1]) if thumb_side is one else int(columns[0])
+    width = one.shape[1] - room - 4  # of each half, up to within its thumb
+    pixels = np.ascontiguousarray(np.hstack([thumb_side[:, : width + 2], thumb_side[:, : width + 2][:, ::-1]]))
+    with pytest.raises(SeveralHands) as refused:
+        assessor.find_hand(Radiograph(pixels))
+    assert len(refused.value.hands) == 2
+    alone = assessor.find_hand(Radiograph(np.ascontiguousarray(thumb_side)))
+    left = assessor.find_hand(Radiograph(pixels), "left")
+    assert dice(left.pixels[:, : width + 2], alone.pixels[:, : width + 2]) > 0.97
