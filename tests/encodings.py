@@ -126,7 +126,7 @@ def bare(hand: NDArray[np.float64], *, implicit: bool, little: bool = True, acr:
             delattr(dataset, keyword)
         dataset.add_new(0x00080010, "SH", "ACR-NEMA 2.0")
         dataset.add_new(0x00280005, "US", 2)
-    del dataset.file_meta
+    del dataset.file_meta, dataset.preamble
     stream = io.BytesIO()
     dcmwrite(stream, dataset, implicit_vr=implicit, little_endian=little)
     return stream.getvalue()

@@ -167,6 +167,7 @@ def _holds(segment: bytes, pixels: int) -> bool:
 def _check_tiff(data: bytes, image: Image.Image) -> None:
     """Lengths of strips and tiles; checksums of deflated ones, warnings of JPEG ones."""
     tags: Any = getattr(image, "tag_v2", {})
+    row_bytes = max(1, -(-image.width * tags.get(277, 1) * tags.get(258, (1,))[0] // 8))
     of_tiles = 324 in tags
     offsets, sizes = tags.get(324 if of_tiles else 273, ()), tags.get(325 if of_tiles else 279, ())
     for offset, size in zip(offsets, sizes, strict=False):
@@ -178,7 +179,8 @@ def _check_tiff(data: bytes, image: Image.Image) -> None:
             if not unpacker.eof:
                 raise Damaged("a strip ends early")
         elif tags.get(259) == TIFF_PACKBITS:
-            unpacked_length(data[offset : offset + size])
+            if unpacked_length(data[offset : offset + size]) % row_bytes:
+                raise Damaged("a strip does not end with a row")
         elif tags.get(259) == TIFF_JPEG:
             tables = bytes(tags.get(347, b""))
             check_jpeg(tables[:-2] + data[offset + 2 * bool(tables) : offset + size])

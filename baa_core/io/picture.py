@@ -16,11 +16,12 @@ from ..errors import UnreadableImage
 from ..types import Caution, Radiograph
 from .grey import stretch, to_grey
 from .integrity import check_integrity, refuse_rare_jpeg
-from .refusals import check_size, decoding, of_decoder, out_of_memory, several, too_large
+from .refusals import check_size, damaged, decoding, of_decoder, out_of_memory, several, too_large
 
 _PLAIN_MODES = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 # EXIF orientation: quarter turns to the left, then whether to mirror left and right.
 _ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+MARKS = {b"\x89PNG\r\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP"}  # how such files begin
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # a still GIF is harmless, a moving one is refused by name
 
 
@@ -37,7 +38,7 @@ def read_image(data: bytes, name: str) -> Radiograph:
     except Exception as fault:
         if not of_decoder(fault):
             raise
-        raise _not_an_image(name) from fault
+        raise _not_an_image(data, name) from fault
     kind = image.format or "image"
     check_size(image.height, image.width, name)
     with decoding(name, kind):
@@ -52,12 +53,15 @@ def read_image(data: bytes, name: str) -> Radiograph:
     return Radiograph(pixels=stretch(grey, name), name=name, cautions=(*cautions, *found))
 
 
-def _not_an_image(name: str) -> UnreadableImage:
+def _not_an_image(data: bytes, name: str) -> UnreadableImage:
     if name.lower().endswith((".dcm", ".dicom", ".ima")):
         return UnreadableImage(
             f"{name} is named like a DICOM file, but its bytes neither carry the mark DICM nor are a DICOM dataset "
             "without it. Export it again from the viewer, as DICOM or as PNG."
         )
+    for mark, kind in MARKS.items():
+        if data.startswith(mark) and (kind != "WebP" or data[8:12] == b"WEBP"):
+            return damaged(name, kind)
     return UnreadableImage(
         f"{name} is not a picture this software can read. "
         "Give a PNG, JPEG, TIFF, BMP, WebP or DICOM file; open yours in its viewer and export it as one of these."

@@ -20,8 +20,9 @@ MOST_MONTHS = 1.0
 # One of each kind; `tests/unit/test_encodings.py` compares the pixels of all of them.
 THROUGH_THE_ASSESSOR = (
     "tiff_16_white_is_zero", "png_12_in_16", "png_label_at_full_scale", "dicom_jpeg_extended_12",
-    "dicom_left_justified", "dicom_jpeg_2000_13_unsigned_in_signed", "bare_acr_nema", "window_narrow", "window_sigmoid",
-    "window_useless_width_1", "window_useless_below", "dead_pixel", "slope_negative_window_CR", "monochrome1_identity_DX",
+    "dicom_left_justified", "dicom_jpeg_2000_13_unsigned_in_signed", "bare_acr_nema", "window_narrow",
+    "window_sigmoid", "window_useless_width_1", "window_useless_below", "dead_pixel", "slope_negative_window_CR",
+    "monochrome1_identity_DX",
 )  # fmt: skip
 DARK_THROUGH_THE_ASSESSOR = (
     "monochrome2_CR", "monochrome2_window_DX", "monochrome1_DX", "monochrome1_window_CR", "monochrome2_inverse_DX",
