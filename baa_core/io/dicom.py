@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnreadableImage
 from ..types import OLDEST_MONTHS, Caution, Radiograph, Sex
 from .grey import stretch, to_grey
+from .integrity import jpeg_head
 from .refusals import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
 from .shown import as_shown
-from .stored import JPEG2000_HEADER, JPEG_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, syntax_of, whole
+from .stored import JPEG2000_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, syntax_of, whole
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -125,8 +126,8 @@ def _parsed(data: bytes, name: str) -> Dataset:
 
 def _ends_rightly(dataset: Dataset, data: bytes) -> bool:
     """Whether nothing but what may follow a picture follows it; a deflated stream carries no checksum."""
-    raw = dataset.get_item("PixelData")
-    if raw is None or not hasattr(raw, "value_tell"):
+    raw: Any = dataset.get_item("PixelData")  # as it was parsed: where it lies, not its value
+    if not hasattr(raw, "value_tell"):
         return True
     rest = data[raw.value_tell + raw.length :]
     return raw.value_tell + raw.length <= len(data) and (
@@ -194,8 +195,8 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
         if match := JPEG2000_HEADER.search(frame[:200]):
             right, bottom, left, top = struct.unpack(">4I", match[1])
             stored = (bottom - top, right - left)
-        elif frame[:2] == b"\xff\xd8" and (match := JPEG_HEADER.search(frame)):
-            stored = struct.unpack(">2H", match[1])
+        elif head := jpeg_head(frame):
+            stored = (head.height, head.width)
     elif "PixelData" in dataset and _offered(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
         row_bytes = columns * whole(dataset, "SamplesPerPixel", 1) * whole(dataset, "BitsAllocated") / 8
         if row_bytes <= 0:

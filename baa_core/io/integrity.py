@@ -7,9 +7,9 @@ here raises `Damaged` for them. Formats without redundancy (uncompressed TIFF, B
 from __future__ import annotations
 
 import itertools
-import re
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import simplejpeg
@@ -21,8 +21,7 @@ from .refusals import MOST_PIXELS, Damaged
 PNG_HEAD = 8
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}  # what the pixels depend on
 TIFF_JPEG, TIFF_DEFLATE, TIFF_PACKBITS = 7, {8, 32946}, 32773
-# Start of frame: the process (0xC0 baseline to 0xCF), then bits a sample.
-JPEG_FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])..(.)", re.DOTALL)
+FRAME_MARKERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG-LS; JPEG without its tables and extensions
 SEQUENTIAL = (0xC0, 0xC1)
 BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
 
@@ -77,10 +76,43 @@ def _check_png(data: bytes) -> None:
         raise Damaged("the image data end early")
 
 
-def jpeg_process(data: bytes) -> tuple[int, int]:
-    """The process of a JPEG stream (0xC0 baseline to 0xCF) and its bits a sample; (0, 0) without a frame header."""
-    found = JPEG_FRAME.search(data)
-    return (found[1][0], found[2][0]) if found else (0, 0)
+@dataclass(frozen=True)
+class JpegHead:
+    """What a JPEG or JPEG-LS stream says before its first scan.
+
+    Attributes:
+        process: marker of the frame: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7 JPEG-LS.
+        bits: of a sample.
+        height, width: in pixels.
+        scan_at: where the marker of the first scan lies; None if there is none.
+    """
+
+    process: int
+    bits: int
+    height: int
+    width: int
+    scan_at: int | None
+
+
+def jpeg_head(data: bytes) -> JpegHead | None:
+    """The head of a JPEG stream, read marker by marker, as tables may hold any bytes; None for anything else."""
+    if data[:2] != b"\xff\xd8":
+        return None
+    at, frame = 2, None
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == 0xDA:
+            return JpegHead(*frame, at) if frame else None
+        if marker in FRAME_MARKERS and at + 9 <= len(data):
+            bits, height, width = struct.unpack_from(">BHH", data, at + 4)
+            frame = (marker, bits, height, width)
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return JpegHead(*frame, None) if frame else None
 
 
 def check_jpeg(data: bytes) -> None:
@@ -88,8 +120,8 @@ def check_jpeg(data: bytes) -> None:
 
     A single changed bit often gives another valid stream (162 of 199 random ones): that cannot be known here.
     """
-    process, bits = jpeg_process(data)
-    if process not in BASELINE_TO_PROGRESSIVE or bits != 8:
+    head = jpeg_head(data)
+    if head is None or head.process not in BASELINE_TO_PROGRESSIVE or head.bits != 8:
         return
     try:
         _, _, space, _ = simplejpeg.decode_jpeg_header(data)
@@ -103,20 +135,19 @@ def with_right_scan(data: bytes) -> bytes:
 
     Some devices write other ones, which are without meaning there; strict decoders refuse or misread them.
     """
-    start = data.find(b"\xff\xda")
-    if jpeg_process(data)[0] not in SEQUENTIAL or start < 0 or start + 5 > len(data):
+    head = jpeg_head(data)
+    if head is None or head.process not in SEQUENTIAL or head.scan_at is None or head.scan_at + 5 > len(data):
         return data
-    at = start + 5 + 2 * data[start + 4]
+    at = head.scan_at + 5 + 2 * data[head.scan_at + 4]
     return data[:at] + b"\x00\x3f\x00" + data[at + 3 :]
 
 
 def refuse_rare_jpeg(data: bytes, name: str) -> None:
     """Refuse, by their own name, JPEG files that Pillow cannot decode although they are whole."""
-    if data[:2] != b"\xff\xd8":
-        return
-    process, bits = jpeg_process(data)
-    if process and (process not in BASELINE_TO_PROGRESSIVE or bits != 8):
-        kind = f"a {bits}-bit JPEG" if process in BASELINE_TO_PROGRESSIVE else "a lossless or arithmetic-coded JPEG"
+    head = jpeg_head(data)
+    if head is not None and (head.process not in BASELINE_TO_PROGRESSIVE or head.bits != 8):
+        lossy = head.process in BASELINE_TO_PROGRESSIVE
+        kind = f"a {head.bits}-bit JPEG" if lossy else "a lossless or arithmetic-coded JPEG"
         raise UnsupportedImage(
             f"{name} is {kind}, which is read inside DICOM only. Export the radiograph as DICOM or as 16-bit PNG."
         )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import UnreadableImage
 from ..types import BoolArray
-from .integrity import check_jpeg, check_rle, jpeg_process, with_right_scan
+from .integrity import SEQUENTIAL, check_jpeg, check_rle, jpeg_head, with_right_scan
 from .isolated import FAILED, MEMORY, MOST_SECONDS
 from .refusals import Damaged, decoding, out_of_memory
 
@@ -37,8 +37,7 @@ PIXEL_KEYWORDS = (  # what a picture is decoded by
 LITTLE_IMPLICIT, LITTLE, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 JPEG_BASELINE, JPEG_EXTENDED, RLE = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.5"
 JPEG_LOSSLESS, JPEG_LS, JPEG2000 = "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91"
-# A JPEG or JPEG-LS frame header (height, width) and a JPEG 2000 one (right, bottom, left, top; then sign and bits).
-JPEG_HEADER = re.compile(rb"\xff[\xc0-\xc3\xf7]..[\x02-\x10](....)", re.DOTALL)
+# A JPEG 2000 header: right, bottom, left, top; then sign and bits.
 JPEG2000_HEADER = re.compile(rb"\xff\x4f\xff\x51....(.{16}).{18}(.)", re.DOTALL)
 MOST_PADDED_SHARE = 0.97  # more than that is no padding but the background of a picture
 
@@ -70,12 +69,10 @@ def syntax_of(dataset: Dataset) -> UID:
         implicit, little = dataset.original_encoding
         return UID(LITTLE_IMPLICIT if implicit else LITTLE if little else BIG)
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    process = jpeg_process(frame)[0] if frame[:2] == b"\xff\xd8" else 0
-    by_process = {0xC0: JPEG_BASELINE, 0xC1: JPEG_EXTENDED, 0xC3: JPEG_LOSSLESS}
-    if process in by_process:
-        return UID(by_process[process])
-    if frame[:2] == b"\xff\xd8" and b"\xff\xf7" in frame[:64]:
-        return UID(JPEG_LS)
+    head = jpeg_head(frame)
+    by_process = {0xC0: JPEG_BASELINE, 0xC1: JPEG_EXTENDED, 0xC3: JPEG_LOSSLESS, 0xF7: JPEG_LS}
+    if head is not None and head.process in by_process:
+        return UID(by_process[head.process])
     if JPEG2000_HEADER.search(frame[:200]):
         return UID(JPEG2000)
     raise Damaged("no transfer syntax, and none can be told")
@@ -130,9 +127,10 @@ def _picture_of(dataset: Dataset) -> Dataset:
         raise Damaged("more bits stored than allocated")
     if "PixelData" in picture and syntax.is_encapsulated:
         frame = get_frame(picture.PixelData, 0, number_of_frames=1)
-        if frame[:2] == b"\xff\xd8" and (process := jpeg_process(frame)) and process[0] in (0xC0, 0xC1):
+        head = jpeg_head(frame)
+        if head is not None and head.process in SEQUENTIAL:
             picture.PixelData = encapsulate([with_right_scan(frame)])
-            picture.file_meta.TransferSyntaxUID = UID(JPEG_BASELINE if process[1] == 8 else JPEG_EXTENDED)
+            picture.file_meta.TransferSyntaxUID = UID(JPEG_BASELINE if head.bits == 8 else JPEG_EXTENDED)
             for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
                 picture.pop(keyword, None)
     return picture

@@ -95,6 +95,12 @@ def test_every_format_gives_the_same_radiograph(case: str) -> None:
     assert np.abs(radiograph.pixels - stretched(reference)).max() <= tolerance
 
 
+@pytest.mark.parametrize("quality", [5, 10, 15, 18, 20, 25, 40])
+def test_jpeg_of_every_quality_is_read(quality: int) -> None:
+    """At 15 to 20 a quantisation table holds bytes that look like a frame's marker."""
+    read_radiograph(grey("JPEG", quality=quality))
+
+
 def test_sixteen_bits_are_kept() -> None:
     ramp = np.tile(np.arange(3000, 3000 + 2048, dtype=np.uint16), (128, 1))
     radiograph = read_radiograph(grey("PNG", ramp))
