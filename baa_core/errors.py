@@ -15,7 +15,8 @@
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── UnknownRecipe          no recipe of that name
     ├── UnknownMethod          no explanation method of that name
-    └── InvalidTable           a CSV lacks what the command needs
+    ├── InvalidTable           a CSV lacks what the command needs
+    └── ReportNotPossible      a report in this form cannot be made of this picture
 
 Every message answers three questions: what happened, what was expected, how to fix it.
 No message holds a path of the server or anything about the patient.
@@ -98,3 +99,7 @@ class UnknownMethod(BoneAgeError):
 
 class InvalidTable(BoneAgeError):
     """A CSV file lacks rows or columns that the command needs."""
+
+
+class ReportNotPossible(BoneAgeError):
+    """A report in this form needs something that the picture or its file lacks."""

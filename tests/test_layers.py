@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",
      "phantom", "evaluation", "reference"),
-    ("sight", "panel_figures", "summary"),
+    ("sight", "panel_figures", "summary", "export"),
     ("pipeline",),
     ("batch", "inquiry", "confirmed"),
     ("comparison",),
@@ -38,7 +38,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "captum": ("baa_core.explain.captum_door",),
     "timm": ("baa_core.backbones", "train.start"),  # start: ImageNet weights to begin a training from
     "torchvision": ("baa_core._torchvision",),
-    "pydicom": ("baa_core.io", "baa_core.io."),
+    "pydicom": ("baa_core.io", "baa_core.io.", "baa_core.export.dicom"),  # export: what highdicom takes and gives
+    "highdicom": ("baa_core.export.dicom",),
+    "reportlab": ("baa_core.export.pdf",),
     "albumentations": ("train.augment",),
     "lightning": ("train.",),
     "scipy": ("train.widths",),

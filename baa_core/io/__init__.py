@@ -17,8 +17,9 @@ from ..types import Radiograph
 from .dicom import dicom_start, read_dicom
 from .picture import read_image
 from .refusals import MOST_BYTES, too_large
+from .source import SourceHeader, read_source_header
 
-__all__ = ["read_bytes", "read_radiograph"]
+__all__ = ["SourceHeader", "read_bytes", "read_radiograph", "read_source_header"]
 
 # What decoders warn of concerns the file; what the reader must know becomes a Caution. Said once, at import, and for
 # the decoders alone: `warnings.catch_warnings` changes the filters of all threads, and undoes those of another.

@@ -11,6 +11,7 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnreadableImage
@@ -66,10 +67,10 @@ def dicom_start(data: bytes) -> int | None:
 def read_dicom(data: bytes, name: str) -> Radiograph:
     """Read DICOM bytes, as `read_radiograph` describes it; they begin where `dicom_start` says."""
     with decoding(name, "DICOM"):
-        dataset = _parsed(data, name)
+        dataset = parse_dicom(data, name)
         _check_dicom(dataset, name)
-    photometric = str(_offered(dataset, "PhotometricInterpretation") or "").strip()
-    modality = str(_offered(dataset, "Modality") or "")[:16]
+    photometric = str(offered(dataset, "PhotometricInterpretation") or "").strip()
+    modality = str(offered(dataset, "Modality") or "")[:16]
     stored = stored_values(dataset, name)
     left_out = padding_of(stored, dataset) if stored.ndim == 2 else None
     if stored.ndim == 2:
@@ -86,7 +87,7 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
         cautions.append(Caution("not_plain_radiography", text))
     if _is_raw(dataset):
         cautions.append(RAW_PICTURE)
-    shape = str(_offered(dataset, "PresentationLUTShape") or "").strip().upper()
+    shape = str(offered(dataset, "PresentationLUTShape") or "").strip().upper()
     expected = SHAPE_EXPECTED.get(photometric)
     return Radiograph(
         pixels=pixels,
@@ -100,8 +101,14 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
     )
 
 
-def _parsed(data: bytes, name: str) -> Dataset:
-    """The elements of `DICOM_KEYWORDS`, and file meta with a transfer syntax, whether the file has one or not."""
+def parse_dicom(data: bytes, name: str, keywords: Sequence[str] = DICOM_KEYWORDS) -> Dataset:
+    """Elements by keyword, and file meta with a transfer syntax, whether the file has one or not.
+
+    Args:
+        data: begins where `dicom_start` says.
+        name: what to call it in messages.
+        keywords: which elements; those of `stored.PIXEL_KEYWORDS` must be among them. Others are skipped.
+    """
     from pydicom import dcmread  # 0.2 s, which ordinary pictures need not wait for
     from pydicom.dataset import FileMetaDataset
 
@@ -109,7 +116,7 @@ def _parsed(data: bytes, name: str) -> Dataset:
     given = data if marked else data[dicom_start(data) or 0 :]
     data = _inflated(given, name) if marked else given
     inflated = data is not given
-    dataset = dcmread(io.BytesIO(data), specific_tags=list(DICOM_KEYWORDS), force=True)
+    dataset = dcmread(io.BytesIO(data), specific_tags=list(keywords), force=True)
     if not dataset.get("file_meta"):
         dataset.file_meta = FileMetaDataset()
     if not marked and not _lengths_fit(dataset):
@@ -152,10 +159,10 @@ def _lengths_fit(dataset: Dataset) -> bool:
 
 def _is_raw(dataset: Dataset) -> bool:
     """Whether the header says that the picture was not processed for display."""
-    kind = _offered(dataset, "ImageType")
+    kind = offered(dataset, "ImageType")
     words = {str(word).strip().upper() for word in ([kind] if isinstance(kind, str) else kind or ())}
-    words.add(str(_offered(dataset, "PresentationIntentType") or "").strip().upper())
-    return bool(words & RAW_WORDS) or str(_offered(dataset, "SOPClassUID")) == FOR_PROCESSING_CLASS
+    words.add(str(offered(dataset, "PresentationIntentType") or "").strip().upper())
+    return bool(words & RAW_WORDS) or str(offered(dataset, "SOPClassUID")) == FOR_PROCESSING_CLASS
 
 
 def _inflated(data: bytes, name: str) -> bytes:
@@ -197,7 +204,7 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
             stored = (bottom - top, right - left)
         elif head := jpeg_head(frame):
             stored = (head.height, head.width)
-    elif "PixelData" in dataset and _offered(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
+    elif "PixelData" in dataset and offered(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
         row_bytes = columns * whole(dataset, "SamplesPerPixel", 1) * whole(dataset, "BitsAllocated") / 8
         if row_bytes <= 0:
             raise Damaged("no bits or no samples")
@@ -209,7 +216,7 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
         )
 
 
-def _offered(dataset: Dataset, keyword: str) -> Any:
+def offered(dataset: Dataset, keyword: str) -> Any:
     """A header value, or None where it is missing or malformed: an offer is never a reason to refuse."""
     try:
         return dataset.get(keyword)
@@ -222,7 +229,7 @@ def _offered(dataset: Dataset, keyword: str) -> Any:
 def _spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         try:
-            row, column = (float(value) for value in _offered(dataset, keyword))
+            row, column = (float(value) for value in offered(dataset, keyword))
         except (TypeError, ValueError):
             continue
         if 0 < row < math.inf and 0 < column < math.inf:
@@ -232,20 +239,20 @@ def _spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
 
 def _sex_in_file(dataset: Dataset) -> Sex | None:
     words: dict[str, Sex] = {"F": "female", "M": "male"}
-    return words.get(str(_offered(dataset, "PatientSex")).strip().upper())
+    return words.get(str(offered(dataset, "PatientSex")).strip().upper())
 
 
 def _age_in_file_months(dataset: Dataset) -> float | None:
     """The age as stated; refined by the dates where they agree with it, as 010Y may mean up to 11 months more."""
     stated: float | None = None
     unit = 0.0
-    if match := AGE_WORD.fullmatch(str(_offered(dataset, "PatientAge")).strip().upper()):
+    if match := AGE_WORD.fullmatch(str(offered(dataset, "PatientAge")).strip().upper()):
         unit = MONTHS_PER_UNIT[match[2]]
         stated = int(match[1]) * unit
     age = stated
     try:
         born, seen = (
-            datetime.datetime.strptime(str(_offered(dataset, keyword)), "%Y%m%d")
+            datetime.datetime.strptime(str(offered(dataset, keyword)), "%Y%m%d")
             for keyword in ("PatientBirthDate", "StudyDate")
         )
         between = (seen - born).days / DAYS_PER_MONTH

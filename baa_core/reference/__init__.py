@@ -7,6 +7,7 @@
 The reference is the Brush Foundation table (`brush`): children of Ohio, 1930s. No value of it is extrapolated.
 """
 
+from .bands import Band, chart_ranges_years, growth_bands
 from .brush import POPULATION, REFERENCE, ReferenceRow, reference_rows
 from .course import GrowthPoint, Velocity, growth_velocity, point_from_result
 from .growth import CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth, find_convention
@@ -17,14 +18,17 @@ __all__ = [
     "DEFAULT_CONVENTION",
     "POPULATION",
     "REFERENCE",
+    "Band",
     "Convention",
     "GrowthComparison",
     "GrowthPoint",
     "HalfYear",
     "ReferenceRow",
     "Velocity",
+    "chart_ranges_years",
     "compare_growth",
     "find_convention",
+    "growth_bands",
     "growth_velocity",
     "interval_sd_months",
     "likely_half_years",

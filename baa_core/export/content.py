@@ -1,0 +1,218 @@
+"""What every report says, whatever its form: a report, its growth context, earlier assessments, and who is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from ..figures import years_and_months
+from ..reference import (
+    CONVENTIONS,
+    DEFAULT_CONVENTION,
+    Convention,
+    GrowthComparison,
+    GrowthPoint,
+    HalfYear,
+    Velocity,
+    compare_growth,
+    growth_velocity,
+    likely_half_years,
+)
+from ..types import DISCLAIMER, Report
+from ..wording import percent, sex_check_sentence
+
+TITLE = "Bone age of the hand"
+PRELIMINARY = "Computed by software; preliminary, not reviewed by a physician."
+SCALE = "scale of the atlas of Greulich and Pyle"  # by which the labels of the training radiographs were read
+WEIGHTS = "weights/"  # how `Report.versions` names the sha256 of a weights file
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the patient is, for a report that shall say so. Every report leaves this out unless it is given.
+
+    Attributes:
+        patient_id, name, accession_number, study_id: as the hospital writes them; a DICOM name keeps its carets.
+        birth_date, study_date: of the child and of the radiograph.
+        sex: PatientSex of the DICOM header ("F", "M", "O"), which DICOM keeps with the patient.
+    """
+
+    patient_id: str | None = None
+    name: str | None = None
+    birth_date: date | None = None
+    study_date: date | None = None
+    accession_number: str | None = None
+    study_id: str | None = None
+    sex: str | None = None
+
+    @property
+    def shown_name(self) -> str | None:
+        """The name as people write it: given names before the family name."""
+        family, *rest = [part.strip() for part in (self.name or "").split("=")[0].split("^")]
+        return " ".join(part for part in (*rest[:2], family) if part) or None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """All that a report in any form says.
+
+    Attributes:
+        report: of the assessment.
+        growth: the bone age beside the child's age; None where no age was given.
+        earlier: assessments of the same child at other ages.
+        identity: None unless the report shall name the patient.
+        made_at: when, with time zone.
+    """
+
+    report: Report
+    growth: GrowthComparison | None
+    earlier: tuple[GrowthPoint, ...]
+    identity: Identity | None
+    made_at: datetime
+
+    @property
+    def point(self) -> GrowthPoint | None:
+        """This assessment on a growth chart; None where no age was given."""
+        age, prediction = self.report.chronological_age_months, self.report.prediction
+        return None if age is None else GrowthPoint(age, prediction.bone_age_months, prediction.interval_months)
+
+    @property
+    def velocity(self) -> Velocity | None:
+        """Between the last two assessments; None without an age or an earlier assessment."""
+        return growth_velocity([*self.earlier, self.point]) if self.point is not None and self.earlier else None
+
+    @property
+    def half_years(self) -> tuple[HalfYear, ...]:
+        """The three most likely ones."""
+        return likely_half_years(self.report.prediction.bone_age_months, self.report.prediction.interval_months)
+
+    @property
+    def weights_sha256(self) -> dict[str, str]:
+        """Each weights file's name and the beginning of its sha256."""
+        versions = self.report.versions.items()
+        return {name.removeprefix(WEIGHTS): value for name, value in versions if name.startswith(WEIGHTS)}
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Each piece of software and its version."""
+        return {name: value for name, value in self.report.versions.items() if not name.startswith(WEIGHTS)}
+
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """Heading and sentences of a radiology report."""
+        return [
+            ("EXAM", list(self._exam())),
+            ("TECHNIQUE", list(self._technique())),
+            ("COMPARISON", list(self._comparison())),
+            ("FINDINGS", list(self._findings())),
+            ("IMPRESSION", self.impression()),
+        ]
+
+    def impression(self) -> list[str]:
+        """The answer in two or three sentences."""
+        low, high = self.report.prediction.interval_months
+        bone_age = self.report.prediction.bone_age_months
+        said = [
+            f"Bone age {in_words(bone_age)}, 90 % interval {years_and_months(low)} to {years_and_months(high)} "
+            f"({low:.1f} to {high:.1f} months)."
+        ]
+        if self.growth is not None:
+            said.append(self.growth.sentence)
+        return [*said, PRELIMINARY]
+
+    def _exam(self) -> Iterator[str]:
+        yield "Radiograph of one hand and wrist for bone age."
+        if self.identity is None:
+            return
+        who = self.identity
+        named = [
+            ("Patient", who.shown_name),
+            ("ID", who.patient_id),
+            ("born", who.birth_date),
+            ("radiograph of", who.study_date),
+            ("accession number", who.accession_number),
+        ]
+        if words := ", ".join(f"{label} {value}" for label, value in named if value):
+            yield f"{words}."
+
+    def _technique(self) -> Iterator[str]:
+        report = self.report
+        members = ", ".join(f"{name} {months:.1f}" for name, months in report.prediction.members.items())
+        entered = "as entered" if report.sex_entered else "as predicted from the radiograph, none was entered"
+        yield (
+            f"Bone age by an ensemble of neural networks, recipe {report.recipe}, on the {SCALE}, estimated for "
+            f"{report.prediction.sex_used} sex ({entered}). Networks, months: {members}."
+        )
+
+    def _comparison(self) -> Iterator[str]:
+        if self.growth is None:
+            yield "No chronological age was given, so there is no comparison with a reference."
+        else:
+            growth = self.growth
+            yield f"Reference: {growth.reference}; {growth.population}."
+            yield f"Convention {growth.convention}: SD score = {CONVENTIONS[growth.convention]}."
+        for point in sorted(self.earlier, key=lambda point: point.chronological_age_months):
+            at = years_and_months(point.chronological_age_months)
+            yield f"Earlier, at {at}: bone age {in_words(point.bone_age_months)}."
+        if not self.earlier:
+            yield "No earlier assessment was given."
+
+    def _findings(self) -> Iterator[str]:
+        report, growth = self.report, self.growth
+        if report.chronological_age_months is not None:
+            yield f"Chronological age: {in_words(report.chronological_age_months)}."
+        low, high = report.prediction.interval_months
+        yield (
+            f"Bone age: {in_words(report.prediction.bone_age_months)}. 90 % interval: {years_and_months(low)} to "
+            f"{years_and_months(high)} ({low:.1f} to {high:.1f} months)."
+        )
+        halves = ", ".join(f"{years_and_months(half.months)} {percent(half.probability)}" for half in self.half_years)
+        yield f"Most likely half-years (normal distribution as wide as the interval): {halves}."
+        if growth is not None and growth.sd_score is not None:
+            yield (
+                f"SD score: {growth.sd_score:+.2f} ({growth.convention}). Reference at this age: mean "
+                f"{growth.mean_months:.1f}, SD {growth.sd_months:.1f} months."
+            )
+        if (velocity := self.velocity) is not None:
+            yield velocity.sentence
+        yield sex_check_sentence(report.sex_check, report.sex_entered, report.sex_probability_male)
+        yield from (f"Caution: {caution.message}" for caution in report.cautions)
+
+
+def collect(
+    report: Report,
+    *,
+    convention: Convention = DEFAULT_CONVENTION,
+    earlier: Sequence[GrowthPoint] = (),
+    identity: Identity | None = None,
+    made_at: datetime | None = None,
+) -> ReportContent:
+    """Bring together what a report says.
+
+    Args:
+        report: of the assessment; with an age entered it is compared with the reference of the sex used.
+        convention: of the SD score.
+        earlier: assessments of the same child at other ages.
+        identity: who the patient is; left out, no report holds an identifier.
+        made_at: when, with time zone; now if left out.
+
+    Raises:
+        InvalidPatient: an earlier assessment at this age, or an unknown convention.
+    """
+    age, prediction = report.chronological_age_months, report.prediction
+    growth = None
+    if age is not None:
+        growth = compare_growth(
+            prediction.bone_age_months, age, prediction.sex_used, convention, prediction.interval_months
+        )
+    content = ReportContent(report, growth, tuple(earlier), identity, made_at or datetime.now(UTC))
+    _ = content.velocity  # refuses an earlier assessment at the same age now, not in one form only
+    return content
+
+
+def in_words(months: float) -> str:
+    """Months as in "10 years 1 month (121.3 months)"."""
+    return f"{years_and_months(months)} ({months:.1f} months)"
+
+
+__all__ = ["DISCLAIMER", "PRELIMINARY", "SCALE", "TITLE", "Identity", "ReportContent", "collect", "in_words"]

@@ -1,0 +1,181 @@
+"""The report as one page of PDF (A4), by reportlab: its one door, loaded when a PDF is asked for.
+
+Text is set in the PDF's own Helvetica, which knows the letters of Western European languages (Windows-1252) only. A
+name in other letters is left out of the page with a word about it, never shown in part.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+from xml.sax.saxutils import escape
+
+import cv2
+
+from ..figures import Bytes, downsample_for_display, overlay, years_and_months
+from ..types import DISCLAIMER
+from .chart import draw_growth_chart
+from .content import TITLE, ReportContent
+
+LONGEST_PX = 900  # of a picture; at 8 cm this is over 250 dots an inch
+JPEG_QUALITY = 90
+PAGE_WIDTH, PAGE_HEIGHT, MARGIN = 595.28, 841.89, 36.0  # A4 in points
+PICTURES_TOP, PICTURES_HEIGHT, PICTURE_WIDTH = 742.0, 232.0, 168.0
+MIDDLE_TOP, MIDDLE_HEIGHT, CHART_WIDTH = 492.0, 196.0, 262.0
+NOTES_TOP, NOTES_BOTTOM = 284.0, 58.0
+NOT_PRINTABLE = "(in letters this page cannot print)"
+
+
+def pdf_report(content: ReportContent) -> bytes:
+    """One page: answer, radiograph with hand outline, heatmap, growth chart, findings, cautions, versions.
+
+    The heatmap is that of the report; without one its place says so.
+    """
+    from reportlab.pdfgen.canvas import Canvas
+
+    file = io.BytesIO()
+    canvas = Canvas(file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), invariant=True)
+    canvas.setTitle(TITLE)
+    canvas.setSubject(DISCLAIMER)
+    canvas.setAuthor("baa_core")
+    _head(canvas, content)
+    _pictures(canvas, content)
+    _answer(canvas, content)
+    _middle(canvas, content)
+    _notes(canvas, content)
+    _foot(canvas, content)
+    canvas.showPage()
+    canvas.save()
+    return file.getvalue()
+
+
+def _head(canvas: Any, content: ReportContent) -> None:
+    canvas.setFont("Helvetica-Bold", 15)
+    canvas.drawString(MARGIN, PAGE_HEIGHT - 50, TITLE)
+    canvas.setFont("Helvetica", 8)
+    canvas.drawRightString(PAGE_WIDTH - MARGIN, PAGE_HEIGHT - 46, f"{content.made_at:%Y-%m-%d %H:%M %Z}")
+    _paragraphs(canvas, [f"<b>{DISCLAIMER}</b>"], MARGIN, PAGE_HEIGHT - 84, PAGE_WIDTH - 2 * MARGIN, 26, size=9)
+
+
+def _pictures(canvas: Any, content: ReportContent) -> None:
+    report = content.report
+    pixels = downsample_for_display(report.radiograph.pixels, LONGEST_PX)
+    mask = downsample_for_display(report.hand.pixels, LONGEST_PX)
+    inverted = report.hand.inverted
+    _picture(canvas, overlay(pixels, inverted=inverted, mask=mask), MARGIN, "Radiograph with hand outline")
+    left = MARGIN + PICTURE_WIDTH + 8
+    if report.explanation is None:
+        canvas.setFont("Helvetica", 8)
+        canvas.drawString(left, PICTURES_TOP - 20, "No heatmap was made with this assessment.")
+        return
+    heat = downsample_for_display(report.explanation.heat, LONGEST_PX)
+    _picture(canvas, overlay(pixels, inverted=inverted, heat=heat), left, "Heatmap: what moved the estimate")
+
+
+def _picture(canvas: Any, picture: Bytes, left: float, caption: str) -> None:
+    """A picture as large as its place allows, with its caption below."""
+    from reportlab.lib.utils import ImageReader
+
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    rows, columns = picture.shape[:2]
+    scale = min(PICTURE_WIDTH / columns, (PICTURES_HEIGHT - 12) / rows)
+    width, height = columns * scale, rows * scale
+    canvas.drawImage(ImageReader(io.BytesIO(data.tobytes())), left, PICTURES_TOP - height, width, height)
+    canvas.setFont("Helvetica", 7)
+    canvas.drawString(left, PICTURES_TOP - height - 9, caption)
+
+
+def _answer(canvas: Any, content: ReportContent) -> None:
+    report, growth = content.report, content.growth
+    low, high = report.prediction.interval_months
+    left = MARGIN + 2 * (PICTURE_WIDTH + 8)
+    width = PAGE_WIDTH - MARGIN - left
+    bone_age = report.prediction.bone_age_months
+    lines = [
+        '<para leading="17"><font size="8">Bone age</font><br/>'
+        f'<b><font size="15">{years_and_months(bone_age)}</font></b><br/>'
+        f"{bone_age:.1f} months</para>",
+        f'<font size="8">90 % interval</font><br/><b>{years_and_months(low)} to {years_and_months(high)}</b><br/>'
+        f"{low:.1f} to {high:.1f} months",
+    ]
+    if report.chronological_age_months is not None:
+        age = report.chronological_age_months
+        lines.append(f'<font size="8">Chronological age</font><br/><b>{years_and_months(age)}</b>')
+    if growth is not None:
+        score = "none" if growth.sd_score is None else f"{growth.sd_score:+.2f}"
+        words = f"{growth.classification}; {growth.convention}; {growth.population}"
+        lines.append(f'<font size="8">SD score</font><br/><b>{score}</b> ({words})')
+    lines.append(f'<font size="8">Sex</font><br/>{report.prediction.sex_used}'
+                 + (" (entered)" if report.sex_entered else " (predicted; none was entered)"))  # fmt: skip
+    _paragraphs(canvas, lines, left, PICTURES_TOP - PICTURES_HEIGHT, width, PICTURES_HEIGHT, size=9.5, gap=7)
+
+
+def _middle(canvas: Any, content: ReportContent) -> None:
+    left, width = MARGIN, PAGE_WIDTH - 2 * MARGIN
+    if content.growth is not None:
+        draw_growth_chart(canvas, content, left, MIDDLE_TOP - MIDDLE_HEIGHT, CHART_WIDTH, MIDDLE_HEIGHT)
+        left, width = left + CHART_WIDTH + 12, width - CHART_WIDTH - 12
+    said = dict(content.sections())
+    lines = ["<b>IMPRESSION</b>", *map(_printable, said["IMPRESSION"]), "<b>FINDINGS</b>"]
+    lines += [_printable(sentence) for sentence in said["FINDINGS"] if not sentence.startswith("Caution:")]
+    _paragraphs(canvas, lines, left, MIDDLE_TOP - MIDDLE_HEIGHT, width, MIDDLE_HEIGHT)
+
+
+def _notes(canvas: Any, content: ReportContent) -> None:
+    lines = ["<b>CAUTIONS</b>", *(_printable(caution.message) for caution in content.report.cautions)]
+    lines += [] if content.report.cautions else ["None."]
+    for heading, sentences in content.sections()[:3]:
+        lines += [f"<b>{heading}</b>", *map(_printable, sentences)]
+    lines.append("<b>VERSIONS</b>")
+    lines.append(_printable(", ".join(f"{name} {version}" for name, version in content.software.items())))
+    weights = ", ".join(f"{name} {sha}" for name, sha in content.weights_sha256.items())
+    lines.append(_printable(f"Weights, sha256: {weights}"))
+    _paragraphs(canvas, lines, MARGIN, NOTES_BOTTOM, PAGE_WIDTH - 2 * MARGIN, NOTES_TOP - NOTES_BOTTOM)
+
+
+def _foot(canvas: Any, content: ReportContent) -> None:
+    canvas.setFont("Helvetica", 7.5)
+    canvas.drawString(MARGIN, 40, DISCLAIMER)
+    version = content.software.get("baa_core", "")
+    canvas.drawRightString(PAGE_WIDTH - MARGIN, 40, f"baa_core {version}, recipe {content.report.recipe}, page 1 of 1")
+
+
+def _paragraphs(
+    canvas: Any,
+    lines: list[str],
+    left: float,
+    bottom: float,
+    width: float,
+    height: float,
+    size: float = 8.0,
+    gap: float = 2.5,
+) -> None:
+    """Set paragraphs into a rectangle from its top, in smaller letters where they need more room than it has."""
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import Frame, KeepInFrame, Paragraph
+
+    style = ParagraphStyle(
+        "body", fontName="Helvetica", fontSize=size, leading=1.22 * size, spaceAfter=gap, autoLeading="max"
+    )
+    paragraphs = [Paragraph(line, style) for line in lines]
+    frame = Frame(left, bottom, width, height, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0)
+    frame.addFromList([KeepInFrame(width, height, paragraphs, mode="shrink")], canvas)
+
+
+def _printable(sentence: str) -> str:
+    """A sentence as markup; words in letters that Helvetica lacks are replaced by `NOT_PRINTABLE`, once in a row."""
+    return escape(" ".join(_words(sentence)))
+
+
+def _words(sentence: str) -> Iterator[str]:
+    before = ""
+    for word in sentence.split():
+        try:
+            word.encode("cp1252")
+            shown = word
+        except UnicodeEncodeError:
+            shown = NOT_PRINTABLE
+        if not shown == before == NOT_PRINTABLE:
+            yield shown
+        before = shown
