@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +27,11 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(PRIVATE_
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
-from baa_core.errors import UnreadableImage  # noqa: E402
+from baa_core.errors import SeveralHands, UnreadableImage  # noqa: E402
 from baa_core.figures import interval_figure  # noqa: E402
 from baa_core.io import read_radiograph  # noqa: E402
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
-from baa_core.types import DISCLAIMER  # noqa: E402
+from baa_core.types import DISCLAIMER, HandChoice, HandMask  # noqa: E402
 from page import text  # noqa: E402
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.examples import draw_example  # noqa: E402
@@ -42,7 +43,7 @@ from page.layout import NETWORKS, SAY, SAY_CHOSEN, Entries, Results, lay_out_ent
 from page.loading import CanAnswer, Loading, sentence_for  # noqa: E402
 from page.running import Runs, Stopped, session_of  # noqa: E402
 from page.uploads import UploadFolder, take_upload  # noqa: E402
-from page.view import View, view_of  # noqa: E402
+from page.view import View, hands_address, view_of  # noqa: E402
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
@@ -71,7 +72,8 @@ class Handlers:
 
     def cleared(self, card: str = text.EMPTY) -> tuple[Any, ...]:
         """The result area without a result."""
-        return card, gr.update(visible=False), "", None, "", "", None
+        hidden = gr.update(visible=False)
+        return card, hidden, hidden, "", None, "", "", None
 
     def unchanged(self) -> tuple[Any, ...]:
         """The result area as it is."""
@@ -127,6 +129,18 @@ class Handlers:
         patient = (example.sex, *text.age_boxes(example.age_months))
         return *self.taken(chosen, patient, text.chosen(label, chosen.file, drawn=True)), None
 
+    def choose_hand(self, hand: HandChoice, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
+        """One hand of the same picture, which is like another picture: results of the other hand belong to that."""
+        self.change(token, request)
+        chosen = chosen._replace(hand=hand, file=new_file())
+        return chosen, chosen.file, text.chosen(chosen.name, chosen.file, chosen.drawn, hand), *self.cleared()
+
+    def which_hand(self, chosen: Chosen, hands: Sequence[HandMask], belongs: Entered) -> tuple[Any, ...]:
+        """The result area that asks which of several hands is meant."""
+        address = hands_address(read_radiograph(chosen.content, chosen.name), hands)
+        card, _, *rest = self.cleared(belongs.mark(text.several_hands(address)))
+        return card, gr.update(visible=True), *rest
+
     def change(self, token: str, request: gr.Request) -> None:
         """The entries changed: stop what was asked for before."""
         self.runs.stop(session_of(request), asked(token).at)
@@ -167,19 +181,24 @@ class Handlers:
         try:
             run.look()
             patient = entered_patient(sex, years, months)
-            report = self.assessor.assess(chosen.content, patient, name=chosen.name, explain=True, on_stage=step)
+            report = self.assessor.assess(chosen.content, patient, explain=True, on_stage=step, **chosen.options)
             shown = Shown(belongs, view_of(report))
             picture = self.redraw(shown, chosen, with_mask, with_heat, opacity)
             run.look()
         except Stopped:
             return self.unchanged()
+        except SeveralHands as error:
+            if not error.hands:
+                return self.cleared(belongs.mark(text.refusal(sentence_for(error))))
+            return self.which_hand(chosen, error.hands, belongs)
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
             return self.cleared(belongs.mark(text.refusal(sentence_for(error))))
         finally:
             self.runs.end(session, run)
         card = belongs.mark(text.result(report, chosen.drawn, belongs.words))
         how = text.how_made(report, RECIPES[report.recipe])
-        return card, gr.update(visible=True), picture, interval_figure(report), text.members(report), how, shown
+        hands, details = gr.update(visible=chosen.hand is not None), gr.update(visible=True)
+        return card, hands, details, picture, interval_figure(report), text.members(report), how, shown
 
     def redraw(
         self, shown: Shown | None, chosen: Chosen | None, with_mask: bool, with_heat: bool, opacity: float
@@ -202,9 +221,18 @@ class Handlers:
             raise gr.Error(sentence_for(error), print_exception=False) from None
 
 
+def picking(do: Handlers, side: HandChoice) -> Callable[[Chosen, str, gr.Request], tuple[Any, ...]]:
+    """What the button for the hand on one side does; Gradio does not count the arguments of a `partial` right."""
+
+    def picked(chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
+        return do.choose_hand(side, chosen, token, request)
+
+    return picked
+
+
 def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> None:
     """Which entry calls which handler. Only `answer` can be called from outside the page."""
-    patient, results, layers = [left.sex, left.years, left.months], list(right[:7]), list(right[7:])
+    patient, results, layers = [left.sex, left.years, left.months], list(right[:8]), list(right[8:11])
     hidden, answer = gr.Button(visible=False), gr.JSON(visible=False)
     hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **NETWORKS)
 
@@ -225,6 +253,10 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
             do.draw, [button, left.token], [*taken, left.file], js=SAY, show_progress_on=right.card, **private
         )  # fmt: skip
         drawn.then(do.assess, assessed, results, **working)
+    for side, button in right.hand_buttons.items():
+        one = [left.chosen, left.token, left.ready, *results]
+        picked = button.click(picking(do, side), [left.chosen, left.token], one, **says)
+        picked.then(do.assess, assessed, results, **working)
     gr.on([left.sex.input, left.years.input, left.months.input], do.change, left.token, None, queue=False, **says)
     # In the browser alone: empty sex and age when a file is chosen, look again when they change.
     left.empty.click(None, None, patient, js="() => [null, '', '']", **quiet)

@@ -7,11 +7,13 @@ Example:
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from time import perf_counter
 from typing import Any
@@ -25,7 +27,19 @@ from .io import read_bytes
 from .pipeline import Assessor, load_assessor
 from .recipes import RECIPES
 from .steps import Picture
-from .types import DISCLAIMER, FloatArray, HandMask, Patient, Prediction, Radiograph, Report, freeze
+from .types import (
+    DISCLAIMER,
+    FloatArray,
+    HandChoice,
+    HandMask,
+    MeasuredError,
+    Patient,
+    Prediction,
+    Radiograph,
+    Report,
+    freeze,
+)
+from .weights import DEFAULT_FOLDER
 
 LONGEST_SEEN_PX = 400
 ALL_ANSWERED, SOME_ANSWERED, NONE_ANSWERED = "ok", "partial", "refused"
@@ -105,6 +119,22 @@ class Spread:
     sentence: str
 
 
+def read_measured_errors(folder: Path = DEFAULT_FOLDER) -> dict[str, MeasuredError]:
+    """Each recipe's mean absolute error on the test radiographs, as `benchmarks.systems` measured it.
+
+    Args:
+        folder: the weights folder; its evaluation/systems.json is read.
+
+    Returns:
+        recipe to error; empty if there is no such file, as with weights of one's own.
+    """
+    try:
+        rows = json.loads((folder / "evaluation" / "systems.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {row["recipe"]: MeasuredError(row["n"] - row["n_refused"], row["mae_months"]) for row in rows}
+
+
 def compare(
     source: str | os.PathLike[str] | bytes,
     patient: Patient,
@@ -113,6 +143,7 @@ def compare(
     name: str | None = None,
     load: Callable[[str], Assessor] | None = None,
     on_stage: Listener | None = None,
+    hand: HandChoice | None = None,
 ) -> Iterator[Compared]:
     """Assess one radiograph by one recipe after another; a refusal of one does not stop the others.
 
@@ -125,6 +156,7 @@ def compare(
             that several recipes have in common loaded once.
         on_stage: told the recipe and the name of each stage of `pipeline.STAGES` as it begins. What it raises ends
             the comparison there and then, unless it is a BoneAgeError.
+        hand: which of several hands, as for `Assessor.assess`.
 
     Yields:
         each recipe's answer or refusal as soon as it is there.
@@ -136,7 +168,7 @@ def compare(
         return
     load = load or partial(load_assessor, networks={})
     for recipe in names:
-        yield _ask(recipe, content, shown, patient, load, on_stage)
+        yield _ask(recipe, content, shown, patient, load, on_stage, hand)
 
 
 def _ask(
@@ -146,6 +178,7 @@ def _ask(
     patient: Patient,
     load: Callable[[str], Assessor],
     on_stage: Listener | None,
+    hand: HandChoice | None,
 ) -> Compared:
     """One recipe's answer or refusal."""
     start = perf_counter()
@@ -156,7 +189,7 @@ def _ask(
 
     try:
         assessor = load(recipe)
-        report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell)
+        report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell, hand=hand)
         seconds = perf_counter() - start
         seen = _seen(_trace(assessor, report.radiograph, report.hand))
     except BoneAgeError as error:

@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from .types import BoolArray, FloatArray, Report
+from .types import BoolArray, FloatArray, HandMask, Prediction, Radiograph, Report
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.float64]
@@ -79,6 +79,44 @@ def outlined(picture: Bytes, mask: BoolArray) -> Bytes:
     thickness = max(1, round(max(mask.shape) / 600))
     cv2.drawContours(drawn, outlines, -1, CONTOUR_RGB, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
     return drawn
+
+
+def hands_picture(radiograph: Radiograph, hands: Sequence[HandMask], longest_px: int = 1000) -> Bytes:
+    """A radiograph of several hands, each outlined, the outer ones named by their side of the picture.
+
+    Args:
+        radiograph: as read.
+        hands: on its grid, from left to right, at least one.
+        longest_px: of the picture's longer side.
+
+    Returns:
+        (h, w, 3) uint8, red first.
+    """
+    pixels = downsample_for_display(radiograph.pixels, longest_px)
+    masks = [downsample_for_display(hand.pixels, longest_px) for hand in hands]
+    picture = overlay(pixels, inverted=hands[0].inverted, mask=np.logical_or.reduce(masks))
+    for mask in masks:
+        picture = outlined(picture, mask)
+    scale = max(pixels.shape) / 700
+    for name, mask in {"left": masks[0], "right": masks[-1]}.items():
+        rows, columns = np.nonzero(mask)
+        if not rows.size:
+            continue
+        (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        across = int(np.clip(columns.mean() - width / 2, 0, max(0, pixels.shape[1] - width)))
+        place = (across, int(np.clip(rows.mean(), height, pixels.shape[0] - 1)))
+        for colour, thickness in (((0, 0, 0), 6), (CONTOUR_RGB, 2)):
+            cv2.putText(
+                picture,
+                name,
+                place,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                scale,
+                colour,
+                max(1, round(thickness * scale)),
+                cv2.LINE_AA,
+            )
+    return picture
 
 
 def mask_picture(mask: BoolArray) -> Bytes:
@@ -151,6 +189,46 @@ def interval_figure(report: Report) -> go.Figure:
         categoryorder="array", categoryarray=names, tickvals=names, range=[-0.5, len(rows) - 0.3],
         ticktext=[*names[:-1], "Bone age<br><span style='font-size:11px'>and 90 % interval</span>"],
         showgrid=False, fixedrange=True, automargin=False,
+    )  # fmt: skip
+    return figure
+
+
+def systems_figure(rows: Sequence[tuple[str, Prediction | None]]) -> go.Figure:
+    """Each system's estimate as a dot and its own 90 % interval as whiskers, on an axis of years; readable at 390 px.
+
+    Args:
+        rows: the system's title and its prediction, from the top; None where it refused.
+    """
+    titles = [title for title, _ in rows]
+    told = [(title, made) for title, made in rows if made is not None]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[made.bone_age_months / 12 for _, made in told], y=[title for title, _ in told], mode="markers",
+        marker={"color": BLUE, "size": 11},
+        error_x={
+            "type": "data", "symmetric": False, "color": BLUE, "thickness": 2, "width": 7,
+            "array": [(made.interval_months[1] - made.bone_age_months) / 12 for _, made in told],
+            "arrayminus": [(made.bone_age_months - made.interval_months[0]) / 12 for _, made in told],
+        },
+        text=[
+            f"{years_and_months(made.bone_age_months)}<br>90 % interval: "
+            f"{years_and_months(made.interval_months[0])} to {years_and_months(made.interval_months[1])}"
+            for _, made in told
+        ],
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
+    ends = [months / 12 for _, made in told for months in made.interval_months] or [0.0, 18.0]
+    for title, made in rows:
+        if made is None:
+            figure.add_annotation(
+                x=(min(ends) + max(ends)) / 2, y=title, text="not assessed", showarrow=False, font={"color": GREY}
+            )
+    lay_out(figure, "", "years; whiskers: each system's own 90 % interval", "")
+    figure.update_layout(height=84 + 38 * len(rows), margin={"l": 12, "r": 12, "t": 8, "b": 44}, showlegend=False)
+    figure.update_xaxes(range=[min(ends) - 0.5, max(ends) + 0.5], nticks=8, fixedrange=True, title_font_size=12)
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=titles[::-1], range=[-0.6, len(rows) - 0.4], fixedrange=True,
+        tickfont={"size": 12},
     )  # fmt: skip
     return figure
 

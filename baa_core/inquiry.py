@@ -37,7 +37,7 @@ from .explain.methods import Attribute
 from .explain.panel import Panel
 from .pipeline import Assessor, Clock, Estimate
 from .preprocessing import ModelInput
-from .types import SEXES, BoolArray, Caution, FloatArray, HandMask, Patient, Radiograph, SignedExplanation
+from .types import SEXES, BoolArray, Caution, FloatArray, HandChoice, HandMask, Patient, Radiograph, SignedExplanation
 
 STAGES = (
     "finding the hand",
@@ -109,6 +109,7 @@ def examine(
     on_stage: Listener | None = None,
     *,
     name: str | None = None,
+    hand: HandChoice | None = None,
 ) -> Panel:
     """Explain one radiograph's estimate and put the explanation to the test.
 
@@ -120,6 +121,7 @@ def examine(
         on_stage: told the name of each stage of `STAGES` as it begins, and the same name again before every pass of a
             network. What it raises ends the inquiry there and then.
         name: what to call the picture in messages; the file's name otherwise.
+        hand: which of several hands, as for `Assessor.assess`.
 
     Raises:
         UnknownMethod: no method has that name.
@@ -128,9 +130,9 @@ def examine(
     chosen, teller, start = find_method(method), Teller(on_stage), perf_counter()
     clock = Clock(teller)
     with clock.stage(STAGES[0]):
-        radiograph, hand = assessor.look(source, name)
+        radiograph, hand_mask = assessor.look(source, name, hand)
     with clock.stage(STAGES[1]):
-        film = film_of(assessor, radiograph, hand, patient or Patient(), teller)
+        film = film_of(assessor, radiograph, hand_mask, patient or Patient(), teller)
     return _examine(film, chosen, clock, start)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from baa_core.comparison import Compared, summarise_comparison, to_dict
+from baa_core.figures import systems_figure
 from baa_core.recipes import RECIPES
 from baa_core.types import Prediction
 
@@ -33,7 +34,7 @@ class CompareTab(NamedTuple):
     stop: gr.Button
     card: gr.HTML
     details: gr.Column
-    table: gr.HTML
+    plot: gr.Plot
     trace: gr.Accordion
     system: gr.Radio
     step: gr.Slider
@@ -59,7 +60,7 @@ class CompareHandlers:
     def cleared(self, card: str = words.EMPTY) -> tuple[Any, ...]:
         """The tab without a comparison."""
         hidden = gr.update(visible=False)
-        return card, hidden, "", hidden, gr.update(choices=[], value=None), gr.skip(), "", None, *[""] * len(NAMES)
+        return card, hidden, None, hidden, gr.update(choices=[], value=None), gr.skip(), "", None, *[""] * len(NAMES)
 
     def told(self, card: str, systems: dict[str, str]) -> tuple[Any, ...]:
         """The card on top and some systems' cards; all else stays as it is."""
@@ -120,8 +121,8 @@ class CompareHandlers:
             answers = self.assessor.compare(
                 chosen.content,
                 patient,
-                name=chosen.name,
                 on_stage=lambda recipe, stage: step(run, recipe, stage, progress),
+                **chosen.options,
             )
             for card, *rest in self.walk(answers, chosen):
                 run.look()
@@ -151,16 +152,17 @@ class CompareHandlers:
             yield self.told(words.under_way(len(rows)), {compared.recipe: card} | at_work(len(rows)))
         spread = summarise_comparison(predictions)
         values = to_dict(chosen.name, rows, spread)
-        yield self.finished(words.card(spread, values, chosen.drawn), words.systems_table(values), traces)
+        plot = systems_figure([(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)])
+        yield self.finished(words.card(spread, values, chosen.drawn), plot, traces)
 
-    def finished(self, card: str, table: str, traces: Traces) -> tuple[Any, ...]:
+    def finished(self, card: str, plot: Any, traces: Traces) -> tuple[Any, ...]:
         """The whole tab but the systems' cards, which stay; the trace begins with the first system that answered."""
         first = next(iter(traces), None)
         choices = [(words.title(name), name) for name in traces]
         return (
             card,
             gr.update(visible=True),
-            table,
+            plot,
             gr.update(visible=bool(traces)),
             gr.update(choices=choices, value=first),
             *self.choose(traces, first),
@@ -222,13 +224,13 @@ def step(run: Run, recipe: str, stage: str, progress: gr.Progress) -> None:
 
 
 def lay_out_compare() -> CompareTab:
-    """The buttons, the card, the table, one card for each system, and below them the preprocessing."""
+    """The buttons, the card, the plot, one card for each system, and below them the preprocessing."""
     with gr.Row():
         go = gr.Button("Compare all systems", variant="primary", min_width=160, elem_id="baa-compare")
         stop = gr.Button("Cancel", min_width=120, elem_id="baa-compare-cancel")
     lay_out_outdated()
     card = gr.HTML(words.EMPTY, elem_id="baa-compared")
-    table = gr.HTML(elem_id="baa-compare-table")
+    plot = gr.Plot(show_label=False, elem_id="baa-compare-plot")
     with gr.Row(elem_classes="baa-systems"):
         systems = [gr.HTML(elem_id=f"baa-system-{name}") for name in NAMES]
     with (
@@ -244,7 +246,7 @@ def lay_out_compare() -> CompareTab:
         picture = gr.HTML(elem_id="baa-trace-picture")
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return CompareTab(
-        go, stop, card, details, table, trace, system, number, picture, view, systems, back, forward
+        go, stop, card, details, plot, trace, system, number, picture, view, systems, back, forward
     )  # fmt: skip
 
 

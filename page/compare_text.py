@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from typing import Any
 
-from baa_core.comparison import Compared, Spread
+from baa_core.comparison import Compared, Spread, read_measured_errors
 from baa_core.figures import years_and_months
-from baa_core.recipes import RECIPES
-from baa_core.types import DISCLAIMER, Report
+from baa_core.recipes import DEFAULT_RECIPE, RECIPES
+from baa_core.types import DISCLAIMER, MeasuredError, Report
 
 from .compare_view import Seen
 from .text import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row
@@ -79,9 +80,28 @@ def system_card(compared: Compared, heatmap: str, network_input: Seen | None) ->
   {_answer(compared.report)}
   {please_note(compared.report.cautions)}
   <div class="baa-pictures">{pictures}</div>
-  <p class="baa-fine">{compared.seconds:.1f} seconds. After {escape(RECIPES[compared.recipe].citation)}.</p>
+  <p class="baa-fine">{escape(about(compared.recipe))} {compared.seconds:.1f} seconds.
+  After {escape(RECIPES[compared.recipe].citation)}.</p>
 </section>
 """
+
+
+@cache
+def measured() -> Mapping[str, MeasuredError]:
+    """Each system's error on the test radiographs; read once."""
+    return read_measured_errors()
+
+
+def about(recipe: str) -> str:
+    """What a system is, and its error here: in words, so that nobody takes it for the published one."""
+    if recipe == DEFAULT_RECIPE:
+        said = "This project's own networks."
+    else:
+        said = "A re-implementation at small scale, trained by this project; the published system may answer otherwise."
+    error = measured().get(recipe)
+    if error is None or error.mae_months is None:
+        return f"{said} Its error was not measured with these weights."
+    return f"{said} Mean absolute error here: {error.mae_months:.1f} months on {error.n} test radiographs."
 
 
 def _answer(report: Report) -> str:
@@ -117,8 +137,9 @@ def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
     ends = ""
     if low is not None and high is not None and spread.spread_months is not None:
         ends = (
-            f'<p class="baa-verdict">{years_and_months(low)} to {years_and_months(high)}</p>'
-            f'<p class="baa-months">{spread.spread_months:.1f} months from the lowest to the highest estimate</p>'
+            f'<p class="baa-verdict">Estimates {spread.spread_months:.1f} months apart</p>'
+            f"<p>Lowest: {years_and_months(low)}. Highest: {years_and_months(high)}. The distance between them is no "
+            "interval: each system has its own, below.</p>"
         )
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Comparison">
@@ -127,24 +148,6 @@ def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
   <p>{escape(spread.sentence)}</p>
   <p class="baa-fine">{escape(DISCLAIMER)} {json_link(values, "baa-compare-json", "bone-age-comparison.json")}</p>
 </section>
-"""
-
-
-def systems_table(values: Mapping[str, Any]) -> str:
-    """Every system in a row: estimate, interval and seconds, of a comparison as `comparison.to_dict` makes it."""
-    rows = []
-    for row in values["recipes"]:
-        if "bone_age_months" in row:
-            low, high = row["interval_months"]
-            said = (years_and_months(row["bone_age_months"]), f"{years_and_months(low)} to {years_and_months(high)}")
-        else:
-            said = ("Not assessed", "")
-        cells = (title(row["recipe"]), *said, f"{row['seconds']:.1f} s")
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("System", "Bone age", "90 % interval", "Took"))
-    return f"""
-<table class="baa-table baa-regions">
-<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
 """
 
 

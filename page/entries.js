@@ -37,9 +37,14 @@
     queueMicrotask(check);
   }
 
+  function giveUp() {
+    if (picture()) left.add(picture());
+    soon();
+  }
+
   // Another picture is on its way: what is shown is of the last one, and so are sex and age.
   function leave() {
-    if (picture()) left.add(picture());
+    giveUp();
     const button = one("#baa-empty");
     emptied = button !== null;
     button?.click();
@@ -68,6 +73,8 @@
   }, true);
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#baa-file button[aria-label='Clear'], .baa-example-row button")) leave();
+    // The same child, another hand.
+    if (event.target.closest?.("#baa-hands button")) giveUp();
     // An upload failed, and the picture before it is asked about again.
     if (event.target.closest?.("#baa-assess, #baa-explain, #baa-compare") && !uploading()) left.delete(picture());
     soon();

@@ -118,8 +118,8 @@ class ExplainHandlers:
                 chosen.content,
                 entered_patient(sex, years, months),
                 method,
-                name=chosen.name,
                 on_stage=lambda stage: step(run, stage, progress),
+                **chosen.options,
             )
             card, *filled = self.filled(panel, chosen.drawn, opacity)
             run.look()

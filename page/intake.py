@@ -6,11 +6,11 @@ import re
 import time
 from html import escape
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from baa_core.errors import InvalidPatient
-from baa_core.types import Patient, Sex, parse_sex
+from baa_core.types import HandChoice, Patient, Sex, parse_sex
 
 from .text import age_in_words, entered_age_months
 
@@ -18,7 +18,7 @@ from .text import age_in_words, entered_age_months
 class Chosen(NamedTuple):
     """The picture about to be assessed, and what its file says about the child.
 
-    `file` is different each time a picture is chosen, also for the same file.
+    `file` is different each time a picture or one of its hands is chosen, also for the same file.
     """
 
     name: str
@@ -27,6 +27,12 @@ class Chosen(NamedTuple):
     sex_in_file: Sex | None = None
     age_in_file_months: float | None = None
     file: str = ""
+    hand: HandChoice | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the networks' calls need beside the picture: its name, and which hand if there was a choice."""
+        return {"name": self.name} if self.hand is None else {"name": self.name, "hand": self.hand}
 
 
 def new_file() -> str:
@@ -45,6 +51,7 @@ class Entered(NamedTuple):
     sex: str
     years: str
     months: str
+    hand: str = ""
 
     def mark(self, html: str) -> str:
         """A card that knows what it belongs to."""
@@ -58,20 +65,21 @@ class Entered(NamedTuple):
         sex = f"sex entered: {self.sex}" if self.sex in ("female", "male") else "sex not known"
         months = entered_age_months(self.years, self.months)
         age = f"age entered: {age_in_words(months)}" if months is not None else "no age entered"
-        return f"{self.name}; {sex}; {age}"
+        hand = f", hand on the {self.hand} of the picture" if self.hand else ""
+        return f"{self.name}{hand}; {sex}; {age}"
 
     def download(self, what: str) -> str:
         """A name for a picture that is kept: file, sex and age, then what it is, ending in .png."""
         months = entered_age_months(self.years, self.months)
         age = [] if months is None else [f"{months:g}-months"]
-        parts = [PurePath(self.name).stem, self.sex or "unknown", *age, what]
+        parts = [PurePath(self.name).stem, *([self.hand] if self.hand else []), self.sex or "unknown", *age, what]
         return re.sub(r"[^\w.-]+", "-", "_".join(parts)) + ".png"
 
 
 def entered(chosen: Chosen | None, sex: str | None, years: str | None, months: str | None) -> Entered:
     """The entries of one press of a button."""
-    file, name = (chosen.file, chosen.name) if chosen is not None else ("", "")
-    return Entered(file, name, sex or "", str(years or "").strip(), str(months or "").strip())
+    file, name, hand = (chosen.file, chosen.name, chosen.hand) if chosen is not None else ("", "", None)
+    return Entered(file, name, sex or "", str(years or "").strip(), str(months or "").strip(), hand or "")
 
 
 class Asked(NamedTuple):

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from baa_core.types import HandChoice
+
 from . import text
 from .examples import EXAMPLES
 
@@ -36,9 +38,13 @@ class Entries(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The components on the right: what `Handlers.assess` fills, then the switches for the picture."""
+    """The components on the right: what `Handlers.assess` fills, then the switches for the picture.
+
+    `hand_buttons` choose one of several hands; they are shown where there are several.
+    """
 
     card: gr.HTML
+    hands: gr.Row
     details: gr.Column
     picture: gr.HTML
     interval: gr.Plot
@@ -48,6 +54,7 @@ class Results(NamedTuple):
     with_mask: gr.Checkbox
     with_heat: gr.Checkbox
     opacity: gr.Slider
+    hand_buttons: dict[HandChoice, gr.Button]
 
 
 def lay_out_entries() -> Entries:
@@ -77,6 +84,9 @@ def lay_out_results() -> Results:
     """The card, and below it everything that belongs to a result."""
     lay_out_outdated()
     card = gr.HTML(text.EMPTY, elem_id="baa-card")
+    with gr.Row(visible=False, elem_id="baa-hands") as hands:
+        sides: tuple[HandChoice, ...] = ("left", "right")
+        hand_buttons = {side: gr.Button(f"Assess the hand on the {side}", min_width=150) for side in sides}
     with gr.Column(visible=False, elem_id="baa-details") as details:
         picture = gr.HTML(elem_id="baa-picture")
         with gr.Row(elem_classes="baa-layers"):
@@ -88,7 +98,9 @@ def lay_out_results() -> Results:
         with gr.Accordion("How was this made?", open=False):
             how = gr.HTML()
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
-    return Results(card, details, picture, interval, members, how, view, with_mask, with_heat, opacity)
+    return Results(
+        card, hands, details, picture, interval, members, how, view, with_mask, with_heat, opacity, hand_buttons
+    )  # fmt: skip
 
 
 def lay_out_outdated() -> None:

@@ -127,9 +127,10 @@ def refusal(sentence: str, what: str = "Not assessed") -> str:
     )
 
 
-def chosen(name: str, file: str, drawn: bool = False) -> str:
+def chosen(name: str, file: str, drawn: bool = False, hand: str = "") -> str:
     """One line that says which picture is about to be assessed, and holds its `Chosen.file` for the page's script."""
-    tag = f" {DRAWN_TAG}" if drawn else ""
+    tag = f", hand on the {hand} of the picture" if hand else ""
+    tag += f" {DRAWN_TAG}" if drawn else ""
     return (
         f'<p class="baa-chosen" role="status" data-baa-ready="{escape(file)}">Ready to assess: '
         f"<strong>{escape(name)}</strong>{tag}</p>"
@@ -191,6 +192,20 @@ def please_note(cautions: Sequence[Caution]) -> str:
     """The cautions that belong beside a number; "" without any."""
     items = "".join(f"<li>{escape(caution.message)}</li>" for caution in cautions)
     return f'<div class="baa-cautions"><p>Please note</p><ul>{items}</ul></div>' if items else ""
+
+
+def several_hands(address: str) -> str:
+    """The card that asks which of several hands is meant, with all of them outlined; buttons follow it.
+
+    Args:
+        address: holds the picture.
+    """
+    said = "Several hands were found. Choose one below: an estimate is made of one hand at a time."
+    return (
+        f'<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">Not assessed yet</p><p>{said}</p>'
+        f'<figure class="baa-picture"><img src="{address}" alt="Radiograph with every hand outlined"><figcaption>Left '
+        "and right are sides of the picture.</figcaption></figure></section>"
+    )
 
 
 def result(report: Report, drawn: bool, entries: str) -> str:

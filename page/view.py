@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from baa_core.figures import Bytes, downsample_for_display, encode_png, overlay
-from baa_core.types import BoolArray, FloatArray, Report
+from baa_core.figures import Bytes, downsample_for_display, encode_png, hands_picture, overlay
+from baa_core.types import BoolArray, FloatArray, HandMask, Radiograph, Report
 
 LONGEST_SIDE_PX = 1000
 PNG_HEADER_BYTES = 33  # signature and the IHDR chunk, which comes first
@@ -55,6 +56,11 @@ def captioned(png: bytes, words: str) -> bytes:
     content = b"iTXt" + b"Description\0" + b"\0\0" + b"\0" + b"\0" + words.encode()
     chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
     return png[:PNG_HEADER_BYTES] + chunk + png[PNG_HEADER_BYTES:]
+
+
+def hands_address(radiograph: Radiograph, hands: Sequence[HandMask]) -> str:
+    """A radiograph with every hand outlined, as an address that holds it."""
+    return address_of(hands_picture(radiograph, hands, LONGEST_SIDE_PX))
 
 
 def view_of(report: Report, longest_side_px: int = LONGEST_SIDE_PX) -> View:

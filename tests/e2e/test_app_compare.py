@@ -89,14 +89,16 @@ def test_every_system_has_its_card_and_its_row(compared: Page) -> None:
     assert values["sentence"] in card
     assert DISCLAIMER in card
     assert "drawn, not a patient" in card
-    table = compared.locator("#baa-compare-table")
+    plot = compared.locator("#baa-compare-plot .js-plotly-plot")
+    expect(plot.locator(".errorbar")).to_have_count(sum(row["status"] == "ok" for row in values["recipes"]))
     for row in values["recipes"]:
         system = compared.locator(f"#baa-system-{row['recipe']}")
         expect(system).to_contain_text(RECIPES[row["recipe"]].title)
-        expect(table).to_contain_text(RECIPES[row["recipe"]].title)
+        expect(plot).to_contain_text(RECIPES[row["recipe"]].title)
         if row["status"] == "ok":
             expect(system).to_contain_text(f"{row['bone_age_months']:.1f} months")
             expect(system).to_contain_text("90 % interval")
+            expect(system).to_contain_text("Mean absolute error here")
             expect(system.locator("img")).to_have_count(2)
         else:
             expect(system).to_contain_text(row["error"]["message"])

@@ -16,9 +16,11 @@ from PIL import Image
 
 import app  # first: it tells Gradio where to keep its files
 from app import gr
-from baa_core.errors import HandNotFound, InvalidPatient, WeightsMissing
+from baa_core.errors import HandNotFound, InvalidPatient, SeveralHands, WeightsMissing
+from baa_core.io import read_radiograph
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
-from baa_core.types import Patient, Radiograph
+from baa_core.types import HandMask, Patient, Radiograph
 from page import text
 from page.guard import BUSY, Guard, is_proxy_route, judge
 from page.intake import Asked, Chosen, Entered, asked, entered_patient
@@ -258,14 +260,7 @@ def test_a_failed_upload_leaves_nothing(tmp_path: Path) -> None:
         assert len(list(uploads.root.iterdir())) == left
 
 
-def drawn_hand_png() -> bytes:
-    """A drawn hand as PNG."""
-    from page.examples import EXAMPLES, draw_example
-
-    return draw_example(next(iter(EXAMPLES)))[1]
-
-
-CHILD = Chosen("A. jpg", drawn_hand_png(), file="1")
+CHILD = Chosen("A. jpg", to_png(draw_phantom(114.0, "male", seed=1, height_px=500).radiograph), file="1")
 
 
 class Estimates:
@@ -297,7 +292,7 @@ def listed(tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> Assessor
 
 
 def test_card_picture_and_json_name_file_sex_and_age(listed: Assessor) -> None:
-    card, _, picture, *_ = assessed(app.Handlers(Estimates(listed)))  # type: ignore[arg-type]
+    card, _, _, picture, *_ = assessed(app.Handlers(Estimates(listed)))  # type: ignore[arg-type]
     assert 'data-baa-file="1" data-baa-sex="male" data-baa-years="9" data-baa-months="6"' in str(card)
     for shown in (str(card), str(picture)):
         assert "A. jpg; sex entered: male; age entered: 9 years 6 months" in shown
@@ -412,3 +407,38 @@ def test_every_event_that_runs_networks_waits_in_one_queue() -> None:
     assert {event.fn.__name__ for event in found} == handlers
     assert {(event.concurrency_id, event.concurrency_limit) for event in found} == {("networks", 1)}
     assert not page.api_open, "a direct call would pass the queue"
+
+
+class TwoHands:
+    """Stands behind the page: a picture of two hands, of which the tiny system can read the one that is chosen."""
+
+    def __init__(self, assessor: Assessor) -> None:
+        self.assessor, self.asked = assessor, []  # type: ignore[var-annotated]
+
+    def assess(self, source: bytes, patient: Patient, *, hand: str | None = None, **options):  # type: ignore[no-untyped-def]
+        """Refuse until a hand is chosen."""
+        self.asked.append(hand)
+        if hand is None:
+            sides = np.zeros((2, *read_radiograph(source).shape), bool)
+            sides[0, 100:300, 50:150] = sides[1, 100:300, 250:350] = True
+            raise SeveralHands("2 hands", [HandMask(side, 1.0, 0.0, inverted=False) for side in sides])
+        return self.assessor.assess(source, patient, **options)
+
+
+def test_of_two_hands_one_is_chosen_and_the_answer_says_which(listed: Assessor) -> None:
+    behind = TwoHands(listed)
+    do = app.Handlers(behind)  # type: ignore[arg-type]
+    card, hands, details, *_ = assessed(do)
+    assert "Several hands were found" in str(card)
+    assert "data:image/png" in str(card)
+    assert (hands["visible"], details["visible"]) == (True, False)  # type: ignore[index]
+
+    chosen, token, ready, *cleared = do.choose_hand("left", CHILD, "1,2000", HERE)  # type: ignore[arg-type]
+    assert "hand on the left of the picture" in ready
+    assert token == chosen.file != CHILD.file, "results of the other hand do not belong to this one"
+    assert cleared[0] == text.EMPTY
+    card, hands, details, picture, *_ = assessed(do, f"{token},3000", chosen)
+    assert behind.asked == [None, "left"]
+    assert "A. jpg, hand on the left of the picture; sex entered: male" in str(card)
+    assert 'download="A_left_male_114-months_bone-age.png"' in str(picture)
+    assert (hands["visible"], details["visible"]) == (True, True), "the other one can be chosen next"  # type: ignore[index]

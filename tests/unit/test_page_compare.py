@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 import pytest
 
 import app  # noqa: F401 first: it tells Gradio where to keep its files
-from baa_core.comparison import LONGEST_SEEN_PX, Compared, compare
+from baa_core.comparison import LONGEST_SEEN_PX, Compared, compare, read_measured_errors
 from baa_core.errors import HandNotFound, WeightsMissing
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import STAGES, Assessor
-from baa_core.recipes import RECIPES
+from baa_core.recipes import DEFAULT_RECIPE, RECIPES
 from baa_core.types import DISCLAIMER, Patient
 from page import compare_text, text
 from page.compare_tab import NAMES, WAITS, WORKS, CompareHandlers, CompareTab
@@ -111,7 +112,9 @@ def test_at_the_end_everything_is_there(told: list[dict[str, Any]]) -> None:
         assert words in page["card"]
     for name, recipe in RECIPES.items():
         assert escape(recipe.title) in page[name]
-        assert escape(recipe.title) in page["table"]
+    answered = page["plot"].data[0]
+    assert list(answered.y) == [recipe.title for name, recipe in RECIPES.items() if name in page["view"]]
+    assert "not assessed" in [note.text for note in page["plot"].layout.annotations]
     assert page["system"]["value"] == next(iter(page["view"]))
     assert [name for _, name in page["system"]["choices"]] == list(page["view"])
 
@@ -214,3 +217,21 @@ def test_a_refusal_of_the_hand_stands_on_its_card() -> None:
     card = compare_text.system_card(Compared(NAMES[0], None, HandNotFound("No hand & so on."), (), 0.1), "", None)
     assert "No hand &amp; so on." in card
     assert escape(RECIPES[NAMES[0]].title) in card
+
+
+def test_each_card_says_what_a_system_is_and_how_far_off_it_is_here(told: list[dict[str, Any]]) -> None:
+    page, errors = shown(told), read_measured_errors()
+    for name in NAMES:
+        said = compare_text.about(name)
+        assert f"{errors[name].mae_months:.1f} months on {errors[name].n} test radiographs" in said
+        assert ("re-implementation at small scale" in said) is (name != DEFAULT_RECIPE)
+        if name != REFUSED:
+            assert escape(said) in page[name]
+
+
+def test_the_range_of_all_systems_is_no_interval(told: list[dict[str, Any]]) -> None:
+    assert "is no interval" in shown(told)["card"]
+
+
+def test_weights_of_ones_own_have_no_measured_error(tmp_path: Path) -> None:
+    assert read_measured_errors(tmp_path) == {}

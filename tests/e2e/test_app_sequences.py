@@ -1,0 +1,335 @@
+"""What is shown belongs to what is entered: what visitors do in a hurry, at the same time, and on a slow network.
+
+Every test watches the cards in the browser, frame by frame: a result that stands there undimmed at any moment counts.
+"""
+
+import http.client
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from baa_core.phantom import draw_phantom, to_png
+from page.examples import EXAMPLES, draw_example
+from page.guard import BUSY
+from tests.e2e.served_page import Served, assess, open_page, upload
+
+pytestmark = pytest.mark.browser
+EXAMPLE = next(iter(EXAMPLES))
+CARD = "#baa-card .baa-result"
+OUTDATED = "Outdated: the entries have changed"
+WATCH = """() => {
+  window.lit = new Set();
+  const look = () => {
+    for (const card of document.querySelectorAll(".baa-result"))
+      if (card.checkVisibility() && !card.closest(".baa-outdated")) lit.add(card.innerText);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
+@pytest.fixture(scope="module")
+def a() -> bytes:
+    """A drawn hand of a girl of 10 years."""
+    return to_png(draw_phantom(120.0, "female", seed=4, height_px=700).radiograph)
+
+
+@pytest.fixture(scope="module")
+def b() -> bytes:
+    """A drawn hand of a boy of 6 years."""
+    return to_png(draw_phantom(72.0, "male", seed=5, height_px=700).radiograph)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(served: Served, browser: Browser, a: bytes) -> None:
+    """The networks are loaded, so that a run takes about as long as it does for a visitor."""
+    page = open_page(browser, served.url)
+    upload(page, "warm.png", a)
+    assess(page, "Female")
+    page.context.close()
+
+
+@pytest.fixture
+def other(served: Served, browser: Browser) -> Iterator[Page]:
+    """Another visitor."""
+    page = open_page(browser, served.url)
+    yield page
+    page.context.close()
+
+
+def ready(page: Page, name: str) -> None:
+    expect(page.locator(".baa-chosen")).to_contain_text(name)
+    expect(page.locator("#baa-assess")).to_be_enabled()
+
+
+def begin(page: Page, content: bytes, sex: str = "Female") -> None:
+    """a.png is chosen, sex and age are entered, Assess is pressed, and nobody waits."""
+    upload(page, "a.png", content)
+    ready(page, "a.png")
+    page.get_by_role("radio", name=sex, exact=True).check()
+    page.get_by_label("Age: years").fill("10")
+    page.locator("#baa-assess").click()
+
+
+def lit(page: Page) -> str:
+    """Everything that stood on a card, undimmed, since `WATCH`."""
+    return "\n".join(page.evaluate("() => [...lit]"))
+
+
+def expect_empty_entries(page: Page) -> None:
+    expect(page.locator("#baa-sex input:checked")).to_have_count(0)
+    for unit in ("years", "months"):
+        expect(page.get_by_label(f"Age: {unit}")).to_have_value("")
+
+
+def test_another_file_chosen_while_it_runs(page: Page, a: bytes, b: bytes) -> None:
+    begin(page, a)
+    upload(page, "b.png", b)
+    page.evaluate(WATCH)
+    ready(page, "b.png")
+    expect_empty_entries(page)
+    card = assess(page, "Male")
+    assert "b.png; sex entered: male; no age entered" in card
+    assert "a.png" not in lit(page)
+    expect(page.locator("#baa-picture figcaption")).to_contain_text("b.png; sex entered: male")
+
+
+def test_cleared_while_it_runs(page: Page, a: bytes) -> None:
+    begin(page, a)
+    page.get_by_label("Clear", exact=True).first.click()
+    page.evaluate(WATCH)
+    expect(page.locator(".baa-chosen")).to_have_count(0)
+    expect_empty_entries(page)
+    page.wait_for_timeout(6000)
+    expect(page.locator("#baa-card .baa-empty-title")).to_have_text("The estimate will appear here")
+    expect(page.locator("#baa-details")).not_to_be_visible()
+    assert lit(page) == ""
+
+
+@pytest.mark.parametrize("entry", ["sex", "age"])
+def test_sex_or_age_changed_while_it_runs(page: Page, a: bytes, entry: str) -> None:
+    begin(page, a)
+    if entry == "sex":
+        page.get_by_role("radio", name="Male", exact=True).check()
+    else:
+        page.get_by_label("Age: years").fill("11")
+    page.evaluate(WATCH)
+    page.wait_for_timeout(5000)
+    assert lit(page) == ""
+    page.locator("#baa-assess").click()
+    said = "sex entered: male; age entered: 10 years" if entry == "sex" else "female; age entered: 11 years"
+    expect(page.locator(CARD)).to_contain_text(said)
+    expect(page.get_by_text(OUTDATED)).not_to_be_visible()
+
+
+def test_sex_or_age_changed_afterwards_marks_the_result_as_outdated(page: Page, a: bytes) -> None:
+    begin(page, a)
+    page.locator(CARD).wait_for()
+    line = page.get_by_text(OUTDATED)
+    expect(line).not_to_be_visible()
+    page.get_by_role("radio", name="Male", exact=True).check()
+    expect(line).to_be_visible()
+    page.get_by_role("radio", name="Female", exact=True).check()
+    expect(line).not_to_be_visible()
+    page.get_by_label("Age: months").fill("3")
+    expect(line).to_be_visible()
+    page.locator("#baa-assess").click()
+    expect(page.locator(CARD)).to_contain_text("age entered: 10 years 3 months")
+    expect(line).not_to_be_visible()
+
+
+def test_an_example_and_then_a_file_of_ones_own(page: Page, a: bytes) -> None:
+    page.get_by_role("button", name=EXAMPLE).click()
+    ready(page, EXAMPLE)
+    upload(page, "a.png", a)  # while the example is assessed
+    page.evaluate(WATCH)
+    ready(page, "a.png")
+    expect_empty_entries(page)
+    page.wait_for_timeout(5000)
+    assert lit(page) == ""
+    page.locator("#baa-assess").click()
+    expect(page.locator(".baa-refusal")).to_contain_text("No sex has been chosen")
+
+
+def test_what_is_entered_while_a_file_is_on_its_way_stays(page: Page, a: bytes) -> None:
+    page.get_by_label("Age: years").fill("3")
+    held = hold(page, "**/gradio_api/upload*")
+    upload(page, "a.png", a)
+    expect_empty_entries(page)
+    page.get_by_role("radio", name="Female", exact=True).check()
+    page.get_by_label("Age: years").fill("10")
+    page.wait_for_timeout(500)
+    held.pop().continue_()
+    ready(page, "a.png")
+    page.locator("#baa-assess").click()
+    expect(page.locator(CARD)).to_contain_text("a.png; sex entered: female; age entered: 10 years")
+
+
+def hold(page: Page, address: str) -> list[Route]:
+    """The next request to an address waits until the test lets it go; later ones pass."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(address, keep)
+    return held
+
+
+def wait_for(page: Page, held: list[Route]) -> Route:
+    while not held:
+        page.wait_for_timeout(50)
+    return held[0]
+
+
+def test_a_press_that_arrives_after_the_next_file(page: Page, a: bytes, b: bytes) -> None:
+    """Slow network: the press for a.png reaches the server when b.png is chosen already."""
+    upload(page, "a.png", a)
+    ready(page, "a.png")
+    page.get_by_role("radio", name="Female", exact=True).check()
+    page.wait_for_timeout(500)
+
+    def is_assess(route: Route) -> bool:
+        return "female" in (route.request.post_data or "") and len(json.loads(route.request.post_data)["data"]) > 6
+
+    late: list[Route] = []
+    page.route(
+        "**/queue/join*", lambda route: late.append(route) if not late and is_assess(route) else route.continue_()
+    )
+    page.locator("#baa-assess").click()
+    wait_for(page, late)
+    upload(page, "b.png", b)
+    page.evaluate(WATCH)
+    ready(page, "b.png")
+    late[0].continue_()
+    page.wait_for_timeout(5000)
+    assert lit(page) == ""
+    assert "b.png" in assess(page, "Male")
+    assert "a.png" not in lit(page)
+
+
+def test_a_result_that_comes_slowly_is_not_shown_under_the_next_file(page: Page, a: bytes, b: bytes) -> None:
+    """Slow network: the result of a.png is on its way for seconds; b.png is chosen meanwhile."""
+    upload(page, "a.png", a)
+    ready(page, "a.png")
+    page.get_by_role("radio", name="Female", exact=True).check()
+    line = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 300, "downloadThroughput": 60_000, "uploadThroughput": 400_000}
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", slow)
+    page.locator("#baa-assess").click()
+    page.wait_for_timeout(3000)
+    page.evaluate(WATCH)
+    if page.locator(CARD).count():
+        pytest.fail("the network was not slow enough for this test to mean anything")
+    upload(page, "b.png", b)
+    page.evaluate("() => lit.clear()")
+    ready(page, "b.png")
+    page.wait_for_timeout(8000)
+    line.send("Network.emulateNetworkConditions", {**slow, "latency": 0, "downloadThroughput": -1})
+    assert "b.png" in assess(page, "Male")
+    assert "a.png" not in lit(page)
+
+
+def test_two_visitors_bring_the_same_file(page: Page, other: Page, a: bytes, served: Served) -> None:
+    """The second has uploaded it, and the page has not read it yet, when the first's is read and deleted."""
+    held = hold(other, "**/queue/join*")
+    upload(other, "a.png", a)
+    late = wait_for(other, held)
+    upload(page, "a.png", a)
+    assert "90 % interval" in assess(page, "Female")
+    late.continue_()
+    ready(other, "a.png")
+    assert "90 % interval" in assess(other, "Female")
+    assert served.files_left() == []
+
+
+def test_an_upload_under_way_outlives_another_visitors(page: Page, a: bytes, served: Served) -> None:
+    """Half of the file is there when another visitor's file is read and what lies about is swept."""
+    host = urlsplit(served.url)
+    head = b'--cut\r\nContent-Disposition: form-data; name="files"; filename="half.png"\r\n\r\n'
+    body = head + a + b"\r\n--cut--\r\n"
+    for sent in (len(head), len(head) + len(a) // 2):  # no byte of it yet; half of it
+        line = http.client.HTTPConnection(host.hostname, host.port, timeout=120)
+        line.putrequest("POST", "/gradio_api/upload")
+        line.putheader("Content-Type", "multipart/form-data; boundary=cut")
+        line.putheader("Content-Length", str(len(body)))
+        line.endheaders(body[:sent])
+        page.wait_for_timeout(500)
+        upload(page, "a.png", a)
+        ready(page, "a.png")
+        line.send(body[sent:])
+        answer = line.getresponse()
+        assert answer.status == 200
+        (path,) = json.loads(answer.read())
+        line.close()
+        assert "bone_age_months" in call(served.url, path)
+    assert served.files_left() == []
+
+
+def test_a_failed_upload_leaves_nothing(served: Served) -> None:
+    host = urlsplit(served.url)
+    line = http.client.HTTPConnection(host.hostname, host.port, timeout=120)
+    head = b'--cut\r\nContent-Disposition: form-data; name="files"; filename="half.png"\r\n\r\n'
+    line.putrequest("POST", "/gradio_api/upload")
+    line.putheader("Content-Type", "multipart/form-data; boundary=cut")
+    line.putheader("Content-Length", "100000")
+    line.endheaders(head + b"x" * 5000)
+    line.close()  # the visitor is gone
+    for _ in range(50):
+        if not served.files_left():
+            break
+        threading.Event().wait(0.2)
+    assert served.files_left() == []
+
+
+def call(url: str, path: str) -> dict:
+    """The API's answer for an uploaded file, by plain HTTP."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    event = json.loads(post(f"{url}/gradio_api/call/assess", {"data": [file, "female", "", ""]}))["event_id"]
+    with urllib.request.urlopen(f"{url}/gradio_api/call/assess/{event}", timeout=240) as stream:
+        said = stream.read().decode()
+    assert "event: complete" in said, said
+    return json.loads(said.split("data: ")[-1])[0]
+
+
+def post(address: str, content: dict) -> str:
+    """The answer to JSON, or the sentence of a refusal."""
+    request = urllib.request.Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return f"{error.code} {error.read().decode()}"
+
+
+def test_a_direct_call_cannot_pass_the_queue_and_a_full_one_says_busy(served: Served) -> None:
+    for route in ("run", "api"):
+        assert "join the queue" in post(f"{served.url}/gradio_api/{route}/assess", {"data": [None, "female", "", ""]})
+    page_events = {"data": [None, "female", "", ""]}
+    with ThreadPoolExecutor(max_workers=64) as many:
+        said = list(many.map(lambda _: post(f"{served.url}/gradio_api/call/assess", page_events), range(64)))
+    refused = [answer for answer in said if answer.startswith("503")]
+    assert all(BUSY in answer for answer in refused)
+    assert all("event_id" in answer for answer in said if answer not in refused)
+
+
+def test_eight_callers_at_once_each_get_the_single_runs_answer(served: Served) -> None:
+    from benchmarks.load import different_answers
+
+    assert different_answers(served.url, clients=8, requests=2) == []
+
+
+def test_the_drawn_examples_differ() -> None:
+    """So that a mixed-up answer of the test before would show."""
+    assert len({draw_example(label)[1] for label in EXAMPLES}) == len(EXAMPLES)
