@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import LandmarksNotFound
 from .preprocessing import ModelInput, prepare
+from .published import LandmarkOutput
 from .recipe import Member
 from .types import LANDMARKS, HandMask, Landmarks, Points, Radiograph
 
@@ -16,7 +19,9 @@ from .types import LANDMARKS, HandMask, Landmarks, Points, Radiograph
 LARGEST_SPREAD_SHARE = 0.25
 
 
-def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str, ...] = LANDMARKS) -> Landmarks:
+def find_landmarks(
+    model_input: ModelInput, network: Callable[[Tensor], LandmarkOutput] | nn.Module, names: tuple[str, ...] = LANDMARKS
+) -> Landmarks:
     """Place the joints and tips of a hand.
 
     The picture and its mirror image are both shown and what comes out is averaged, so that left and right hands get
@@ -24,7 +29,7 @@ def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str
 
     Args:
         model_input: the prepared hand, as the network's member takes it.
-        network: `joints.LandmarkNetwork` or `models.KeyPointNetwork`.
+        network: `joints.LandmarkNetwork`, its `placed`, or `models.KeyPointNetwork`.
         names: of its points, in its order; by default the 21 joints and tips and the ends of radius and ulna.
 
     Returns:

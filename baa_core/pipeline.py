@@ -116,7 +116,7 @@ class Assessor(Sight):
             points = self.points(radiograph, found_hand)
         with clock.stage("estimating"):
             inputs = self.prepare(radiograph, found_hand, points)
-            self.check_view(inputs, radiograph.name)
+            about_pose = self.check_view(inputs, radiograph.name)
             estimate = self.estimate(inputs, patient, age_group)
         explanation = None
         if explain:
@@ -126,6 +126,7 @@ class Assessor(Sight):
             *radiograph.cautions,
             *found_hand.cautions,
             *cautions.about_picture(radiograph, found_hand),
+            *about_pose,
             *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), found_hand),
             *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),

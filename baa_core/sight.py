@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import cast
@@ -17,20 +17,26 @@ from . import __version__
 from .anatomy import hand_regions
 from .backbones import fold_norms
 from .calibration import Calibration
-from .errors import HandCutOff, WeightsMissing
+from .errors import HandCutOff, LandmarksNotFound, WeightsMissing
 from .io import read_radiograph
 from .joints import LandmarkNetwork
 from .landmarks import find_landmarks, place_points
 from .masking import choose_hand, draw_hand, find_hands
 from .outlier import FeatureSpace, check_usual, load_feature_space, shape_of
+from .outline import UNCHECKED, about_outline, widened
 from .preprocessing import ModelInput, prepare, stages
 from .quality import check_quality, check_whole
 from .recipe import InputSpec, Member, Recipe
 from .steps import Picture
-from .types import BoolArray, HandChoice, HandMask, Points, Radiograph
+from .types import BoolArray, Caution, HandChoice, HandMask, Landmarks, Points, Radiograph
 from .weights import DEFAULT_FOLDER, Manifest, load_network
 
 SHA_DIGITS = 12
+VIEW_UNCHECKED = Caution(
+    "view_unchecked",
+    "This system has no network that places joints, so it was not checked that the picture shows a hand from the "
+    "front and that the outline is that of a whole hand.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +125,31 @@ class Sight:
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         check_quality(radiograph, hand)
         mask = self.recipe.mask
-        return hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
+        drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
+        return replace(drawn, cautions=(*drawn.cautions, *self.about_outline(radiograph, drawn)))
+
+    def about_outline(self, radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
+        """What is wrong with the outline by the joints; nothing for a recipe without a network that places them."""
+        if self.recipe.shaping is None:
+            return ()
+        try:
+            landmarks = self.outline_landmarks(radiograph, hand)
+        except LandmarksNotFound:
+            return (UNCHECKED,)
+        return about_outline(hand, landmarks)
+
+    def outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks:
+        """The joints by which the outline is checked, placed in more than the outline.
+
+        Raises:
+            LandmarksNotFound: they cannot be placed.
+            WeightsMissing: this recipe has no network that places them.
+        """
+        member = self.recipe.shaping
+        if member is None:
+            raise WeightsMissing(f"The recipe '{self.recipe.name}' has no network that places joints. Choose another.")
+        network = cast(LandmarkNetwork, self.network(member))
+        return find_landmarks(prepare(radiograph, widened(hand), member.input), network.placed)
 
     def points(self, radiograph: Radiograph, hand: HandMask) -> Points:
         """The points that this recipe's steps go by; empty if it needs none, or can do without them here.
@@ -163,12 +193,15 @@ class Sight:
                 made[member.input] = prepare(radiograph, hand, member.input, placed)
         return {member.name: made[member.input] for member in self.recipe.estimating}
 
-    def check_view(self, inputs: Mapping[str, ModelInput], name: str) -> None:
-        """Refuse what is no hand seen from the front, if this recipe has a network that can tell.
+    def check_view(self, inputs: Mapping[str, ModelInput], name: str) -> tuple[Caution, ...]:
+        """Refuse what is no hand seen from the front.
 
         Args:
             inputs: as `prepare` made them.
             name: what to call the picture.
+
+        Returns:
+            a caution where the pose is rare, or where this recipe has no network that can tell.
 
         Raises:
             UnusualPicture: see `outlier.check_usual`.
@@ -176,11 +209,11 @@ class Sight:
         """
         member = self.recipe.shaping
         if member is None:
-            return
+            return (VIEW_UNCHECKED,)
         if member.name not in self._spaces:
             self._spaces[member.name] = load_feature_space(member.name, self.folder, self.manifest)
         network = cast(LandmarkNetwork, self.network(member))
-        check_usual(shape_of(inputs[member.name], network), self._spaces[member.name], name)
+        return check_usual(shape_of(inputs[member.name], network), self._spaces[member.name], name)
 
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""

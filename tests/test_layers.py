@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "_torchvision"),
     ("types",),
     ("feature_clustering", "steps", "tables", "framing", "anatomy", "wording"),
-    ("clustering",),
+    ("clustering", "outline"),
     ("recipe", "cases", "steps_published"),
     ("backbones", "interval"),
     ("published",),
