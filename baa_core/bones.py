@@ -152,6 +152,8 @@ class BoneSexNetwork(BoneNetwork):
 class BoneAgeNetwork(BoneNetwork):
     """The bone age from straightened bones and the sex: a softmax over months, as `models.AgeNetwork` has it."""
 
+    pieces: Final = STRIPS
+
     def __init__(self, architecture: Architecture) -> None:
         judge = BoneJudge(AGE_JUDGE, told=1, out=CLASSES, dropout=architecture.dropout)
         super().__init__(architecture, judge, AGE_JUDGE.samples)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from .bones import BoneAgeNetwork
+from .joint_patches import JointAgeNetwork
 from .models import AgeNetwork
 from .preprocessing import ModelInput
 from .recipe import Views
@@ -62,11 +63,11 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
         network: an age network.
         sex: for which it answers.
         mirror: average over the mirror image too.
-        held: the picture on which a network that looks along bones places the joints, once, whatever is done to the
+        held: the picture on which a network of bones or joints places the joints, once, whatever is done to the
             picture afterwards; None to place them anew on each.
     """
     answer: Callable[[Tensor, Tensor], Tensor] = network
-    if held is not None and isinstance(network, BoneAgeNetwork):
+    if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         answer = network.held(shown(tensor(held), Views(mirror)))
 
     def months(image: Tensor) -> Tensor:

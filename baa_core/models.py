@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .backbones import VGGS, belief, create_backbone, dense
 from .bones import BoneAgeNetwork, BoneSexNetwork
+from .joint_patches import JointAgeNetwork
 from .joints import LandmarkNetwork
 from .published import GroupedAgeNetwork, KeyPointNetwork, MaskNetwork, SixHeads
 from .recipe import Architecture
@@ -179,6 +180,7 @@ def build(architecture: Architecture) -> nn.Module:
         ("age", "grouped"): GroupedAgeNetwork,
         ("sex", "one"): SexNetwork,
         ("age", "bones"): BoneAgeNetwork,
+        ("age", "joints"): JointAgeNetwork,
         ("sex", "bones"): BoneSexNetwork,
         ("hand", "one"): HandNetwork,
         ("mask", "one"): MaskNetwork,

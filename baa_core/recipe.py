@@ -28,6 +28,7 @@ class Architecture:
         heads: of an age network: "one" dense head; "six", one for each of regression and expectation and for girls,
             boys and both (Iglovikov 2018); or "grouped", one a sex and age group behind a classifier (Malanga 2024).
             Of networks of sex and age: "bones", which look along straightened bones (`bones.BoneNetwork`).
+            Of an age network: "joints", patches around the joints (`joint_patches.JointAgeNetwork`).
         hidden: widths of the fully connected layers after the backbone; of the convolutions for hand and landmarks.
         sex_features: width of the layer that inflates the sex before it is concatenated; 0 for no sex input.
         output: "regression" (z-scored months) or "expectation" (softmax over months, its mean).
@@ -39,7 +40,7 @@ class Architecture:
 
     backbone: str
     task: Literal["age", "sex", "hand", "mask", "landmarks"] = "age"
-    heads: Literal["one", "six", "grouped", "bones"] = "one"
+    heads: Literal["one", "six", "grouped", "bones", "joints"] = "one"
     hidden: tuple[int, ...] = (256,)
     sex_features: int = 32
     output: Literal["regression", "expectation"] = "expectation"
@@ -104,7 +105,7 @@ class TrainingPlan:
     optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
     schedule: Literal["plateau", "cosine", "steps"] = "cosine"
     weight_decay: float = 0.0
-    loss: Literal["mse", "mae", "distribution", "bce", "mask", "landmarks"] = "distribution"
+    loss: Literal["mse", "mae", "distribution", "mean_error", "bce", "mask", "landmarks"] = "distribution"
     augment: str = "strong"
     images: tuple[Literal["thumbnails", "sharp"], ...] = ("sharp",)
     init: str = "scratch"

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("backbones", "interval"),
     ("published",),
     ("joints",),
-    ("bones",),
+    ("bones", "joint_patches"),
     ("models", "recipes"),
     ("preprocessing", "weights"),
     ("io", "masking", "landmarks", "quality", "outlier", "ensemble", "calibration", "cautions", "explain", "figures",

@@ -15,23 +15,13 @@ from pathlib import Path
 from baa_core import _torchvision  # noqa: F401  first: lightning needs torchvision's operators declared
 
 # isort: split
-from baa_core.recipe import Member
-from baa_core.recipes import RECIPES
-
 from .command import says_problems
 from .fit import Options, fit
 from .grouped import fit_grouped
+from .members import members
 from .mining import fit_hand, fit_hand_further
+from .pack import fit_packed
 from .speed import measure_speed
-
-
-def members() -> dict[str, tuple[str, Member]]:
-    """Every trainable member: name to (recipe name, member)."""
-    found: dict[str, tuple[str, Member]] = {}
-    for recipe in RECIPES.values():
-        for member in recipe.networks:
-            found.setdefault(member.name, (recipe.name, member))  # shared ones belong to the first that names them
-    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -118,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         kind = member.architecture
         of_hand = fit_hand if member.training.init == "scratch" else fit_hand_further
-        work = of_hand if kind.task == "hand" else fit_grouped if kind.heads == "grouped" else fit
+        of_heads = {"grouped": fit_grouped, "joints": fit_packed}
+        work = of_hand if kind.task == "hand" else of_heads.get(kind.heads, fit)
         print(work(member, options))
     return 0
 

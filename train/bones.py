@@ -23,7 +23,8 @@ from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS
 from baa_core.recipe import Member
 
 from .labelled import LabelledPictures
-from .module import Task, expectation_loss
+from .losses import expectation_loss
+from .module import Task
 
 PLACING_BATCH = 64
 MOVED_SHARE = 0.012  # the most that a hand's joints are moved by, deviation, of the side: they are placed that well

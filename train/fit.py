@@ -67,15 +67,21 @@ def fit(member: Member, options: Options) -> str:
         BoneAgeError: data or start weights are missing or unreadable; the message names them.
     """
     L.seed_everything(options.seed, workers=True, verbose=False)
-    if member.training.teacher_weight and options.teacher is None:
-        print(f"{member.name} was trained with another system's readings too (--teacher). Going on with labels alone.")
-        member = replace(member, training=replace(member.training, teacher_weight=0.0))
+    member = without_teacher_unless_given(member, options)
     training, validation = loaders(member, options)
     task = make_task(member, options.minutes)
     if not options.resume:
         start(task.network, member, options)
     result = run(task, training, validation, options)
     return run_line(member, "+".join(member.training.images), len(training.dataset), result)  # type: ignore[arg-type]
+
+
+def without_teacher_unless_given(member: Member, options: Options) -> Member:
+    """The member as it is trained when no teacher is named: on labels alone, which is said."""
+    if not member.training.teacher_weight or options.teacher is not None:
+        return member
+    print(f"{member.name} was trained with another system's readings too (--teacher). Going on with labels alone.")
+    return replace(member, training=replace(member.training, teacher_weight=0.0))
 
 
 def make_task(member: Member, minutes: float | None) -> Task:

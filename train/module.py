@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
-from baa_core.backbones import belief
 from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, OLDEST_CLASS_MONTHS, AgeNetwork, build
 from baa_core.published import HALF_RANGE_MONTHS, SixHeads
 from baa_core.recipe import Member
 
 from .augment import mirrors
 from .labelled import FEATURES
+from .losses import expectation_loss
 
-SOFT_LABEL_DEVIATION_MONTHS = 7.0  # one reader's standard deviation on RSNA (FIELD.md section 3: 0.58 years)
 WARM_UP_SHARE = 0.05
 STEP_FACTOR, STEP_EPOCHS = 0.1, 30  # Li 2021: a tenth every 30 epochs
 FLOOR_SHARE = 0.01  # of the learning rate, where the cosine ends
@@ -252,12 +251,3 @@ class SexTask(Task):
         logit = (self.network(image) + self.network(image.flip(-1))) / 2
         self.auroc.update(logit.float(), male.int())
         self.log(self.metric, self.auroc, prog_bar=True)
-
-
-def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:
-    """Cross-entropy to a Gaussian around the label and a tenth of the mean's absolute error."""
-    raw = raw.float()
-    classes = torch.arange(raw.shape[1], device=raw.device)
-    target = torch.softmax(-0.5 * ((classes - months[:, None]) / SOFT_LABEL_DEVIATION_MONTHS) ** 2, dim=1)
-    loss = -(target * raw.log_softmax(dim=1)).sum(dim=1).mean()
-    return loss + 0.1 * (belief(raw)[0] - months).abs().mean()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bones import BoneAgeNetwork
-from ..joints import STRIPS
+from ..joint_patches import JointAgeNetwork
 from ..preprocessing import ModelInput
 from ..types import BoolArray, FloatArray, freeze
 from .captum_door import captum_attr
@@ -214,15 +214,15 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
     Each of its cells' months are spread over the pixels below it (bilinear), so the whole map sums to the estimate's
     linear part in that layer's activations; what would lie on a masked background is left out. If the forward
     averages a picture and its mirror image (`ensemble.shown`), the second view's cells are turned back. Cells of
-    straightened bones are laid back onto the hand.
+    straightened bones and of patches around joints are laid back onto the hand.
     """
     picture = as_leaf(model_input)
     layer = last_feature_map(network, forward, picture)
     with torch.enable_grad():
         cells = captum_attr().LayerGradCam(forward, layer).attribute(picture, relu_attributions=False)
     side_px = picture.shape[-1]
-    if isinstance(network, BoneAgeNetwork):
-        views = len(cells) // STRIPS
+    if isinstance(network, BoneAgeNetwork | JointAgeNetwork):
+        views = len(cells) // network.pieces
         spread = network.bring_home(cells, torch.cat([picture, picture.flip(3)])[:views])
     else:
         share = cells.shape[2] * cells.shape[3] / side_px**2

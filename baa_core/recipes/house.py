@@ -65,6 +65,35 @@ AGE_BONES = Member(
     eight_bit=True,
 )
 
+# What the whole hand at 320 px does not show: patches around the joints at the radiograph's own resolution.
+AGE_JOINTS = Member(
+    name="age_joints",
+    architecture=Architecture(LITE0, heads="joints", hidden=(64,), sex_features=0, dropout=0.3),
+    input=masked_hand(800),
+    training=TrainingPlan(
+        epochs=100,
+        batch_size=32,
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        loss="mean_error",
+        augment="",
+        teacher_weight=0.5,
+        average_decay=0.99,
+        keep_last=True,
+        init="lite0_320_drawn",
+    ),
+    eight_bit=True,
+)
+
+# A whole-hand network of another backbone, for a GPU: `train.pack`, then `train.from_pack`.
+AGE_LITE2 = replace(
+    AGE,
+    name="lite2_416",
+    architecture=Architecture("tf_efficientnet_lite2"),
+    input=masked_hand(416),
+    training=replace(AGE.training, init="imagenet"),
+)
+
 RECIPE = Recipe(
     name="house",
     title="House",
@@ -75,5 +104,5 @@ RECIPE = Recipe(
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     start=(AGE,),
-    planned=(AGE_256, AGE_ALL),
+    planned=(AGE_256, AGE_ALL, AGE_JOINTS, AGE_LITE2),
 )

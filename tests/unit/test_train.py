@@ -30,8 +30,9 @@ from train.films import Film
 from train.fit import Options, fit, minutes_before, mixed, run, warm_average
 from train.hands import HandPictures
 from train.labelled import LabelledPictures, labelled
+from train.losses import SOFT_LABEL_DEVIATION_MONTHS
 from train.mask_seeds import passes_checks, seed_mask
-from train.module import SOFT_LABEL_DEVIATION_MONTHS, AgeTask, Progress
+from train.module import AgeTask, Progress
 from train.samples import find_samples, read_labels, read_sample
 from train.start import member_start, narrowed, widened
 
