@@ -21,9 +21,10 @@ from . import __version__
 from .batch import Batch, refusal, run_batch
 from .cases import Cases, mean_train_age, read_cases
 from .comparison import compare, picture_names, pictures_of, summarise_comparison, to_dict
-from .errors import BoneAgeError, WeightsCorrupt, WeightsMissing
+from .errors import BoneAgeError, UnreadableImage, WeightsCorrupt, WeightsMissing
 from .evaluation import Evaluation, evaluate
 from .explain import METHODS, find_method
+from .export import FORMS, Identity, ReportContent, check_forms, collect, identity_in, json_report
 from .figures import (
     bland_altman_figure,
     encode_png,
@@ -34,12 +35,15 @@ from .figures import (
     write_figure,
 )
 from .inquiry import DEFAULT_METHOD, examine
+from .io import read_bytes
 from .panel_figures import write_panel
 from .pipeline import Assessor, load_assessor
 from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
+from .reference import CONVENTIONS, DEFAULT_CONVENTION
 from .summary import summarise, summarise_panel, summarise_systems
 from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_sex
 
+REPORTS = ("text", "pdf", "fhir", "sr", "sc")  # of `export.FORMS`, each a flag; `--json` prints the JSON
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -92,6 +96,11 @@ def build_parser() -> Parser:
     assess.add_argument("--json", action="store_true", help="one JSON object a line")
     assess.add_argument("--heatmap", type=Path, metavar="OUT.png", help="draw what moved the estimate (one FILE only)")
     assess.add_argument("--mask", type=Path, metavar="OUT.png", help="draw the hand mask (one FILE only)")
+    for form in REPORTS:
+        title, needs = FORMS[form].title, ", of a DICOM file" if FORMS[form].needs_dicom else ""
+        assess.add_argument(f"--{form}", type=Path, metavar="OUT", help=f"report: {title}{needs} (one FILE only)")
+    assess.add_argument("--reference", choices=CONVENTIONS, help="compare with --age-months by this convention")
+    assess.add_argument("--identify", action="store_true", help="name the patient of the DICOM header in the reports")
     assess.set_defaults(run=run_assess)
 
     explain = commands.add_parser("explain", help="explain one estimate, and test the explanation", allow_abbrev=False)
@@ -129,24 +138,29 @@ def run_assess(options: argparse.Namespace) -> int:
     """One report for each FILE; a refused one does not stop the others."""
     find_recipe(options.recipe)
     _check_pictures(options)
+    identity = _check_reports(options)
+    heatmap = any((options.heatmap, options.pdf, options.sc))
     status = ALL_ASSESSED
     assessor: Assessor | None = None
+    content: ReportContent | None
     for file in options.files:
         try:
             with redirect_stdout(sys.stderr):  # whatever a library has to say is no result
                 patient = Patient(parse_sex(options.sex), options.age_months)
                 assessor = assessor or load_assessor(options.recipe)
-                report = assessor.assess(
-                    file, patient, explain=bool(options.heatmap), age_group=options.age_group, hand=options.hand
-                )
-            text = _write_out(report.to_dict() | {"file": file}, options.json)
+                report = assessor.assess(file, patient, explain=heatmap, age_group=options.age_group, hand=options.hand)
+            content = collect(report, convention=options.reference or DEFAULT_CONVENTION, identity=identity)
+            result = json_report(content) if options.reference else report.to_dict()
+            text = _write_out(result | {"file": file}, options.json)
             _write_pictures(report, options)
         except WrongUsage:
             raise
         except Exception as error:  # noqa: BLE001, a traceback may quote the file
             status = SOME_REFUSED
-            text = _write_out(refusal(file, options.recipe, error), options.json)
+            text, content = _write_out(refusal(file, options.recipe, error), options.json), None
         print(text, flush=True)
+        if content is not None:
+            _write_reports(content, options)
     return status
 
 
@@ -245,18 +259,19 @@ def _write_out(result: dict[str, Any], as_json: bool) -> str:
 
 
 def _check_pictures(options: argparse.Namespace) -> None:
-    """Refuse picture names that cannot be meant, before any work.
+    """Refuse names of pictures and reports that cannot be meant, before any work.
 
     Raises:
         WrongUsage: several FILEs for one picture, no PNG name, no such folder, or a FILE would be overwritten.
     """
-    named = [path for path in (options.heatmap, options.mask) if path is not None]
+    pictures = [path for path in (options.heatmap, options.mask) if path is not None]
+    named = [*pictures, *_reports(options).values()]
     if named and len(options.files) > 1:
-        raise WrongUsage("--heatmap and --mask name one picture, so give one FILE with them.")
+        raise WrongUsage("Pictures and reports are of one radiograph, so give one FILE with them.")
     if len({path.resolve() for path in named}) < len(named):
-        raise WrongUsage("--heatmap and --mask name the same file. Give each its own.")
+        raise WrongUsage("Two pictures or reports name the same file. Give each its own.")
     for path in named:
-        if path.suffix.lower() != ".png":
+        if path in pictures and path.suffix.lower() != ".png":
             raise WrongUsage(f"{path.name} does not end in .png, but a PNG is written. Name it so.")
         if not path.parent.is_dir():
             raise WrongUsage(f"The folder for {path.name} is not there. Make it first.")
@@ -274,8 +289,44 @@ def _write_pictures(report: Report, options: argparse.Namespace) -> None:
     _write_files(pictures)
 
 
+def _reports(options: argparse.Namespace) -> dict[str, Path]:
+    """Each report asked for and where to."""
+    return {form: path for form in REPORTS if (path := getattr(options, form)) is not None}
+
+
+def _check_reports(options: argparse.Namespace) -> Identity | None:
+    """See, before any work, that the reports asked for can be made; who the patient is, if they shall say so.
+
+    Raises:
+        WrongUsage: a comparison without an age, or an identity without a report.
+        BoneAgeError: the file cannot have such a report, or names nobody.
+    """
+    wanted = _reports(options)
+    if options.reference is not None and options.age_months is None:
+        raise WrongUsage("--reference compares with the chronological age. Give --age-months too.")
+    if options.identify and not wanted:
+        raise WrongUsage(f"--identify names the patient in a report. Give one: {', '.join(f'--{f}' for f in REPORTS)}.")
+    if not wanted:
+        return None
+    try:
+        source, name = read_bytes(options.files[0])
+        check_forms(list(wanted), source, name)
+        return identity_in(source, name) if options.identify else None
+    except UnreadableImage:
+        return None  # the assessment refuses it, and says why
+
+
+def _write_reports(content: ReportContent, options: argparse.Namespace) -> None:
+    """The reports asked for."""
+    if wanted := _reports(options):
+        source, _ = read_bytes(options.files[0])
+        with redirect_stdout(sys.stderr):
+            made = {path: FORMS[form].make(content, source) for form, path in wanted.items()}
+        _write_files(made)
+
+
 def _write_files(pictures: dict[Path, bytes]) -> None:
-    """Write pictures.
+    """Write pictures and reports.
 
     Raises:
         WrongUsage: one cannot be written.

@@ -8,19 +8,23 @@
                                                                        └─► structured_report  bytes, DICOM TID 1500
 
 No report holds an identifier of the patient unless `collect` is given an `Identity`. Every one says that it is for
-research and education only. The libraries of a form are loaded when that form is asked for.
+research and education only. The libraries of a form are loaded when that form is asked for. `FORMS` holds them by name.
 """
 
 from .content import Identity, ReportContent, collect
 from .dicom import identity_in, secondary_capture, structured_report
 from .fhir import fhir_observation
+from .forms import FORMS, Form, check_forms
 from .pdf import pdf_report
 from .plain import json_report, report_schema
 from .text import text_report
 
 __all__ = [
+    "FORMS",
+    "Form",
     "Identity",
     "ReportContent",
+    "check_forms",
     "collect",
     "fhir_observation",
     "identity_in",

@@ -239,15 +239,15 @@ def _properties(content: ReportContent) -> Any:
     )
 
 
-def _source(content: ReportContent, source: bytes) -> SourceHeader:
-    """The header of the file that was assessed.
+def check_source(source: bytes, name: str) -> SourceHeader:
+    """The header of a DICOM file to which a report can refer.
 
     Raises:
-        ReportNotPossible: see `secondary_capture`.
+        ReportNotPossible: it is no DICOM file, or has no valid UIDs.
+        UnreadableImage: a damaged DICOM file.
     """
     from pydicom.uid import UID
 
-    name, shape = content.report.file, content.report.radiograph.shape
     header = read_source_header(source, name)
     if header is None:
         raise ReportNotPossible(
@@ -260,6 +260,17 @@ def _source(content: ReportContent, source: bytes) -> SourceHeader:
             f"{name} has no valid {', '.join(missing)}, so no DICOM report can refer to it. Export it from the archive "
             "again, or save the report as PDF, text, JSON or FHIR."
         )
+    return header
+
+
+def _source(content: ReportContent, source: bytes) -> SourceHeader:
+    """The header of the file that was assessed.
+
+    Raises:
+        ReportNotPossible: see `secondary_capture`.
+    """
+    name, shape = content.report.file, content.report.radiograph.shape
+    header = check_source(source, name)
     if (header.rows, header.columns) != shape:
         raise ReportNotPossible(
             f"{name} has {header.columns} × {header.rows} px, but the picture that was assessed has "
