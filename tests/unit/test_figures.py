@@ -12,10 +12,12 @@ from baa_core.figures import (
     downsample_for_display,
     encode_png,
     error_by_age_figure,
+    hands_picture,
     interval_figure,
     mask_picture,
     overlay,
     predicted_figure,
+    systems_figure,
     write_figure,
     years_and_months,
 )
@@ -192,3 +194,24 @@ def test_a_written_figure_needs_no_network(tmp_path: Path) -> None:
     html = path.read_text(encoding="utf-8")
     assert "Bone age" in html
     assert not re.findall(r"""(?:<script[^>]+src|<link[^>]+href|<img[^>]+src)\s*=\s*["']?(?:https?:)?//""", html)
+
+
+def test_each_system_is_a_dot_with_its_own_interval() -> None:
+    one, other = Prediction(120.0, (108.0, 138.0), {}, "male"), Prediction(132.0, (120.0, 144.0), {}, "male")
+    figure = systems_figure([("One", one), ("None", None), ("Other", other)])
+    (dots,) = figure.data
+    assert dict(zip(dots.y, dots.x, strict=True)) == {"One": 10.0, "Other": 11.0}
+    assert (dots.error_x.array, dots.error_x.arrayminus) == ((1.5, 1.0), (1.0, 1.0))
+    assert [(note.y, note.text) for note in figure.layout.annotations] == [("None", "not assessed")]
+
+
+def test_several_hands_are_outlined_and_named() -> None:
+    sides = np.zeros((2, 300, 400), bool)
+    sides[0, 50:250, 30:170] = sides[1, 50:250, 230:370] = True
+    hands = [HandMask(side, 1.0, 0.0, inverted=False) for side in sides]
+    picture = hands_picture(Radiograph(np.full((300, 400), 0.5, np.float32)), hands)
+    coloured = np.ptp(picture, axis=2) > 0
+    for left in (30, 230):
+        assert coloured[50:250, left].all(), "the outline"
+        assert coloured[60:240, left + 10 : left + 130].any(), "the name"
+    assert not coloured[:, 175:225].any()
