@@ -26,7 +26,7 @@ from .types import (
 )
 from .wording import percent
 
-TURNED_FROM_DEGREES = 45.0
+TURNED_FROM_DEGREES = 30.0  # of 99 sharp `val` radiographs three lie so obliquely
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
 CUT_SHARE = 0.02  # of the picture's longer side; far more is refused by `quality`
 LEAST_INSIDE_SHARE = 0.5

@@ -37,8 +37,9 @@ SECOND_CHANCE_RATIO = 2.0  # the same after a refusal
 SETTLED_DEGREES = 5.0  # a crop in which the fingers point up within this is the last one
 MOST_CROPS = 4
 NEIGHBOURHOOD_SHARE = 0.06  # greys are stretched to those of the hand and of this much around it, of its longer side
-LOW_PERCENT, HIGH_PERCENT = 0.5, 99.5
-LOW_SLACK = 0.25
+# Black is set below the lower percentile by this much of their range, as it lies in most radiographs: set at it, one
+# of 99 sharp `val` outlines lost a finger. Dice on 60 pasted hands 0.989 (0.988 without a crop).
+LOW_PERCENT, HIGH_PERCENT, LOW_SLACK = 0.5, 99.5, 0.25
 PALM_GRID_PX = 256  # palms are looked for on a grid this coarse
 NARROW_SHARE = 0.45  # of the palm's radius: what is narrower on both sides divides hands that touch
 SECOND_PALM_SHARE = 0.6  # of the larger palm's radius

@@ -47,7 +47,7 @@ def test_a_preparation_that_cuts_the_hand_away_is_told() -> None:
 
 def test_polarity_and_turning_are_told() -> None:
     assert codes(replace(WELL, inverted=True)) == ["polarity"]
-    assert codes(replace(WELL, tilt_degrees=44.0)) == []
+    assert codes(replace(WELL, tilt_degrees=29.0)) == []
     clockwise, anticlockwise = (cautions.about_picture(FRAME, replace(WELL, tilt_degrees=t))[0] for t in (90.0, -135.0))
     assert (clockwise.code, anticlockwise.code) == ("rotated", "rotated")
     assert "90 degrees clockwise" in clockwise.message

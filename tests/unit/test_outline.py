@@ -16,7 +16,7 @@ from train.robustness_check import PICTURE_FAULTS, mask_faults
 
 
 def seen(months: float, sex: str, seed: int) -> tuple[Radiograph, HandMask, Landmarks]:
-    """A drawn hand, 500 px high, its exact mask and landmarks; it has none at radius and ulna, so the wrist's serves."""
+    """A drawn hand, 500 px high, its exact mask and landmarks; the wrist's serves for radius and ulna."""
     drawn = draw_phantom(months, sex, seed=seed, height_px=500)  # type: ignore[arg-type]
     points = {name: drawn.landmarks.get(name, drawn.landmarks["wrist"]) for name in LANDMARKS}
     return drawn.radiograph, HandMask(drawn.mask.copy(), 1.0, 0.0, False), Landmarks(points, {})
