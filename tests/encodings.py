@@ -458,6 +458,8 @@ DICOMS = {
     "padding_signed_range": _padded(-2048, -2010, signed=True),
     "padding_signed_window": _padded(-2048, signed=True, WindowCenter="0", WindowWidth="4096"),
     "padding_signed_far_below": _padded(-30000, signed=True, BitsStored=16, HighBit=15),
+    "padding_not_declared": _padded(0, declared=False),
+    "padding_high_not_declared": _padded(4095, declared=False),
     "dead_pixel": _spoilt("DICOM", np.s_[4, 20]),
     "label_at_full_scale": _spoilt("DICOM", np.s_[4:14, 4:24]),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UnreadableImage
 from ..types import OLDEST_MONTHS, Caution, Radiograph, Sex
+from .compression import about_compression
 from .grey import stretch, to_grey
 from .integrity import jpeg_head
 from .refusals import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
@@ -85,6 +86,7 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
     if modality not in PLAIN_RADIOGRAPHY:
         text = f"The file says it is of the kind {modality}; a plain radiograph (CR or DX) is expected."
         cautions.append(Caution("not_plain_radiography", text))
+    cautions += about_compression(pixels, None)
     if _is_raw(dataset):
         cautions.append(RAW_PICTURE)
     shape = str(offered(dataset, "PresentationLUTShape") or "").strip().upper()

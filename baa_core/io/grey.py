@@ -87,13 +87,22 @@ def grey_limits(values: NDArray[Any]) -> tuple[float, float]:
 
 
 def _without_strays(flat: NDArray[Any]) -> tuple[float, float]:
-    """Least and greatest value, but for a few dead or damaged pixels far from all others."""
+    """Least and greatest value, but for a few dead pixels or one value of padding, far from all others."""
     few = min(max(1, round(STRAY_SHARE * flat.size)), flat.size // 2)
     ends = np.partition(flat, (few, flat.size - 1 - few))
-    low, high = np.sort(ends[: few + 1]).astype(np.float64), np.sort(ends[-few - 1 :]).astype(np.float64)
-    gap = STRAY_GAP_SHARE * (high[-1] - low[0])
-    below, above = np.flatnonzero(np.diff(low) > gap), np.flatnonzero(np.diff(high) > gap)
-    return float(low[below[-1] + 1] if below.size else low[0]), float(high[above[0]] if above.size else high[-1])
+    lows, highs = np.sort(ends[: few + 1]).astype(np.float64), np.sort(ends[-few - 1 :]).astype(np.float64)
+    low, high = float(lows[0]), float(highs[-1])
+    for _ in range(2):  # a stray at one end hides one at the other
+        above = np.flatnonzero(np.diff(highs) > STRAY_GAP_SHARE * (high - low))
+        high = float(highs[above[0]]) if above.size else high
+        below = np.flatnonzero(np.diff(lows) > STRAY_GAP_SHARE * (high - low))
+        low = float(lows[below[-1] + 1]) if below.size else low
+    inner = flat[(flat > low) & (flat < high)]
+    if inner.size and len(np.unique(inner[:: max(1, inner.size // SAMPLE_PX)])) >= LEAST_LEVELS:
+        gap = STRAY_GAP_SHARE * (high - low)
+        least, greatest = float(inner.min()), float(inner.max())
+        low, high = least if least - low > gap else low, greatest if high - greatest > gap else high
+    return low, high
 
 
 def _varied(sample: NDArray[np.float64]) -> int:

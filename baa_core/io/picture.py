@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import UnreadableImage
 from ..types import Caution, Radiograph
+from .compression import about_compression
 from .grey import stretch, to_grey
 from .integrity import check_integrity, refuse_rare_jpeg
 from .refusals import check_size, damaged, decoding, of_decoder, out_of_memory, several, too_large
@@ -50,7 +51,9 @@ def read_image(data: bytes, name: str) -> Radiograph:
     if reversed_greys:
         samples = np.iinfo(samples.dtype).max - samples
     grey, found = to_grey(samples, name)
-    return Radiograph(pixels=stretch(grey, name), name=name, cautions=(*cautions, *found))
+    pixels = stretch(grey, name)
+    tables = getattr(image, "quantization", None)
+    return Radiograph(pixels=pixels, name=name, cautions=(*cautions, *found, *about_compression(pixels, tables)))
 
 
 def _not_an_image(data: bytes, name: str) -> UnreadableImage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from sklearn.datasets import load_sample_images
 
 from baa_core.errors import UnreadableImage, UnsupportedImage
 from baa_core.io import read_radiograph
-from tests.hostile import drawn_hand, encoded
+from tests.hostile import dicom_bytes, drawn_hand, encoded
 
 HAND = drawn_hand()
 HAND_8 = (HAND * 255).astype(np.uint8)
@@ -99,6 +100,19 @@ def test_every_format_gives_the_same_radiograph(case: str) -> None:
 def test_jpeg_of_every_quality_is_read(quality: int) -> None:
     """At 15 to 20 a quantisation table holds bytes that look like a frame's marker."""
     read_radiograph(grey("JPEG", quality=quality))
+
+
+@pytest.mark.parametrize(("quality", "told"), [(5, True), (10, True), (20, True), (75, False), (95, False)])
+def test_strong_compression_is_told(quality: int, told: bool) -> None:
+    compressed = grey("JPEG", quality=quality)
+    assert [caution.code for caution in read_radiograph(compressed).cautions] == ["strong_compression"] * told
+
+
+@pytest.mark.parametrize(("quality", "told"), [(5, True), (10, True), (90, False)])
+def test_strong_compression_shows_after_the_file_was_stored_anew(quality: int, told: bool) -> None:
+    image = Image.open(io.BytesIO(grey("JPEG", quality=quality)))
+    for again in (encoded(image, "PNG"), dicom_bytes(np.asarray(image))):
+        assert [caution.code for caution in read_radiograph(again).cautions] == ["strong_compression"] * told
 
 
 def test_sixteen_bits_are_kept() -> None:
