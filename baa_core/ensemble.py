@@ -68,7 +68,8 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
     """
     answer: Callable[[Tensor, Tensor], Tensor] = network
     if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
-        answer = network.held(shown(tensor(held), Views(mirror)))
+        with torch.inference_mode(False):  # what is made inside cannot be differentiated through
+            answer = network.held(shown(tensor(held), Views(mirror)))
 
     def months(image: Tensor) -> Tensor:
         both = shown(image, Views(mirror))

@@ -15,6 +15,7 @@
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── UnknownRecipe          no recipe of that name
     ├── UnknownMethod          no explanation method of that name
+    ├── NotFinite              a computation gave something that is no number
     ├── InvalidTable           a CSV lacks what the command needs
     └── ReportNotPossible      a report in this form cannot be made of this picture
 
@@ -95,6 +96,10 @@ class UnknownRecipe(BoneAgeError):
 
 class UnknownMethod(BoneAgeError):
     """No explanation method of that name is listed."""
+
+
+class NotFinite(BoneAgeError):
+    """A computation ended in something that is no number (NaN or infinite), so nothing of it is shown."""
 
 
 class InvalidTable(BoneAgeError):

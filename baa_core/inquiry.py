@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
 from time import perf_counter
 
+import numpy as np
 from torch import Tensor, nn
 
 from . import cautions
 from .ensemble import Forward, age_forward, by_weight
-from .errors import HandRefused, LandmarksNotFound
+from .errors import HandRefused, LandmarksNotFound, WeightsMissing
 from .explain import (
     OTHER_SEX,
     Deletion,
@@ -30,9 +30,12 @@ from .explain import (
     measure_deletion,
     measure_drift,
     months_by_region,
+    own_copy,
     stability,
     textbook_stage,
 )
+from .explain.attributions import require_finite
+from .explain.drift import SIDES_EXCHANGED, Drift
 from .explain.methods import Attribute
 from .explain.panel import Panel
 from .pipeline import Assessor, Clock, Estimate
@@ -49,6 +52,7 @@ STAGES = (
     "changing the film",
 )
 DEFAULT_METHOD = "both_ways"
+OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": "left"}
 
 Listener = Callable[[str], None]
 
@@ -75,25 +79,30 @@ class Film:
     """A radiograph with everything that is asked about it.
 
     Attributes:
-        assessor, radiograph, hand, estimate: by whom, of what.
+        assessor, radiograph, hand, patient, estimate: by whom, of what, as entered.
         inputs: member name to its prepared picture.
-        networks: the age networks by name.
+        about_pose: cautions of the check of the pose.
+        networks: the age networks by name, each an `explain.own_copy`: other threads use the assessor's meanwhile.
         forwards: the same as functions of the picture alone, for the sex used, multiplied so that their mean is the
             estimate (`ensemble.by_weight`); each tells the listener before a pass.
         anew: the same again, with joints placed anew on every picture by networks that look along bones: so they
             learned to do without a region that is filled in (`train.drawn`).
         teller: tells the listener.
+        choice: which of several hands was asked for.
     """
 
     assessor: Assessor
     radiograph: Radiograph
     hand: HandMask
+    patient: Patient
     estimate: Estimate
     inputs: Mapping[str, ModelInput]
+    about_pose: tuple[Caution, ...]
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
     anew: Mapping[str, Forward]
     teller: Teller
+    choice: HandChoice | None = None
 
     @property
     def months(self) -> float:
@@ -121,7 +130,7 @@ def examine(
         on_stage: told the name of each stage of `STAGES` as it begins, and the same name again before every pass of a
             network. What it raises ends the inquiry there and then.
         name: what to call the picture in messages; the file's name otherwise.
-        hand: which of several hands, as for `Assessor.assess`.
+        hand: which one of several hands, as for `Assessor.assess`.
 
     Raises:
         UnknownMethod: no method has that name.
@@ -130,31 +139,42 @@ def examine(
     chosen, teller, start = find_method(method), Teller(on_stage), perf_counter()
     clock = Clock(teller)
     with clock.stage(STAGES[0]):
-        radiograph, hand_mask = assessor.look(source, name, hand)
+        radiograph, found = assessor.look(source, name, hand)
     with clock.stage(STAGES[1]):
-        film = film_of(assessor, radiograph, hand_mask, patient or Patient(), teller)
+        film = film_of(assessor, radiograph, found, patient or Patient(), teller, hand)
     return _examine(film, chosen, clock, start)
 
 
 def film_of(
-    assessor: Assessor, radiograph: Radiograph, hand: HandMask, patient: Patient, teller: Teller | None = None
+    assessor: Assessor,
+    radiograph: Radiograph,
+    hand: HandMask,
+    patient: Patient,
+    teller: Teller | None = None,
+    choice: HandChoice | None = None,
 ) -> Film:
-    """A radiograph with its estimate, ready to be asked about."""
+    """A radiograph with its estimate, ready to be asked about; `choice` is how `hand` was chosen among several."""
     teller = teller or Teller(None)
-    inputs = assessor.prepare(radiograph, hand)
-    assessor.check_view(inputs, radiograph.name)
+    inputs, about_pose = assessor.prepare_checked(radiograph, hand)
     estimate = assessor.estimate(inputs, patient)
-    networks = {member.name: assessor.network(member) for member in assessor.recipe.members}
+    networks = {
+        member.name: own_copy(assessor.network(member))
+        for member in assessor.recipe.members
+        if estimate.sex_used in member.sexes
+    }
     mirror = assessor.recipe.views.mirror
 
     def forwards(held: Mapping[str, ModelInput]) -> dict[str, Forward]:
         asked = {
-            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), teller)
+            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), teller, name)
             for name, network in networks.items()
         }
         return by_weight(asked, assessor.recipe.weights)
 
-    return Film(assessor, radiograph, hand, estimate, inputs, networks, forwards(inputs), forwards({}), teller)
+    return Film(
+        assessor, radiograph, hand, patient, estimate, inputs, about_pose, networks,
+        forwards=forwards(inputs), anew=forwards({}), teller=teller, choice=choice,
+    )  # fmt: skip
 
 
 def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
@@ -182,8 +202,8 @@ def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
         stability=stable,
         drift=drift,
         textbook=textbook_stage(film.months, film.estimate.sex_used),
-        verdict=judge(deletion, stable, explanation.member_agreement),
-        cautions=(*_cautions(film, explanation), *unplaced),
+        verdict=judge(deletion, stable),
+        cautions=(*all_cautions(film, explanation), *unplaced),
         seconds=perf_counter() - start,
         radiograph=film.radiograph,
         hand=film.hand,
@@ -192,19 +212,21 @@ def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
     )
 
 
-def _telling(forward: Forward, teller: Teller) -> Forward:
-    """A network's forward that lets the listener speak up first."""
+def _telling(forward: Forward, teller: Teller, name: str) -> Forward:
+    """A network's forward that lets the listener speak up first, and whose months are numbers."""
 
     def asked(picture: Tensor) -> Tensor:
         teller.again()
-        return forward(picture)
+        months = forward(picture)
+        require_finite(months.detach().numpy(), f"The answer of the network '{name}' to a changed picture")
+        return months
 
     return asked
 
 
 def draw_map(film: Film, method: Method) -> SignedExplanation:
     """The ensemble's estimate explained by one method."""
-    return explain_with(method.name, film.networks, film.forwards, film.inputs)
+    return explain_with(method.name, film.networks, film.forwards, film.inputs, film.hand.pixels)
 
 
 def try_map(film: Film, method: Method, explanation: SignedExplanation) -> Deletion:
@@ -214,53 +236,63 @@ def try_map(film: Film, method: Method, explanation: SignedExplanation) -> Delet
 
 
 def shake(film: Film, method: Method) -> dict[str, float]:
-    """How much of each network's map survives small changes, averaged over the networks; four maps each.
+    """How much of each network's map survives small changes, averaged over the networks by weight; four maps each.
 
     They are sketches where the method has one, and of the picture alone, without its mirror image: they are only
     compared with each other, and cost a fraction.
     """
     attribute = method.sketch or method.attribute
     found = []
-    for name, network in film.networks.items():
-        ask = partial(_months, attribute, network, film)
+    for name in film.networks:
+        ask = partial(_months, attribute, name, film)
         found.append(stability(ask, film.inputs[name], ask(film.inputs[name])))
-    return {change: fmean(each[change] for each in found) for change in found[0]}
+    weights = [film.assessor.recipe.weights[name] for name in film.networks]
+    return {change: float(np.average([each[change] for each in found], weights=weights)) for change in found[0]}
 
 
-def _months(attribute: Attribute, network: nn.Module, film: Film, given: ModelInput) -> FloatArray:
+def _months(attribute: Attribute, name: str, film: Film, given: ModelInput) -> FloatArray:
+    network = film.networks[name]
     forward = age_forward(network, film.estimate.sex_used, mirror=False, held=given)
-    return attribute(network, _telling(forward, film.teller), given).months
+    return attribute(network, _telling(forward, film.teller, name), given).months
 
 
-def _drift(film: Film) -> dict[str, float | None]:
-    """The changed films through the whole chain for the same sex, then this film for the other sex."""
+def _drift(film: Film) -> Drift:
+    """The changed radiographs through all that an assessment does, for the same sex; then this one for the other sex.
+
+    A changed radiograph that any check refuses gets the check's reason in place of months.
+    """
     used = film.estimate.sex_used
 
-    def estimate(changed: Radiograph) -> float | None:
+    def estimate(name: str, changed: Radiograph) -> float | str:
         film.teller.again()
+        choice = OTHER_SIDE.get(film.choice, film.choice) if name in SIDES_EXCHANGED else film.choice
         try:
-            hand = film.assessor.find_hand(changed)
-        except HandRefused:
-            return None
-        return film.assessor.predict(film.assessor.prepare(changed, hand), used).bone_age_months
+            inputs, _ = film.assessor.prepare_checked(changed, film.assessor.find_hand(changed, choice))
+        except HandRefused as error:
+            return str(error)
+        return film.assessor.predict(inputs, used).bone_age_months
 
     found = measure_drift(estimate, film.radiograph, film.hand, film.months)
     (other,) = (sex for sex in SEXES if sex != used)
-    return {**found, OTHER_SEX: film.estimate.by_sex[other].bone_age_months - film.months}
+    return replace(found, months={**found.months, OTHER_SEX: film.estimate.by_sex[other].bone_age_months - film.months})
 
 
 def _divide(film: Film) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
-    """The regions of the hand; none, and a caution that says so, where its joints cannot be placed."""
+    """The regions of the hand; none, and a caution that says so, where no network places joints or it cannot here."""
     try:
         return film.assessor.regions(film.radiograph, film.hand), ()
     except LandmarksNotFound as error:
-        return {}, (Caution("no_regions", f"{error} So there is nothing to say about regions here."),)
+        reason = str(error)
+    except WeightsMissing as error:
+        if film.assessor.recipe.landmarks is not None:
+            raise
+        reason = str(error)
+    return {}, (Caution("no_regions", f"{reason} So there is nothing to say about regions here."),)
 
 
-def _cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]:
-    """About the picture and the map; those about the estimate stand in its report."""
-    return (
-        *film.radiograph.cautions,
-        *cautions.about_picture(film.radiograph, film.hand),
-        *cautions.about_explanation(explanation),
+def all_cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]:
+    """All that an assessment of the same file says, and what is to be said of the map."""
+    said = film.assessor.cautions_about(
+        film.radiograph, film.hand, film.inputs, film.about_pose, film.estimate, film.patient
     )
+    return (*said, *cautions.about_explanation(explanation))

@@ -1,4 +1,4 @@
-"""Panel -> pictures and Plotly figures: the signed map on the film, regions, curves, drift.
+"""Panel -> pictures and Plotly figures: the signed map on the radiograph, regions, curves, drift.
 
 Blue is younger and red is older everywhere; the two are told apart with any colour vision.
 """
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import plotly.graph_objects as go
 
-from .explain import Deletion, RegionEffect, Removal, smooth
+from .explain import Deletion, Drift, RegionEffect, Removal, smooth
 from .explain.panel import Panel
 from .figures import GREY, INK, Bytes, encode_png, lay_out, overlay, write_figure
 from .types import BoolArray, FloatArray
@@ -42,7 +42,7 @@ def full_colour_months(months: FloatArray) -> float:
 
 
 def signed_overlay(pixels: FloatArray, months: FloatArray, *, inverted: bool = False, opacity: float = 0.6) -> Bytes:
-    """The film in grey with a signed map on it, at its own size.
+    """The radiograph in grey with a signed map on it, at its own size.
 
     Args:
         pixels: (H, W) in [0, 1] as read.
@@ -54,10 +54,10 @@ def signed_overlay(pixels: FloatArray, months: FloatArray, *, inverted: bool = F
         (H, W, 3) uint8, red first.
 
     Raises:
-        ValueError: the map is not on the film's grid.
+        ValueError: the map is not on the radiograph's grid.
     """
     if months.shape != pixels.shape:
-        raise ValueError(f"the map is {months.shape}, the film {pixels.shape}; both must be on one grid")
+        raise ValueError(f"the map is {months.shape}, the radiograph {pixels.shape}; both must be on one grid")
     picture = overlay(pixels, inverted=inverted).astype(np.float32)
     full = full_colour_months(months)
     if full > 0:
@@ -70,7 +70,7 @@ def signed_overlay(pixels: FloatArray, months: FloatArray, *, inverted: bool = F
 def regions_picture(
     pixels: FloatArray, regions: Mapping[str, BoolArray], *, inverted: bool = False, chosen: str | None = None
 ) -> Bytes:
-    """The film with every region outlined in its colour, and one of them filled.
+    """The radiograph with every region outlined in its colour, and one of them filled.
 
     Args:
         pixels: (H, W) in [0, 1] as read.
@@ -94,23 +94,24 @@ def regions_picture(
 
 
 def regions_figure(regions: Mapping[str, RegionEffect]) -> go.Figure:
-    """Months the estimate moves without each region, beside what as much hand elsewhere does."""
+    """Months each region contributes, red for older and blue for younger as on the map, beside what chance leaves."""
     names = [name.replace("_", " ") for name in regions]
     effects = list(regions.values())
     figure = go.Figure()
     figure.add_bar(
-        y=names, x=[e.null_high_months - e.null_low_months for e in effects], base=[e.null_low_months for e in effects],
+        y=names, x=[e.chance_high_months - e.chance_low_months for e in effects],
+        base=[e.chance_low_months for e in effects],
         orientation="h", name="as much hand elsewhere", marker={"color": GREY, "opacity": 0.35}, width=0.8,
-        hovertext=[f"{e.null_low_months:+.1f} to {e.null_high_months:+.1f} months" for e in effects],
+        hovertext=[f"{e.chance_low_months:+.1f} to {e.chance_high_months:+.1f} months" for e in effects],
         hovertemplate="as much hand elsewhere: %{hovertext}<extra></extra>",
     )  # fmt: skip
     figure.add_bar(
-        y=names, x=[e.months for e in effects], base=0, orientation="h", name="without the region", width=0.4,
-        marker={"color": [YOUNGER if e.months < 0 else OLDER for e in effects],
+        y=names, x=[e.contribution_months for e in effects], base=0, orientation="h", name="the region", width=0.4,
+        marker={"color": [YOUNGER if e.contribution_months < 0 else OLDER for e in effects],
                 "opacity": [1.0 if e.stands_out else 0.5 for e in effects]},
-        hovertemplate="without %{y}: %{x:+.1f} months<extra></extra>",
+        hovertemplate="%{y}: %{x:+.1f} months<extra></extra>",
     )  # fmt: skip
-    lay_out(figure, "Without this region the estimate moves by", "months", "")
+    lay_out(figure, "What each region contributes to the estimate", "younger ← months → older", "")
     figure.update_layout(barmode="overlay", height=120 + 44 * len(names))
     figure.update_yaxes(autorange="reversed")
     figure.add_vline(0, line={"color": INK, "width": 1})
@@ -127,18 +128,19 @@ def insertion_figure(deletion: Deletion) -> go.Figure:
     return _curves(deletion, Removal.insertion, "While the detail comes back", "share of the hand sharp (%)")
 
 
-def drift_figure(drift: Mapping[str, float | None]) -> go.Figure:
-    """Months the estimate drifts when the film is changed in ways that should not matter."""
-    figure = go.Figure()
-    shown = [0.0 if months is None else months for months in drift.values()]
-    said = ["refused" if months is None else f"{round(months, 1) + 0.0:+.1f}" for months in drift.values()]
+def drift_figure(drift: Drift) -> go.Figure:
+    """Months the estimate drifts when the radiograph is changed in ways that should not matter."""
+    figure, found = go.Figure(), drift.by_change()
+    shown = [0.0 if months is None else months for months in found.values()]
+    said = ["refused" if months is None else f"{round(months, 1) + 0.0:+.1f}" for months in found.values()]
     figure.add_bar(
-        y=list(drift), x=shown, orientation="h", marker={"color": [YOUNGER if m < 0 else OLDER for m in shown]},
+        y=list(found), x=shown, orientation="h", marker={"color": [YOUNGER if m < 0 else OLDER for m in shown]},
         text=said, textposition="outside",
-        hovertemplate="%{y}: %{text}<extra></extra>", cliponaxis=False,
+        hovertext=[drift.refusals.get(name, "") for name in found],
+        hovertemplate="%{y}: %{text} %{hovertext}<extra></extra>", cliponaxis=False,
     )  # fmt: skip
-    lay_out(figure, "The same film, changed", "drift (months)", "")
-    figure.update_layout(height=120 + 28 * len(drift), showlegend=False)
+    lay_out(figure, "The same radiograph, changed", "drift (months)", "")
+    figure.update_layout(height=120 + 28 * len(found), showlegend=False)
     figure.update_yaxes(autorange="reversed")
     return figure
 

@@ -28,7 +28,20 @@ from .preprocessing import ModelInput
 from .published import GroupedAgeNetwork
 from .recipes import DEFAULT_RECIPE, find_recipe
 from .sight import Sight
-from .types import SEXES, Answer, Caution, Explanation, HandChoice, Patient, Prediction, Report, Sex, SexCheck
+from .types import (
+    SEXES,
+    Answer,
+    Caution,
+    Explanation,
+    HandChoice,
+    HandMask,
+    Patient,
+    Prediction,
+    Radiograph,
+    Report,
+    Sex,
+    SexCheck,
+)
 from .weights import DEFAULT_FOLDER, read_manifest
 
 Something = TypeVar("Something")
@@ -113,24 +126,15 @@ class Assessor(Sight):
             radiograph = read_radiograph(source, name)
         with clock.stage("finding the hand"):
             found_hand = self.find_hand(radiograph, hand)
-            points = self.points(radiograph, found_hand)
+            inputs, about_pose = self.prepare_checked(radiograph, found_hand)
         with clock.stage("estimating"):
-            inputs = self.prepare(radiograph, found_hand, points)
-            about_pose = self.check_view(inputs, radiograph.name)
             estimate = self.estimate(inputs, patient, age_group)
         explanation = None
         if explain:
             with clock.stage("explaining"):
                 explanation = self.explain(inputs, estimate.sex_used, age_group)
         found = (
-            *radiograph.cautions,
-            *found_hand.cautions,
-            *cautions.about_picture(radiograph, found_hand),
-            *about_pose,
-            *dict.fromkeys(said for made in inputs.values() for said in made.cautions),
-            *cautions.about_view((inputs[member.name] for member in self.recipe.members), found_hand),
-            *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
-            *self._about_estimate(estimate, patient),
+            *self.cautions_about(radiograph, found_hand, inputs, about_pose, estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
         )
         return Report(
@@ -153,6 +157,45 @@ class Assessor(Sight):
             stage_seconds=clock.seconds,
         )
 
+    def prepare_checked(
+        self, radiograph: Radiograph, hand: HandMask
+    ) -> tuple[dict[str, ModelInput], tuple[Caution, ...]]:
+        """Each network's picture of a hand, after every check that stands before an estimate.
+
+        Assessments, explanations and their tests of robustness all pass here.
+
+        Returns:
+            the pictures by network, and the cautions of `check_view`.
+
+        Raises:
+            LandmarksNotFound: the recipe needs points that cannot be placed.
+            UnusualPicture: the hand is not seen from the front (`check_view`).
+        """
+        inputs = self.prepare(radiograph, hand, self.points(radiograph, hand))
+        return inputs, self.check_view(inputs, radiograph.name)
+
+    def cautions_about(
+        self,
+        radiograph: Radiograph,
+        hand: HandMask,
+        inputs: Mapping[str, ModelInput],
+        about_pose: tuple[Caution, ...],
+        estimate: Estimate,
+        patient: Patient,
+    ) -> tuple[Caution, ...]:
+        """All cautions that belong beside an estimate: of file, hand, preparation, entry and estimate, each once."""
+        found = (
+            *radiograph.cautions,
+            *hand.cautions,
+            *cautions.about_picture(radiograph, hand),
+            *about_pose,
+            *(said for made in inputs.values() for said in made.cautions),
+            *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
+            *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
+            *self._about_estimate(estimate, patient),
+        )
+        return tuple(dict.fromkeys(found))
+
     def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient, age_group: int | None = None) -> Estimate:
         """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
@@ -164,7 +207,7 @@ class Assessor(Sight):
         checked = check_sex(patient.sex, probability_male, by_sex[used].bone_age_months, self.calibration)
         prediction = by_sex[used]
         if patient.sex is None:
-            own = {sex: self._own(answers[sex], sex) for sex in SEXES}
+            own = {sex: self.own(answers[sex], sex) for sex in SEXES}
             known, weights = self.calibration, self.recipe.weights
             spread = interval_for_unknown_sex(own, probability_male, known, weights)
             prediction = replace(prediction, interval_months=spread)
@@ -176,14 +219,14 @@ class Assessor(Sight):
         return self._calibrated(answers, sex)
 
     def _calibrated(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
-        return calibrate(self._own(answers, sex), sex, self.calibration, self.recipe.weights)
+        return calibrate(self.own(answers, sex), sex, self.calibration, self.recipe.weights)
 
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
-        networks = self._own(self._age_networks(age_group), sex)
+        networks = self.own(self._age_networks(age_group), sex)
         mirror = self.recipe.views.mirror
         forwards = {name: age_forward(net, sex, mirror, inputs[name]) for name, net in networks.items()}
-        return saliency(forwards, inputs)
+        return saliency(forwards, inputs, self.recipe.weights)
 
     def _age_networks(self, age_group: int | None = None) -> dict[str, AgeNetwork]:
         networks = {member.name: self.network(member) for member in self.recipe.members}
@@ -191,7 +234,7 @@ class Assessor(Sight):
             networks = {name: cast(GroupedAgeNetwork, net).stating(age_group - 1) for name, net in networks.items()}
         return cast(dict[str, AgeNetwork], networks)
 
-    def _own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
+    def own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
         """What belongs to the members that answer for this sex."""
         return {member.name: by_member[member.name] for member in self.recipe.members if sex in member.sexes}
 

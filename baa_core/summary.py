@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .anatomy import REGION_TITLES
-from .explain import METHODS
+from .explain import METHODS, likeness_sentence
 from .explain.panel import Panel
 from .figures import years_and_months
 from .types import DISCLAIMER
@@ -45,13 +45,16 @@ def summarise_panel(panel: Panel) -> str:
     regions = [
         (
             region_title(name),
-            f"without it {effect.months:+.1f} months, without as much hand elsewhere {effect.null_low_months:+.1f} to "
-            f"{effect.null_high_months:+.1f}; {panel.shares[name]:.0%} of the map",
+            f"contributes {effect.contribution_months:+.1f} months, as much hand elsewhere "
+            f"{effect.chance_low_months:+.1f} to {effect.chance_high_months:+.1f}; {panel.shares[name]:.0%} of the map",
         )
         for name, effect in panel.regions.items()
     ]
-    drift = (f"{name} {'refused' if m is None else f'{round(m, 1) + 0.0:+.1f}'}" for name, m in panel.drift.items())
+    drift = (f"{name} {round(m, 1) + 0.0:+.1f}" for name, m in panel.drift.by_change().items() if m is not None)
+    refused = [(f"If {name}", f"refused: {reason}") for name, reason in panel.drift.refusals.items()]
     stage, shown = panel.textbook, METHODS[panel.explanation.method]
+    likeness = panel.explanation.member_agreement
+    networks = [] if likeness is None else [("Networks", likeness_sentence(likeness))]
     lines = [
         (
             "Bone age",
@@ -63,7 +66,9 @@ def summarise_panel(panel: Panel) -> str:
         ("Textbook", f"{stage.name}: {', '.join(map(region_title, stage.regions))}. {stage.sentence} ({stage.source})"),
         ("Inside the hand", f"{panel.explanation.inside_hand_share:.0%} of the map"),
         ("Drift, months", ", ".join(drift)),
+        *refused,
         ("Verdict", panel.verdict.sentence),
+        *networks,
         *(("Caution", caution.message) for caution in panel.cautions),
     ]
     return _lines(panel.file, lines)

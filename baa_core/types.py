@@ -227,8 +227,8 @@ class SignedExplanation:
             per pixel, so that a region's sum is what it contributes; for gradients, months per unit of
             standardised grey and pixel.
         method: its name in `explain.METHODS`.
-        inside_hand_share: share of the map's size that lies on the hand, measured on the input grids, 0 to 1;
-            1 by construction where the background is masked.
+        inside_hand_share: share of the map's size, sign aside, that lies on the hand, 0 to 1; 1 where the networks'
+            background is masked.
         by_member: network to its map, float32 (S, S) on its own input grid.
         member_agreement: mean correlation of the networks' smoothed maps, -1 to 1; None for a single network.
         completeness_error_months: by how much the worst network's months fail to add up; None for methods that

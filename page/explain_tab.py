@@ -53,6 +53,7 @@ class ExplainTab(NamedTuple):
     insertion: gr.Plot
     trust: gr.HTML
     drift: gr.Plot
+    drift_table: gr.HTML
     view: gr.State
     opacity: gr.Slider
 
@@ -66,7 +67,7 @@ class ExplainHandlers:
 
     def cleared(self, card: str = words.EMPTY) -> tuple[Any, ...]:
         """The tab without an explanation."""
-        return card, gr.update(visible=False), words.NO_REGION, "", None, "", "", None, None, "", None, None
+        return card, gr.update(visible=False), words.NO_REGION, "", None, "", "", None, None, "", None, "", None
 
     def unchanged(self) -> tuple[Any, ...]:
         """The tab as it is."""
@@ -147,6 +148,7 @@ class ExplainHandlers:
             fit(insertion_figure(panel.deletion)),
             words.trust_table(panel),
             drift(panel),
+            words.drift_table(panel),
             view,
         )
 
@@ -156,7 +158,7 @@ class ExplainHandlers:
 
 
 def bars(panel: Panel) -> Any:
-    """The regions' months, named as the page names them, with their shares of the map; the page has its own heading."""
+    """The regions' contributions, named as the page names them, with their shares of the map."""
     figure = regions_figure(panel.regions)
     names = [f"{words.region_title(name)}<br>{panel.shares[name]:.0%} of the map" for name in panel.regions]
     figure.update_yaxes(tickvals=list(figure.data[0].y), ticktext=names)
@@ -210,10 +212,11 @@ def lay_out_explain() -> ExplainTab:
         trust = gr.HTML(elem_id="baa-trust")
         gr.HTML(words.DRIFT_NOTE)
         drift = gr.Plot(show_label=False, elem_id="baa-drift")
+        drift_table = gr.HTML(elem_id="baa-drift-table")
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return ExplainTab(
         method, note, go, stop, card, details, region, picture, bars, table, textbook, deletion, insertion, trust,
-        drift, view, opacity,
+        drift, drift_table, view, opacity,
     )  # fmt: skip
 
 

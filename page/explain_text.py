@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from baa_core.anatomy import REGION_TITLES
-from baa_core.explain import ELSEWHERE, METHODS, OUTSIDE
+from baa_core.explain import ELSEWHERE, METHODS, OUTSIDE, likeness_sentence
 from baa_core.explain.panel import Panel
 from baa_core.figures import years_and_months
 from baa_core.panel_figures import OLDER, YOUNGER
@@ -30,9 +30,10 @@ STOPPED = """
 </section>
 """
 BARS_NOTE = """
-<h3>What each region is worth</h3>
-<p class="baa-fine">Each region is filled in from the hand around it and the estimate asked for again. The grey band
-is what filling in as much of the hand elsewhere does: a bar that stays within it says nothing about its region.</p>
+<h3>What each region contributes</h3>
+<p class="baa-fine">The estimate minus the estimate with the region filled in from the hand around it. Red to the right
+makes the hand older and blue to the left younger, as on the map. The grey band is the range of as much hand elsewhere:
+a bar within it does not show that the region matters. By chance, a bar of one hand in twenty leaves its band.</p>
 """
 CURVES_NOTE = """
 <h3>Does the map mark what moves the estimate?</h3>
@@ -42,8 +43,9 @@ the more it knows; lines of chance and of mere edges are drawn beside them.</p>
 """
 DRIFT_NOTE = """
 <h3>What should not matter</h3>
-<p class="baa-fine">The same film, changed in ways that leave the bones as they are, goes through the whole assessment
-again. The estimate should stay where it is. The other sex is shown for comparison: there it may move.</p>
+<p class="baa-fine">The same radiograph, changed in ways that leave the bones as they are, goes through the whole
+assessment again: hand, quality, pose and estimate. The estimate should stay where it is. The other sex is shown for
+comparison: there it may move.</p>
 """
 
 
@@ -64,24 +66,21 @@ def method_note(name: str) -> str:
 def checked(panel: Panel) -> list[tuple[bool, str]]:
     """The checks made on this picture: passed or not, and what that means."""
     verdict = panel.verdict
-    marks, stable, agree = verdict.faithful, verdict.stable, verdict.agreeing
-    found = [
+    marks, stable = verdict.faithful, verdict.stable
+    return [
         (marks, "Marks what moves the estimate" if marks else "Not shown to mark what moves the estimate"),
         (stable, "Stable under small changes" if stable else "Not stable under small changes"),
     ]
-    if agree is not None:
-        found.append((agree, "The networks agree" if agree else "The networks disagree"))
-    return found
 
 
 def plain_verdict(panel: Panel) -> str:
-    """Whether to believe the map, in one short sentence and by its checks."""
+    """Whether the map can be relied on, in one short sentence and by its checks."""
     found = checked(panel)
     failed = sum(not passed for passed, _ in found)
     sentence = (
         f"Do not rely on this map: it failed {failed} of {len(found)} checks on this picture."
         if failed
-        else f"This map passed all {len(found)} checks on this picture."
+        else "This map passed both checks on this picture."
     )
     items = "".join(f'<li class="baa-{"passed" if passed else "failed"}">{words}</li>' for passed, words in found)
     return f'<p class="baa-verdict">{sentence}</p><ul class="baa-checks">{items}</ul>'
@@ -90,9 +89,12 @@ def plain_verdict(panel: Panel) -> str:
 def weightiest(panel: Panel) -> str:
     """Which regions stand out, in one sentence."""
     if not panel.strongest:
-        return "No region moves the estimate more than as much hand elsewhere does."
-    worth = (f"{region_title(name).lower()} {signed(panel.regions[name].months)} months" for name in panel.strongest)
-    return f"Without its detail, these regions move the estimate more than chance: {', '.join(worth)}."
+        return "No region contributes more to the estimate than as much hand elsewhere does."
+    worth = (
+        f"{region_title(name).lower()} {signed(panel.regions[name].contribution_months)} months"
+        for name in panel.strongest
+    )
+    return f"These regions contribute more to the estimate than as much hand elsewhere: {', '.join(worth)}."
 
 
 def signed(months: float) -> str:
@@ -101,7 +103,7 @@ def signed(months: float) -> str:
 
 
 def card(panel: Panel, drawn: bool) -> str:
-    """The card on top: what was explained, whether to believe it, cautions, disclaimer."""
+    """The card on top: what was explained, whether it can be relied on, cautions, disclaimer."""
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Explanation">
   <p class="baa-eyebrow">{escape(METHODS[panel.explanation.method].title)}, explaining
@@ -109,11 +111,18 @@ def card(panel: Panel, drawn: bool) -> str:
   {DRAWN_TAG if drawn else ""}</p>
   {plain_verdict(panel)}
   <p>{escape(panel.verdict.sentence)}</p>
+  {networks_note(panel)}
   <p>{escape(weightiest(panel))}</p>
   {please_note(panel.cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} Made in {panel.seconds:.0f} seconds. {download_link(panel)}</p>
 </section>
 """
+
+
+def networks_note(panel: Panel) -> str:
+    """How alike the networks' maps are; "" for one network."""
+    likeness = panel.explanation.member_agreement
+    return "" if likeness is None else f'<p class="baa-fine">{escape(likeness_sentence(likeness))}</p>'
 
 
 def download_link(panel: Panel) -> str:
@@ -155,22 +164,24 @@ def picture(address: str, legend_html: str, region: str) -> str:
 
 
 def region_table(panel: Panel) -> str:
-    """Each region's months, what chance does, and its share of the map."""
+    """Each region's contribution, what chance leaves, and its share of the map."""
     rows, shares = [], {name: f"<td><span>{100 * share:.0f} %</span></td>" for name, share in panel.shares.items()}
     for name, effect in panel.regions.items():
         mark = "<strong>stands out</strong>" if effect.stands_out else ""
-        low, high = signed(effect.null_low_months), signed(effect.null_high_months)
+        months, low, high = map(
+            signed, (effect.contribution_months, effect.chance_low_months, effect.chance_high_months)
+        )
         rows.append(
-            f"<tr><td>{escape(region_title(name))}</td><td><span>{signed(effect.months)}</span> {mark}</td>"
+            f"<tr><td>{escape(region_title(name))}</td><td><span>{months}</span> {mark}</td>"
             f"<td><span>{low}</span> to <span>{high}</span></td>{shares[name]}</tr>"
         )
-    for name, title in ((ELSEWHERE, "Elsewhere in the hand"), (OUTSIDE, "On its edge and beyond")):
+    for name, title in ((ELSEWHERE, "Elsewhere in the hand"), (OUTSIDE, "Outside the hand")):
         rows.append(f"<tr><td>{title}</td><td></td><td></td>{shares[name]}</tr>")
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Region", "Without it", "Elsewhere", "Map"))
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Region", "Contributes", "As much elsewhere", "Map"))
     return f"""
 <table class="baa-table baa-regions">
-<caption>Months the estimate moves without a region, and without as much of the hand elsewhere; the region's share of
-the map.</caption>
+<caption>Months that a region contributes to the estimate, and the range of as much hand elsewhere; the region's share
+of the map.</caption>
 <thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>
 """
 
@@ -184,7 +195,7 @@ def textbook(panel: Panel) -> str:
     )
     also = "<span>also the atlas</span>"
     used = "".join(
-        f"<li>{escape(region_title(name))}, {signed(panel.regions[name].months)} months without it "
+        f"<li>{escape(region_title(name))}, {signed(panel.regions[name].contribution_months)} months "
         f"{also if name in stage.regions else ''}</li>"
         for name in panel.strongest
     )
@@ -201,6 +212,17 @@ def textbook(panel: Panel) -> str:
 """
 
 
+def drift_table(panel: Panel) -> str:
+    """Every change of the radiograph: months, or why the changed radiograph was refused."""
+    rows = {
+        name.capitalize(): f"{signed(months)} months"
+        if months is not None
+        else f"refused: {panel.drift.refusals[name]}"
+        for name, months in panel.drift.by_change().items()
+    }
+    return table(("Change", "The estimate moves by"), rows)
+
+
 def trust_table(panel: Panel) -> str:
     """The numbers behind the verdict."""
     shown = panel.explanation
@@ -211,7 +233,7 @@ def trust_table(panel: Panel) -> str:
         ),
         "The same for mere edges": f"{panel.deletion.edge_area_months:.1f}",
         **{f"Likeness of the map after: {change}": f"{value:.2f}" for change, value in panel.stability.items()},
-        "Share of the map on the hand": f"{100 * shown.inside_hand_share:.0f} %",
+        "Share of the map on the hand": f"{100 * (1 - panel.shares[OUTSIDE]):.0f} %",
     }
     if shown.member_agreement is not None:
         rows["Likeness of the networks' maps"] = f"{shown.member_agreement:.2f}"

@@ -37,14 +37,14 @@ HEIGHT_PX = 700
 
 
 def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months: float | None) -> dict[str, float]:
-    """Months of every region of one drawn hand."""
+    """What every region of one drawn hand contributes, months."""
     phantom = draw_phantom(
         USUAL_MONTHS, sex, seed=seed, height_px=HEIGHT_PX, altered_region=region, altered_age_months=months
     )
     radiograph, hand = assessor.look(to_png(phantom.radiograph))
     film = film_of(assessor, radiograph, hand, Patient(sex=sex), Teller(None))
     found = months_by_region(film.anew, film.inputs, assessor.regions(radiograph, hand))
-    return {name: effect.months for name, effect in found.items()}
+    return {name: effect.contribution_months for name, effect in found.items()}
 
 
 def check(assessor: Assessor, children: Sequence[tuple[Sex, int]] = CHILDREN) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def check(assessor: Assessor, children: Sequence[tuple[Sex, int]] = CHILDREN) ->
                 row: dict[str, Any] = {"sex": sex, "region": region, "region_months": months}
                 for how, moved in (("alone", alone), ("beside_its_twin", beside)):
                     first = max(moved, key=lambda name: abs(moved[name]))
-                    rightly = first == region and (moved[first] < 0) == (months > USUAL_MONTHS)
+                    rightly = first == region and (moved[first] > 0) == (months > USUAL_MONTHS)
                     row |= {how: {"first": first, "months": round(moved[first], 1), "named": rightly}}
                 rows.append(row)
     named = {f"named_{how}": sum(row[how]["named"] for row in rows) for how in ("alone", "beside_its_twin")}

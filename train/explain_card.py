@@ -1,8 +1,11 @@
-"""`python -m train.explain_card`: can the explanations be trusted, and which bones count at which age, on `val` films.
+"""`python -m train.explain_card`: can the explanations be relied on, and which bones count at which age, on `val`.
 
-For each method: on how many films its map beats maps of chance and plain edges, how stable it is, whether its months
-add up, how long it takes. For each region and age band: how far the estimate moves without it. Every finished part of a
-film stands in `runs/explanations.csv` and is not done again, so the command can be stopped at any time.
+For each method: on how many radiographs its map beats random maps and plain edges, how stable it is, how often the
+verdict is that it can be relied on, how alike the networks' maps are, whether its months add up, how long it takes.
+Beside that, how often the first check passes a map that knows nothing of the networks: one by networks whose
+parameters are shuffled, and a random map with the spectrum of the true one. For each region and age band: what it
+contributes. Every finished part of a radiograph stands in `runs/explanations.csv` and is not done again, so the command
+can be stopped at any time.
 """
 
 from __future__ import annotations
@@ -13,25 +16,41 @@ import io
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
+from random import Random
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 from tqdm import tqdm
 
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
+from baa_core.bones import BoneNetwork
+from baa_core.ensemble import age_forward
 from baa_core.errors import HandRefused, LandmarksNotFound, UnreadableImage
 from baa_core.evaluation import age_bands, markdown_table
-from baa_core.explain import METHODS, find_method, months_by_region
+from baa_core.explain import (
+    METHODS,
+    Deletion,
+    Method,
+    Removal,
+    evidence,
+    find_method,
+    measure_deletion,
+    months_by_region,
+)
+from baa_core.explain.deletion import chance, curves, evened
 from baa_core.explain.trust import STABLE_FROM
 from baa_core.inquiry import Film, draw_map, film_of, shake, try_map
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.recipes import DEFAULT_RECIPE
-from baa_core.types import DISCLAIMER, Patient
+from baa_core.types import DISCLAIMER, FloatArray, Patient
 
 from .command import says_problems, write_result
 from .samples import Sample, find_samples, read_labels, read_sample
@@ -39,10 +58,13 @@ from .samples import Sample, find_samples, read_labels, read_sample
 BANDS_MONTHS = (0.0, 60.0, 96.0, 132.0, 168.0, 240.0)
 COLUMNS = ("rsna_id", "part", "name", "measure", "value")
 METHOD, REGION, UNPLACED, REFUSED = "method", "region", "unplaced", "refused"
+CONTROL = "control"
+ORDER_SEED, SHUFFLED_SEED, RANDOM_MAP_SEED = 0, 0, 1000  # the latter is none of the seeds that `deletion` compares with
 METHOD_HEADER = (
-    "method", "films", "better than chance", "than edges", "than both, every time", "months apart", "chance", "edges",
-    "stable", "least correlation", "sum missed", "seconds",
+    "method", "radiographs", "better than chance", "than edges", "than both, every time", "months apart", "chance",
+    "edges", "stable", "least correlation", "verdict: passed", "networks' likeness", "sum missed", "seconds",
 )  # fmt: skip
+CONTROL_HEADER = ("method", "radiographs", "map", "shuffled networks' map", "random map")
 
 Row = tuple[int, str, str, str, float]
 
@@ -53,7 +75,7 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
     start = perf_counter()
     explanation = draw_map(film, method)
     drawn = perf_counter() - start
-    deletion, stable = try_map(film, method, explanation), shake(film, method)
+    deletion, stable, maps = try_map(film, method, explanation), shake(film, method), explanation.by_member
     measured = {
         "area": deletion.area_months,
         "random_area": deletion.random_area_months,
@@ -64,9 +86,51 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
         "map_seconds": drawn,
         "seconds": perf_counter() - start,
     }
+    if explanation.member_agreement is not None:
+        measured["member_agreement"] = explanation.member_agreement
     if explanation.completeness_error_months is not None:
         measured["completeness_error"] = explanation.completeness_error_months
-    return [(rsna_id, METHOD, name, measure, value) for measure, value in measured.items()]
+    controls = {
+        "shuffled": shuffled_margin(film, method),
+        "random_map": random_map_margin(
+            film, {n: evidence(method, m, film.inputs[n]) for n, m in maps.items()}, deletion
+        ),
+    }
+    return [
+        *((rsna_id, METHOD, name, measure, value) for measure, value in measured.items()),
+        *((rsna_id, CONTROL, name, measure, value) for measure, value in controls.items()),
+    ]
+
+
+def shuffled(network: nn.Module) -> nn.Module:
+    """The network with the values of every parameter in another order; joints are placed as before."""
+    copied = deepcopy(network)
+    part = copied.judge if isinstance(copied, BoneNetwork) else copied
+    generator = torch.Generator().manual_seed(SHUFFLED_SEED)
+    for parameter in part.parameters():
+        values = parameter.detach().flatten()
+        parameter.data = values[torch.randperm(len(values), generator=generator)].reshape(parameter.shape)
+    return copied
+
+
+def shuffled_margin(film: Film, method: Method) -> float:
+    """Months by which the map of shuffled networks beats what it must, tested on the true ones; below 0 it fails."""
+    said = {}
+    for name, network in film.networks.items():
+        forgetful, given = shuffled(network), film.inputs[name]
+        forward = age_forward(forgetful, film.estimate.sex_used, film.assessor.recipe.views.mirror, given)
+        said[name] = evidence(method, (method.sketch or method.attribute)(forgetful, forward, given).months, given)
+    found = measure_deletion(film.forwards, film.inputs, said)
+    return found.area_months - max(found.luckiest_area_months, found.edge_area_months)
+
+
+def random_map_margin(film: Film, said: Mapping[str, FloatArray], deletion: Deletion) -> float:
+    """The same of a random map with the spectrum of the true one, in place of it."""
+    areas = []
+    for name, forward in film.forwards.items():
+        ((high, low),) = curves(forward, film.inputs[name], [chance(evened(said[name]), RANDOM_MAP_SEED)])
+        areas.append(Removal(high, low).area_months)
+    return float(np.mean(areas)) - max(deletion.luckiest_area_months, deletion.edge_area_months)
 
 
 def region_rows(film: Film, rsna_id: int) -> list[Row]:
@@ -79,9 +143,9 @@ def region_rows(film: Film, rsna_id: int) -> list[Row]:
         (rsna_id, REGION, name, measure, value)
         for name, effect in months_by_region(film.anew, film.inputs, masks).items()
         for measure, value in (
-            ("months", effect.months),
-            ("null_low", effect.null_low_months),
-            ("null_high", effect.null_high_months),
+            ("contribution", effect.contribution_months),
+            ("chance_low", effect.chance_low_months),
+            ("chance_high", effect.chance_high_months),
         )
     ]
 
@@ -115,7 +179,8 @@ def examine_films(
     rows = read_rows(path)
     done = set(zip(rows.rsna_id.astype(int), rows.part, rows.name, strict=True))
     films = {key[0] for key in done if key[1] == REFUSED}
-    for sample in tqdm(samples, desc="explaining", mininterval=10):
+    # In a random order, so that an interrupted run has seen all ages.
+    for sample in tqdm(Random(ORDER_SEED).sample(samples, len(samples)), desc="explaining", mininterval=10):
         number = sample.rsna_id
         left = [name for name in methods if (number, METHOD, name) not in done]
         regions_done = any(key[0] == number and key[1] in (REGION, UNPLACED) for key in done)
@@ -140,24 +205,38 @@ def measure_methods(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
         wide = part.pivot_table(index="rsna_id", columns="measure", values="value")
         chance, edges = wide.area > wide.random_area, wide.area > wide.edge_area
         always = (wide.area > wide.luckiest_area) & edges
+        stable = wide.least_correlation >= STABLE_FROM
         found[str(name)] = {
             "films": len(wide),
             "better_than_chance": float(chance.mean()),
             "better_than_edges": float(edges.mean()),
             "faithful": float(always.mean()),
-            "stable": float((wide.least_correlation >= STABLE_FROM).mean()),
+            "stable": float(stable.mean()),
+            "relied_on": float((always & stable).mean()),
             "median": {measure: float(value) for measure, value in wide.median().items()},
         }
+        if "member_agreement" in wide:
+            among = wide.member_agreement.quantile([0.0, 0.05, 0.5, 0.95, 1.0])
+            found[str(name)]["member_agreement"] = {f"{100 * q:.0f} %": float(value) for q, value in among.items()}
+    return found
+
+
+def measure_controls(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """By method, the share of radiographs on which a map that knows nothing of the networks passes the first check."""
+    found = {}
+    for name, part in rows[rows.part == CONTROL].groupby("name", sort=False):
+        wide = part.pivot_table(index="rsna_id", columns="measure", values="value")
+        found[str(name)] = {"radiographs": len(wide), **{key: float((wide[key] > 0).mean()) for key in wide}}
     return found
 
 
 def measure_regions(rows: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """By age band and region: the mean move, its mean size, and the share of films on which the region stands out."""
+    """By age band and region: mean contribution, its mean size, and on which share of hands the region stands out."""
     part = rows[rows.part == REGION]
     if part.empty:
         return {}
     wide = part.pivot_table(index=["rsna_id", "name"], columns="measure", values="value", sort=False).reset_index()
-    wide["stands_out"] = (wide.months < wide.null_low) | (wide.months > wide.null_high)
+    wide["stands_out"] = (wide.contribution < wide.chance_low) | (wide.contribution > wide.chance_high)
     ages = labels.bone_age_months[wide.rsna_id].to_numpy(float)
     found: dict[str, dict[str, Any]] = {}
     for band, inside in age_bands(ages, BANDS_MONTHS).items():
@@ -165,8 +244,8 @@ def measure_regions(rows: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[
         found[band] = {
             str(name): {
                 "films": len(films),
-                "months": float(films.months.mean()),
-                "size_months": float(films.months.abs().mean()),
+                "contribution_months": float(films.contribution.mean()),
+                "size_months": float(films.contribution.abs().mean()),
                 "stands_out": float(films.stands_out.mean()),
             }
             for name, films in kept.groupby("name", sort=False)
@@ -174,23 +253,50 @@ def measure_regions(rows: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[
     return {band: regions for band, regions in found.items() if regions}
 
 
+def any_region(rows: pd.DataFrame) -> float:
+    """Share of hands with regions on which one of them stands out; 0 without any."""
+    wide = rows[rows.part == REGION].pivot_table(index=["rsna_id", "name"], columns="measure", values="value")
+    if wide.empty:
+        return 0.0
+    out = (wide.contribution < wide.chance_low) | (wide.contribution > wide.chance_high)
+    return float(out.groupby("rsna_id").any().mean())
+
+
 def to_markdown(document: Mapping[str, Any]) -> str:
     """Both tables."""
     methods = [_method_row(name, found) for name, found in document["methods"].items()]
+    controls = [
+        [
+            METHODS[name].title,
+            str(found["radiographs"]),
+            *(
+                f"{100 * share:.0f} %"
+                for share in (document["methods"][name]["faithful"], found["shuffled"], found["random_map"])
+            ),
+        ]
+        for name, found in document["controls"].items()
+    ]
     bands = document["regions"]
     names = list(dict.fromkeys(name for regions in bands.values() for name in regions))
     heads = [f"{band} (n = {max(found['films'] for found in regions.values())})" for band, regions in bands.items()]
     regions = [[name.replace("_", " "), *(_region_cell(found.get(name)) for found in bands.values())] for name in names]
     return "\n".join(
         [
-            f"# Can the explanations be trusted\n\nMade by `{document['command']}`, with what earlier commands left in "
-            f"the same file of rows. Sharp `val` films; {document['refused']} refused, on {document['unplaced']} the "
-            "joints could not be placed. docs/explanations.md says what is measured.\n",
+            f"# Can the explanations be relied on\n\nMade by `{document['command']}`, with what earlier commands left "
+            f"in the same file of rows. Sharp `val` radiographs; {document['refused']} refused, on "
+            f"{document['unplaced']} the joints could not be placed. docs/explanations.md says what is measured.\n",
             markdown_table(METHOD_HEADER, methods),
             "Months apart, chance, edges, least correlation, sum missed and seconds (of the map, and with its tests): "
-            "medians.\n",
-            "## Months by region\n\nMean move of the estimate when the region is filled in from around it, its mean "
-            "size, and the share of films on which it is more than as much hand elsewhere moves it.\n",
+            "medians. The verdict is passed by a map that beats both every time and is stable. The networks' likeness "
+            "is the correlation of their own maps: median, and 5th to 95th percentile.\n",
+            "## The first check on maps that know nothing of the networks\n\nShare of radiographs on which a map beats "
+            "edges and every random map it is compared with: the method's own; that of networks whose parameters were "
+            "shuffled; one more random map with the spectrum of the true one. A check that passed these would say "
+            "nothing.\n",
+            markdown_table(CONTROL_HEADER, controls),
+            f"## Regions\n\nOn {100 * document['any_region']:.0f} % of the hands a region stands out; 5 % would by "
+            "chance. By region: mean contribution in months (the estimate minus the estimate with the region filled in "
+            "from around it; positive: older), its mean size, and the share of hands on which it stands out.\n",
             markdown_table(("region", *heads), regions),
             f"{DISCLAIMER}\n",
         ]
@@ -199,7 +305,7 @@ def to_markdown(document: Mapping[str, Any]) -> str:
 
 def _method_row(name: str, found: Mapping[str, Any]) -> list[str]:
     middle = found["median"]
-    missed = middle.get("completeness_error")
+    missed, likeness = middle.get("completeness_error"), found.get("member_agreement")
     return [
         METHODS[name].title,
         str(found["films"]),
@@ -207,6 +313,8 @@ def _method_row(name: str, found: Mapping[str, Any]) -> list[str]:
         *(f"{middle[area]:.1f}" for area in ("area", "random_area", "edge_area")),
         f"{100 * found['stable']:.0f} %",
         f"{middle['least_correlation']:.2f}",
+        f"{100 * found['relied_on']:.0f} %",
+        "–" if likeness is None else f"{likeness['50 %']:.2f}, {likeness['5 %']:.2f} to {likeness['95 %']:.2f}",
         "–" if missed is None else f"{missed:.2f}",
         f"{middle['map_seconds']:.1f}, {middle['seconds']:.1f}",
     ]
@@ -215,7 +323,7 @@ def _method_row(name: str, found: Mapping[str, Any]) -> list[str]:
 def _region_cell(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "–"
-    return f"{found['months']:+.1f}, {found['size_months']:.1f}, {100 * found['stands_out']:.0f} %"
+    return f"{found['contribution_months']:+.1f}, {found['size_months']:.1f}, {100 * found['stands_out']:.0f} %"
 
 
 def chosen_samples(images: list[Path], labels: pd.DataFrame, count: int) -> list[Sample]:
@@ -248,6 +356,8 @@ def main(arguments: list[str] | None = None) -> int:
         "refused": int((rows.part == REFUSED).sum()),
         "unplaced": int((rows.part == UNPLACED).sum()),
         "methods": measure_methods(rows),
+        "controls": measure_controls(rows),
+        "any_region": any_region(rows),
         "regions": measure_regions(rows, labels),
         "disclaimer": DISCLAIMER,
     }

@@ -1,28 +1,28 @@
-"""Networks + inputs -> which places of the radiograph move the bone age, and whether to believe it.
+"""Networks + inputs -> which places of the radiograph move the bone age, and whether that can be relied on.
 
 heatmap       the default picture, Deeplasia's saliency: fast, unsigned
 methods       six methods by name, signed and in months, for one network or the ensemble
 attributions  how each is made: by gradients
 occlusions    and by hiding squares
-regions       months and shares by region of the hand
+regions       contributions and shares by region of the hand
 textbook      which bones the atlas looks at for a stage
-drift         the same film changed in ways that should not matter
+drift         the same radiograph changed in ways that should not matter
 deletion      curves: does the map mark what moves the estimate?
-trust         stability, agreement, a verdict
-panel         all of it about one film
+trust         stability, likeness of the networks' maps, a verdict
+panel         all of it about one radiograph
 captum_door   Captum, imported when the first map is made
 """
 
 from __future__ import annotations
 
-from .attributions import Attribution, blurred_hand
+from .attributions import Attribution, blurred_hand, own_copy
 from .deletion import Deletion, Removal, measure_deletion
-from .drift import OTHER_SEX, TRANSFORMS, measure_drift
+from .drift import OTHER_SEX, TRANSFORMS, Drift, measure_drift
 from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth, smooth_and_scale
 from .methods import METHODS, Method, bring_months_home, evidence, explain_with, find_method
 from .regions import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region, regions_on_input
 from .textbook import Stage, textbook_stage
-from .trust import Verdict, agreement, judge, stability
+from .trust import Verdict, agreement, judge, likeness_sentence, stability
 
 __all__ = [
     "DRAWN_FROM",
@@ -33,6 +33,7 @@ __all__ = [
     "TRANSFORMS",
     "Attribution",
     "Deletion",
+    "Drift",
     "Method",
     "RegionEffect",
     "Removal",
@@ -47,9 +48,11 @@ __all__ = [
     "explain_with",
     "find_method",
     "judge",
+    "likeness_sentence",
     "measure_deletion",
     "measure_drift",
     "months_by_region",
+    "own_copy",
     "regions_on_input",
     "saliency",
     "smooth",

@@ -8,8 +8,9 @@ whatever the radiograph shows there, the network sees the same black.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from threading import Lock
 
 import cv2
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bones import BoneAgeNetwork
+from ..errors import NotFinite
 from ..joint_patches import JointAgeNetwork
 from ..preprocessing import ModelInput
 from ..types import BoolArray, FloatArray, freeze
@@ -45,7 +47,7 @@ class Attribution:
     """One network's map of one picture.
 
     Attributes:
-        months: float32 (S, S) on the input grid, positive where it speaks for an older hand. For
+        months: float32 (H, W) on the input grid, positive where it speaks for an older hand. For
             `saliency` and `smoothgrad` in months per unit of standardised grey: how far the estimate
             would go if that pixel alone grew brighter by 1. For the others in months: the map's sum
             is what is explained (see each method).
@@ -59,7 +61,37 @@ class Attribution:
     completeness_error_months: float | None = None
 
     def __post_init__(self) -> None:
+        require_finite(self.months, f"The map by '{self.method}'")
         freeze(self.months)
+
+
+def require_finite(values: FloatArray | float, what: str) -> None:
+    """Stop a computation that ended in something that is no number.
+
+    Args:
+        values: all that was computed.
+        what: what it is, as a message begins: "The map by Grad-CAM".
+
+    Raises:
+        NotFinite: a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise NotFinite(
+            f"{what} holds values that are no numbers, so no explanation is shown; every value must be finite. "
+            "A weights file may be damaged: get the weights folder again as weights/README.md says. If it happens "
+            "again, choose another method and report it."
+        )
+
+
+def own_copy(network: nn.Module) -> nn.Module:
+    """The same network for one explanation alone: its weights are shared, its modules are not.
+
+    Grad-CAM hooks into the modules it asks. In a shared network every other pass, of another thread, would run through
+    the same hooks and put its activations in place of this picture's.
+    """
+    shared: dict[int, object] = {id(kept): kept for kept in chain(network.parameters(), network.buffers())}
+    copied: nn.Module = deepcopy(network, shared)
+    return copied
 
 
 def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> FloatArray:
@@ -67,10 +99,10 @@ def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> Fl
 
     Args:
         model_input: the prepared picture.
-        unseen: (S, S), where greys hardly count: what is there comes from the hand around it, as far as that reaches.
+        unseen: (H, W), where greys hardly count: what is there comes from the hand around it, as far as that reaches.
 
     Returns:
-        float32 (S, S): inside the mask a Gaussian mean over the hand alone, of deviation 5 % of the side;
+        float32 (H, W): inside the mask a Gaussian mean over the hand alone, of deviation 5 % of the side;
         outside it the picture, untouched.
     """
     picture, mask = model_input.image[0, 0], model_input.mask
@@ -84,12 +116,12 @@ def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> Fl
 
 
 def visible(model_input: ModelInput) -> BoolArray:
-    """Where the network can see anything of the radiograph, (S, S)."""
+    """Where the network can see anything of the radiograph, (H, W)."""
     return model_input.mask if model_input.background_masked else np.ones_like(model_input.mask)
 
 
 def one_by_one(forward: Forward) -> Forward:
-    """A function of several pictures, (N, C, S, S) to (N,), from one that averages all it is given.
+    """A function of several pictures, (N, C, H, W) to (N,), from one that averages all it is given.
 
     On a CPU this costs nothing: two views of one picture already fill it.
     """
@@ -97,7 +129,7 @@ def one_by_one(forward: Forward) -> Forward:
 
 
 def as_batch(pixels: FloatArray) -> Tensor:
-    """A picture, (S, S), as networks take it, (1, 1, S, S); a copy."""
+    """A picture, (H, W), as networks take it, (1, 1, H, W); a copy."""
     return torch.tensor(pixels)[None, None].contiguous(memory_format=torch.channels_last)
 
 
@@ -107,11 +139,12 @@ def as_leaf(model_input: ModelInput) -> Tensor:
 
 
 def as_months(values: Tensor, model_input: ModelInput) -> FloatArray:
-    """(1, C, S, S) to float32 (S, S): summed over channels, 0 where nothing is visible."""
+    """(1, C, H, W) to float32 (H, W): summed over channels, 0 where nothing is visible."""
     found = np.ascontiguousarray(values.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
     return np.where(visible(model_input), found, np.float32(0.0))
 
 
+@torch.inference_mode(False)
 def signed_gradient(_network: nn.Module, forward: Forward, model_input: ModelInput) -> Attribution:
     """The gradient of the estimate with its sign, where the default picture shows its size."""
     with torch.enable_grad():
@@ -119,6 +152,7 @@ def signed_gradient(_network: nn.Module, forward: Forward, model_input: ModelInp
     return Attribution(as_months(gradient, model_input), "saliency")
 
 
+@torch.inference_mode(False)
 def smoothgrad(_network: nn.Module, forward: Forward, model_input: ModelInput) -> Attribution:
     """The mean gradient over noisy copies; the noise is seeded, and only where the network sees the radiograph.
 
@@ -154,6 +188,7 @@ def integrated_gradients(_network: nn.Module, forward: Forward, model_input: Mod
     return _integrated(forward, model_input, NODES_PER_PART, HALVINGS)
 
 
+@torch.inference_mode(False)
 def _integrated(forward: Forward, model_input: ModelInput, nodes: int, halvings: int) -> Attribution:
     """The path's parts, each by Gauss-Legendre with so many nodes, and halved so many times at most."""
     path = captum_attr().IntegratedGradients(one_by_one(forward))
@@ -208,6 +243,7 @@ def last_feature_map(network: nn.Module, forward: Forward, picture: Tensor) -> n
     return finished[-1]
 
 
+@torch.inference_mode(False)
 def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> Attribution:
     """Activation times mean gradient of the last feature map, both signs kept.
 
@@ -220,12 +256,12 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
     layer = last_feature_map(network, forward, picture)
     with torch.enable_grad():
         cells = captum_attr().LayerGradCam(forward, layer).attribute(picture, relu_attributions=False)
-    side_px = picture.shape[-1]
+    height, width = picture.shape[-2:]
     if isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         views = len(cells) // network.pieces
         spread = network.bring_home(cells, torch.cat([picture, picture.flip(3)])[:views])
     else:
-        share = cells.shape[2] * cells.shape[3] / side_px**2
-        spread = share * nn.functional.interpolate(cells, (side_px, side_px), mode="bilinear", align_corners=False)
+        share = cells.shape[2] * cells.shape[3] / (height * width)
+        spread = share * nn.functional.interpolate(cells, (height, width), mode="bilinear", align_corners=False)
     once = spread[:1] + spread[1:].flip(3).sum(dim=0, keepdim=True)
     return Attribution(as_months(once, model_input), "grad_cam")

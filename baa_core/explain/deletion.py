@@ -22,7 +22,7 @@ import torch
 
 from ..preprocessing import ModelInput
 from ..types import FloatArray, freeze
-from .attributions import Forward, as_batch, blurred_hand
+from .attributions import Forward, as_batch, blurred_hand, require_finite
 
 CURVE_STEPS = 6
 RANDOM_MAPS = 4  # one more map of chance would beat all of them, with the right sign, one time in ten
@@ -45,6 +45,8 @@ class Removal:
     younger_first: FloatArray
 
     def __post_init__(self) -> None:
+        for curve in (self.older_first, self.younger_first):
+            require_finite(curve, "A curve of the test whether the map marks what moves the estimate")
         freeze(self.older_first)
         freeze(self.younger_first)
 
@@ -109,9 +111,9 @@ def measure_deletion(
     """Every network's map tried on it, the curves averaged; 62 forwards a network.
 
     Args:
-        forwards: member name to its network as a function of the picture alone, (1, C, S, S) to months (1,).
+        forwards: member name to its network as a function of the picture alone, (1, C, H, W) to months (1,).
         inputs: member name to its prepared picture.
-        maps: member name to its signed map on its input grid, (S, S).
+        maps: member name to its signed map on its input grid, (H, W).
     """
     found = [_rows(forward, inputs[name], maps[name]) for name, forward in forwards.items()]
     shown, edges, *random = (_mean(same) for same in zip(*found, strict=True))
@@ -131,7 +133,7 @@ def _rows(forward: Forward, model_input: ModelInput, months: FloatArray) -> list
 
 
 def evened(values: FloatArray) -> FloatArray:
-    """A map, (S, S), without grain finer than the network's evidence, so that what goes hangs together."""
+    """A map, (H, W), without grain finer than the network's evidence, so that what goes hangs together."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), GRAIN_SHARE * len(values)), np.float32)
 
 
@@ -158,9 +160,9 @@ def curves(
     """What each ranking's removal does, first from its high end, then from its low end.
 
     Args:
-        forward: (1, C, S, S) to months (1,); asked twice, and 10 times a ranking.
+        forward: (1, C, H, W) to months (1,); asked twice, and 10 times a ranking.
         model_input: the prepared picture.
-        rankings: (S, S) each; only the order within the hand counts.
+        rankings: (H, W) each; only the order within the hand counts.
 
     Returns:
         for each ranking both curves, months, float32 (7,), from 0 to the blurred hand's change.

@@ -1,20 +1,21 @@
-"""One film, changed in ways that should not matter -> how far the estimate drifts, in months.
+"""One radiograph, changed in ways that should not matter -> how far the estimate drifts, in months.
 
 The seven kinds of change of Santomartino et al. (Radiol Artif Intell 2024, doi:10.1148/ryai.230240), under
 which a winner of the 2017 challenge erred: rotation, flip, brightness, contrast, inversion, laterality marker,
-resolution. How strong each is here is this project's choice. Added: the film without its marker, and the other sex.
-Each changed film goes through the whole chain again, the finding of the hand included.
+resolution. How strong each is here is this project's choice. Added: the radiograph without its marker, the other sex.
+Each changed radiograph goes through everything that an assessment does, from the finding of the hand on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from ..types import BoolArray, FloatArray, HandMask, Radiograph
+from .attributions import require_finite
 
 Change = Callable[[Radiograph, HandMask], Radiograph]
 
@@ -25,6 +26,28 @@ MORE_CONTRAST, LESS_CONTRAST = 1.25, 0.75
 WIDEN_SHARE = 0.02  # of the longer side, around the hand: what counts as background is safely off the skin
 MARKER_SHARE = 0.1  # height of an added letter, of the film's shorter side
 MARKER_GREY = 0.95  # lead is nearly white
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What came of the changed radiographs; each stands in one of the two.
+
+    Attributes:
+        months: name in `TRANSFORMS`, or `OTHER_SEX`, to the change of the estimate, positive for older.
+        refusals: name in `TRANSFORMS` to why the changed radiograph is refused, for a reader.
+    """
+
+    months: Mapping[str, float]
+    refusals: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, months in self.months.items():
+            require_finite(months, f"The estimate of the radiograph changed ({name})")
+
+    def by_change(self) -> dict[str, float | None]:
+        """Months of every change in the order of the test; None where the changed radiograph is refused."""
+        found = {**self.months, **dict.fromkeys(self.refusals)}
+        return {name: found[name] for name in (*TRANSFORMS, OTHER_SEX) if name in found}
 
 
 def _changed(radiograph: Radiograph, pixels: FloatArray) -> Radiograph:
@@ -57,9 +80,9 @@ def mirrored(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
     return _changed(radiograph, radiograph.pixels[:, ::-1])
 
 
-def flipped(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
-    """Top and bottom exchanged."""
-    return _changed(radiograph, radiograph.pixels[::-1])
+def upside_down(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
+    """Turned by 180 degrees, as a radiograph hung the wrong way up; left and right stay as they are on the hand."""
+    return _changed(radiograph, radiograph.pixels[::-1, ::-1])
 
 
 def _times(factor: float) -> Change:
@@ -113,7 +136,7 @@ def unmarked(radiograph: Radiograph, hand: HandMask) -> Radiograph:
 TRANSFORMS: Mapping[str, Change] = {
     "turned 15 degrees": turned,
     "mirrored": mirrored,
-    "upside down": flipped,
+    "upside down": upside_down,
     "brighter": _times(BRIGHTER),
     "darker": _times(DARKER),
     "more contrast": _spread(MORE_CONTRAST),
@@ -125,19 +148,23 @@ TRANSFORMS: Mapping[str, Change] = {
 }
 
 
+SIDES_EXCHANGED = ("mirrored", "upside down")  # a hand on the left of the picture is then on its right
+
+
 def measure_drift(
-    estimate: Callable[[Radiograph], float | None], radiograph: Radiograph, hand: HandMask, months: float
-) -> dict[str, float | None]:
-    """How far the estimate of every changed film lies from the film's own; one assessment each, eleven in all.
+    estimate: Callable[[str, Radiograph], float | str], radiograph: Radiograph, hand: HandMask, months: float
+) -> Drift:
+    """How far the estimate of every changed radiograph lies from its own; one assessment each, eleven in all.
 
     Args:
-        estimate: film to months by the whole chain, for the same sex; None if it is refused.
+        estimate: name in `TRANSFORMS` and changed radiograph to months by all that an assessment does, for the same
+            sex; the reason if it is refused.
         radiograph: as read.
         hand: found on it.
-        months: the film's own estimate, by the same chain.
-
-    Returns:
-        name in `TRANSFORMS` to months, positive for older; None where the changed film is refused.
+        months: its own estimate, by the same way.
     """
-    after = {name: estimate(change(radiograph, hand)) for name, change in TRANSFORMS.items()}
-    return {name: None if found is None else found - months for name, found in after.items()}
+    after = {name: estimate(name, change(radiograph, hand)) for name, change in TRANSFORMS.items()}
+    return Drift(
+        months={name: found - months for name, found in after.items() if not isinstance(found, str)},
+        refusals={name: found for name, found in after.items() if isinstance(found, str)},
+    )

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import UnknownMethod
 from ..preprocessing import ModelInput
-from ..types import FloatArray, SignedExplanation
+from ..types import BoolArray, FloatArray, SignedExplanation
 from .attributions import (
     Attribution,
     Forward,
@@ -45,8 +45,8 @@ class Method:
         shows: one sentence, what the map shows.
         cannot: one sentence, what it cannot show.
         signed: the map tells evidence for older from evidence for younger.
-        attribute: network, the network as a function of the picture alone ((1, C, S, S) to months (1,), views
-            averaged), and the prepared picture, to the map.
+        attribute: network, the network as a function of the picture alone ((1, C, H, W) to months (1,), views
+            averaged), and the prepared picture, to the map. It may hook into the network: give an `own_copy`.
         per_grey: the map is in months per unit of grey, not in months.
         sketch: the same at less cost, for asking again and again; None where the map itself is cheap.
     """
@@ -133,7 +133,7 @@ def find_method(name: str) -> Method:
 
 
 def evidence(method: Method, months: FloatArray, model_input: ModelInput) -> FloatArray:
-    """What a map, (S, S), says that each pixel's detail is worth, in months: what `deletion` puts to the test.
+    """What a map, (H, W), says that each pixel's detail is worth, in months: what `deletion` puts to the test.
 
     A map per unit of grey says it of the detail that blurring takes, to first order.
     """
@@ -143,17 +143,26 @@ def evidence(method: Method, months: FloatArray, model_input: ModelInput) -> Flo
 
 
 def bring_months_home(months: FloatArray, model_input: ModelInput) -> FloatArray:
-    """A map on the input grid, (S, S), on the radiograph's grid, (H, W), with the same total.
+    """A map on the input grid, (H, W), on the radiograph's grid, (H, W), with the same total but for rounding.
 
     A pixel's value is shared out among the pixels it covers there. Where the radiograph is coarser than the input,
-    the map is first blurred to its pixel size, or most of it would fall between the samples.
+    the map is first blurred to its pixel size, or most of it would fall between the samples. Where the background is
+    masked, what interpolation would lay beyond the edge of the hand stays within it.
     """
     scale = float(np.sqrt(abs(np.linalg.det(model_input.to_radiograph[:, :2]))))
-    if scale < 1.0:
-        months = np.asarray(
-            cv2.GaussianBlur(months, (0, 0), ANTIALIAS / scale, borderType=cv2.BORDER_CONSTANT), np.float32
-        )
-    return np.asarray(model_input.bring_home(months) / np.float32(scale**2), np.float32)
+
+    def home(values: FloatArray) -> FloatArray:
+        if scale < 1.0:
+            values = np.asarray(
+                cv2.GaussianBlur(values, (0, 0), ANTIALIAS / scale, borderType=cv2.BORDER_CONSTANT), np.float32
+            )
+        return model_input.bring_home(values)
+
+    there = home(months) / np.float32(scale**2)
+    if model_input.background_masked:
+        cover = home(model_input.mask.astype(np.float32))
+        there = np.where(cover >= 0.5, there / np.maximum(cover, np.float32(0.5)), np.float32(0.0))
+    return np.asarray(there, np.float32)
 
 
 def explain_with(
@@ -161,38 +170,42 @@ def explain_with(
     networks: Mapping[str, nn.Module],
     forwards: Mapping[str, Forward],
     inputs: Mapping[str, ModelInput],
+    hand: BoolArray,
 ) -> SignedExplanation:
     """The ensemble's estimate explained by one method: the mean of its members' maps.
 
     Args:
         method_name: one of `METHODS`.
-        networks: member name to its network.
+        networks: member name to its network, an `own_copy` of any that other threads use.
         forwards: member name to its network as a function of the picture alone (`ensemble.age_forward`).
         inputs: member name to its prepared picture.
+        hand: bool (H, W) on the radiograph's grid. A network whose background is masked has nothing beyond it.
 
     Raises:
         UnknownMethod: no method has that name.
+        NotFinite: a network's map holds values that are no numbers.
     """
     method = find_method(method_name)
     found = {name: method.attribute(networks[name], forwards[name], inputs[name]) for name in networks}
     home = {name: bring_months_home(made.months, inputs[name]) for name, made in found.items()}
+    home = {name: values * hand if inputs[name].background_masked else values for name, values in home.items()}
     months = np.asarray(np.mean(list(home.values()), axis=0), np.float32)
     errors = [e for made in found.values() if (e := made.completeness_error_months) is not None]
     return SignedExplanation(
         months=months,
         method=method.name,
-        inside_hand_share=float(np.mean([_share_inside(made, inputs[name]) for name, made in found.items()])),
+        inside_hand_share=_share_inside(months, hand),
         by_member={name: made.months for name, made in found.items()},
         member_agreement=agreement([_small(values) for values in home.values()]),
         completeness_error_months=max(errors) if errors else None,
     )
 
 
-def _share_inside(attribution: Attribution, model_input: ModelInput) -> float:
-    """Share of the map's size, sign aside, on the hand; 0 for a map of nothing."""
-    size = np.abs(attribution.months)
+def _share_inside(months: FloatArray, hand: BoolArray) -> float:
+    """Share of a map's size, sign aside, on the hand; 0 for a map of nothing."""
+    size = np.abs(months)
     total = float(size.sum(dtype=np.float64))
-    inside = float(size[model_input.mask].sum(dtype=np.float64))
+    inside = float(size[hand].sum(dtype=np.float64))
     return min(1.0, inside / total) if total > 0 else 0.0  # sums in another order may differ by a hair
 
 

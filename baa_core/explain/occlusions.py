@@ -26,7 +26,7 @@ def occlude(
     """Months that a square window of the hand is worth, spread over the hand below the window.
 
     Args:
-        forward: (1, C, S, S) to (1,).
+        forward: (1, C, H, W) to (1,).
         model_input: the prepared picture.
         window_px: side of the window.
         stride_px: how far it moves; equal to the window, no pixel is changed twice.
@@ -34,7 +34,7 @@ def occlude(
             in the blurred hand.
 
     Returns:
-        float32 (S, S): a window's months divided by its hand pixels, averaged over the windows on each pixel.
+        float32 (H, W): a window's months divided by its hand pixels, averaged over the windows on each pixel.
     """
     picture, hand = as_batch(model_input.image[0, 0]), as_batch(model_input.mask.astype(np.float32))
     blurred = as_batch(blurred_hand(model_input))
@@ -95,7 +95,7 @@ def sketched_both_ways(_network: nn.Module, forward: Forward, model_input: Model
 
 
 def _both_ways(forward: Forward, model_input: ModelInput, window_px: int, stride_px: int) -> FloatArray:
-    """The mean of what windows are worth as the first to go and as the first to come, float32 (S, S).
+    """The mean of what windows are worth as the first to go and as the first to come, float32 (H, W).
 
     Shapley's value of a window is the mean over every order in which windows may go; these are its two ends. A lone
     sharp square in a blurred hand is strange to a network and moves it by months wherever it is; that is taken out by
@@ -112,12 +112,12 @@ def _both_ways(forward: Forward, model_input: ModelInput, window_px: int, stride
 
 
 def _windows(model_input: ModelInput) -> tuple[int, int]:
-    """Side and stride of the windows, pixels: a fifth of the side and half of that; they end flush on both sides."""
-    side_px = model_input.image.shape[-1]
+    """Side and stride of the windows, pixels: a fifth of the longer side and half of that; there they end flush."""
+    side_px = max(model_input.image.shape)
     stride_px = max(1, round(STRIDE_SHARE * side_px))
     return side_px - stride_px * round(side_px / stride_px - WINDOW_STRIDES), stride_px
 
 
 def _sketched_window_px(model_input: ModelInput) -> int:
-    side_px: int = model_input.image.shape[-1]
+    side_px: int = max(model_input.image.shape)
     return max(1, round(SKETCHED_WINDOW_SHARE * side_px))

@@ -1,4 +1,4 @@
-"""Whether to believe a map of this picture: stability, agreement between networks, and a verdict in one sentence.
+"""Whether a map of this picture can be relied on: stability, a verdict in one sentence, likeness of the networks' maps.
 
 Whether the map marks what moves the estimate is measured in `deletion`.
 """
@@ -25,7 +25,6 @@ NOISE = 0.05  # deviation, in deviations of the picture
 TURN_DEGREES = 2.0
 
 STABLE_FROM = 0.6  # correlation under the worst of the small changes
-AGREE_FROM = 0.6  # mean correlation between networks
 
 
 def correlation(one: FloatArray, other: FloatArray) -> float:
@@ -57,7 +56,7 @@ def stability(
     """How much of a map survives changes of the picture that should not matter.
 
     Args:
-        attribute: prepared picture to signed map, (S, S); asked three times.
+        attribute: prepared picture to signed map, (H, W); asked three times.
         model_input: the prepared picture.
         months: its map.
 
@@ -70,13 +69,13 @@ def stability(
             months, attribute(replace(model_input, image=model_input.image + grain.astype(np.float32)))
         )
     }
-    side_px = model_input.image.shape[-1]
-    centre = ((side_px - 1) / 2, (side_px - 1) / 2)
+    height, width = model_input.image.shape[-2:]
+    centre = ((width - 1) / 2, (height - 1) / 2)
     for name, degrees in (("turned left", TURN_DEGREES), ("turned right", -TURN_DEGREES)):
         there = np.asarray(cv2.getRotationMatrix2D(centre, degrees, 1.0), np.float64)
         turned = attribute(_turned(model_input, there))
         found[name] = correlation(
-            months, np.asarray(cv2.warpAffine(turned, invert(there), (side_px, side_px)), np.float32)
+            months, np.asarray(cv2.warpAffine(turned, invert(there), (width, height)), np.float32)
         )
     return found
 
@@ -91,33 +90,43 @@ def _turned(model_input: ModelInput, affine: Affine) -> ModelInput:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to believe the map, in one sentence and as what it rests on; `agreeing` is None for one network."""
+    """Whether the map can be relied on, in one sentence, and the checks that this rests on."""
 
     faithful: bool
     stable: bool
-    agreeing: bool | None
     sentence: str
 
 
-def judge(deletion: Deletion, stable: Mapping[str, float], member_agreement: float | None) -> Verdict:
+def judge(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
     """Sum up.
+
+    How alike the networks' maps are is no check. A map explains the mean of all networks, and networks of different
+    kinds find the same months in different places: AGREEMENT_FIGURES. It is reported beside the verdict.
 
     Args:
         deletion: `measure_deletion` of the map.
         stable: `stability`.
-        member_agreement: `agreement`.
     """
     faithful = deletion.faithful
     change, worst = min(stable.items(), key=lambda item: item[1])
     holds = worst >= STABLE_FROM
-    agreeing = None if member_agreement is None else member_agreement >= AGREE_FROM
     parts = [
         f"{'faithful' if faithful else 'not shown to be faithful'}: blurring what it marks moves the estimate the way "
         f"it says by {deletion.area_months:.1f} months, maps of chance by {deletion.random_area_months:.1f} "
         f"({deletion.luckiest_area_months:.1f} at most), edges by {deletion.edge_area_months:.1f}",
         f"{'stable' if holds else 'not stable'} (correlation {worst:.2f} or more under small changes; least: {change})",
     ]
-    if member_agreement is not None:
-        parts.append(f"the networks {'agree' if agreeing else 'disagree'} (correlation {member_agreement:.2f})")
     sentence = "; ".join(parts) + "."
-    return Verdict(faithful, holds, agreeing, sentence[0].upper() + sentence[1:])
+    return Verdict(faithful, holds, sentence[0].upper() + sentence[1:])
+
+
+def likeness_sentence(member_agreement: float) -> str:
+    """How alike the networks' own maps are, for a reader; no judgement, see `judge`.
+
+    Args:
+        member_agreement: `agreement` of their maps, -1 to 1.
+    """
+    return (
+        f"The networks' own maps have a correlation of {member_agreement:.2f} (1: the same places, 0: none in common). "
+        "Each finds the months partly in places of its own; the map shown is their mean by weight."
+    )

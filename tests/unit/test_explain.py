@@ -153,3 +153,25 @@ def test_networks_are_left_as_they_were() -> None:
 
     absolute_gradient(months, flat_input(8))
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_network_that_counts_double_shows_double() -> None:
+    """The heatmap of an ensemble is its members' by the weight each has in the estimate."""
+    left, right = np.zeros((100, 100)), np.zeros((100, 100))
+    left[40:60, 20:30], right[40:60, 70:80] = 1.0, 1.0
+    forwards = {name: age_forward(Linear(w), "male", False) for name, w in (("left", left), ("right", right))}
+    mask = np.zeros((100, 100), bool)
+    mask[:, :50] = True
+    inputs = dict.fromkeys(forwards, flat_input(100, mask))
+    found = saliency(forwards, inputs, {"left": 2.0, "right": 1.0})
+    assert found.heat[50, 25] == pytest.approx(2 / 3, abs=0.01)
+    assert found.heat[50, 75] == pytest.approx(1 / 3, abs=0.01)
+    assert found.inside_hand_share == pytest.approx(2 / 3, abs=1e-4)
+
+
+def test_a_heatmap_can_be_asked_for_inside_inference_mode() -> None:
+    weights = np.random.default_rng(1).normal(size=(32, 32))
+    network = Linear(weights)
+    with torch.inference_mode():
+        gradient = absolute_gradient(age_forward(network, "male", mirror=False), flat_input(32))
+    assert gradient == pytest.approx(np.abs(weights), abs=1e-5)

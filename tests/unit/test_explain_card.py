@@ -12,7 +12,7 @@ from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor
 from tests.unit.test_explain_panel import Halved, Unplaced
 from train import explain_card
-from train.explain_card import COLUMNS, METHOD, REFUSED, REGION, UNPLACED
+from train.explain_card import COLUMNS, CONTROL, METHOD, REFUSED, REGION, UNPLACED
 from train.samples import find_samples, read_labels
 
 
@@ -30,14 +30,16 @@ def tried(area: float, chance: float, luckiest: float, edges: float, least: floa
 
 
 ROWS = rows_of(
-    (1, METHOD, "grad_cam", tried(9.0, 4.0, 6.0, 8.0, 0.9)),  # beats all
+    (1, METHOD, "grad_cam", tried(9.0, 4.0, 6.0, 8.0, 0.9) | {"member_agreement": 0.2}),  # beats all
     (2, METHOD, "grad_cam", tried(5.0, 4.0, 6.0, 2.0, 0.5)),  # not the luckiest map of chance, not stable
     (3, METHOD, "grad_cam", tried(7.0, 4.0, 6.0, 8.0, 0.7)),  # not the edges
     (4, METHOD, "grad_cam", tried(-1.0, 4.0, 6.0, 2.0, 0.9)),  # only the edges' size, with the wrong sign
     (1, METHOD, "integrated_gradients", tried(9.0, 4.0, 6.0, 8.0, 0.9) | {"completeness_error": 0.25}),
-    (1, REGION, "carpals", {"months": -6.0, "null_low": -2.0, "null_high": 2.0}),
-    (2, REGION, "carpals", {"months": 2.0, "null_low": -2.0, "null_high": 2.0}),
-    (3, REGION, "carpals", {"months": 3.0, "null_low": -2.0, "null_high": 2.0}),
+    (1, REGION, "carpals", {"contribution": -6.0, "chance_low": -2.0, "chance_high": 2.0}),
+    (2, REGION, "carpals", {"contribution": 2.0, "chance_low": -2.0, "chance_high": 2.0}),
+    (3, REGION, "carpals", {"contribution": 3.0, "chance_low": -2.0, "chance_high": 2.0}),
+    (1, CONTROL, "grad_cam", {"shuffled": -3.0, "random_map": -1.0}),
+    (2, CONTROL, "grad_cam", {"shuffled": 3.0, "random_map": -1.0}),
     (9, REFUSED, "HandNotFound", {"count": 1.0}),
 )
 
@@ -47,9 +49,16 @@ def test_methods_are_counted_by_hand() -> None:
     assert list(found) == ["grad_cam", "integrated_gradients"]
     cam = found["grad_cam"]
     assert (cam["films"], cam["better_than_chance"], cam["better_than_edges"]) == (4, 0.75, 0.5)
-    assert (cam["faithful"], cam["stable"]) == (0.25, 0.75)
+    assert (cam["faithful"], cam["stable"], cam["relied_on"]) == (0.25, 0.75, 0.25)
+    assert cam["member_agreement"]["50 %"] == pytest.approx(0.2)
+    assert "member_agreement" not in found["integrated_gradients"]
     assert cam["median"]["area"] == pytest.approx(6.0)
     assert found["integrated_gradients"]["median"]["completeness_error"] == 0.25
+
+
+def test_maps_that_know_nothing_are_counted_by_hand() -> None:
+    assert explain_card.measure_controls(ROWS)["grad_cam"] == {"radiographs": 2, "shuffled": 0.5, "random_map": 0.0}
+    assert explain_card.any_region(ROWS) == pytest.approx(2 / 3)
 
 
 def test_regions_are_measured_by_age_band() -> None:
@@ -57,7 +66,7 @@ def test_regions_are_measured_by_age_band() -> None:
     found = explain_card.measure_regions(ROWS, labels)
     assert list(found) == ["0-60 months", "132-168 months"]
     young = found["0-60 months"]["carpals"]
-    assert young == {"films": 2, "months": -2.0, "size_months": 4.0, "stands_out": 0.5}
+    assert young == {"films": 2, "contribution_months": -2.0, "size_months": 4.0, "stands_out": 0.5}
     assert found["132-168 months"]["carpals"]["stands_out"] == 1.0
 
 
@@ -69,6 +78,8 @@ def test_the_tables_name_the_command() -> None:
             "refused": 1,
             "unplaced": 0,
             "methods": explain_card.measure_methods(ROWS),
+            "controls": explain_card.measure_controls(ROWS),
+            "any_region": explain_card.any_region(ROWS),
             "regions": explain_card.measure_regions(ROWS, labels),
         }
     )
@@ -128,7 +139,7 @@ def test_a_film_whose_joints_cannot_be_placed_keeps_its_methods(films: Path, tin
         )
     rows = explain_card.read_rows(path)
     assert rows.part.value_counts()[UNPLACED] == 1
-    assert set(rows.part) == {UNPLACED, METHOD}
+    assert set(rows.part) == {UNPLACED, METHOD, CONTROL}
     assert explain_card.measure_regions(rows, labels) == {}
 
 

@@ -37,7 +37,7 @@ def test_every_change_gives_a_film_and_leaves_the_one_it_was_given(film: tuple[R
 def test_the_seven_kinds_are_there_by_hand(film: tuple[Radiograph, HandMask]) -> None:
     pixels = film[0].pixels
     assert np.array_equal(changed("mirrored", film), pixels[:, ::-1])
-    assert np.array_equal(changed("upside down", film), pixels[::-1])
+    assert np.array_equal(changed("upside down", film), np.rot90(pixels, 2))
     assert np.allclose(changed("greys reversed", film), 1 - pixels, atol=1e-6)
     assert np.allclose(changed("brighter", film), np.minimum(pixels * BRIGHTER, 1), atol=1e-6)
     assert changed("less contrast", film).std() == pytest.approx(LESS_CONTRAST * pixels.std(), rel=0.01)
@@ -86,12 +86,19 @@ def test_drift_is_the_difference_of_estimates_and_refusals_are_said(film: tuple[
     radiograph, hand = film
     own = 100 * float(radiograph.pixels.mean())
 
-    def brightness(changed: Radiograph) -> float | None:
-        return 100 * float(changed.pixels.mean()) if changed.shape == radiograph.shape else None
+    def brightness(name: str, changed: Radiograph) -> float | str:
+        return 100 * float(changed.pixels.mean()) if changed.shape == radiograph.shape else f"{name}: too small."
 
     found = measure_drift(brightness, radiograph, hand, own)
-    assert list(found) == list(TRANSFORMS)
-    assert found["mirrored"] == pytest.approx(0.0, abs=1e-4)
-    assert found["darker"] == pytest.approx(-0.2 * own, abs=1e-3)
-    assert found["greys reversed"] == pytest.approx(100 - 2 * own, abs=1e-3)
-    assert found["half the resolution"] is None
+    assert list(found.by_change()) == list(TRANSFORMS)
+    assert found.months["mirrored"] == pytest.approx(0.0, abs=1e-4)
+    assert found.months["darker"] == pytest.approx(-0.2 * own, abs=1e-3)
+    assert found.months["greys reversed"] == pytest.approx(100 - 2 * own, abs=1e-3)
+    assert found.by_change()["half the resolution"] is None
+    assert found.refusals["half the resolution"] == "half the resolution: too small."
+    assert set(found.refusals) == {"half the resolution", "turned 15 degrees"}
+
+
+def test_upside_down_is_a_turn_not_a_mirror_image(film: tuple[Radiograph, HandMask]) -> None:
+    """Turned back by 180 degrees, the thumb is on the side where it was."""
+    assert np.array_equal(np.rot90(changed("upside down", film), 2), film[0].pixels)

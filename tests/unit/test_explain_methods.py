@@ -273,6 +273,15 @@ def test_maps_are_repeatable_and_zero_on_a_masked_background(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_map_can_be_asked_for_inside_inference_mode(name: str) -> None:
+    network, picture = Tiny(0), prepared()
+    usual = METHODS[name].attribute(network, age_forward(network, "female", mirror=True), picture).months
+    with torch.inference_mode():
+        inside = METHODS[name].attribute(network, age_forward(network, "female", mirror=True), picture).months
+    assert inside.tobytes() == usual.tobytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_mirrored_picture_gets_the_mirrored_map(name: str) -> None:
     network, picture = Tiny(0), prepared()
     forward = age_forward(network, "female", mirror=True)
@@ -322,7 +331,7 @@ def test_an_ensemble_is_averaged_and_its_agreement_told() -> None:
     forwards = {"one": linear(weights), "same": linear(3 * weights), "opposite": linear(-weights)}
     networks = {name: nn.Identity() for name in forwards}
     inputs = dict.fromkeys(forwards, picture)
-    explanation = explain_with("saliency", networks, forwards, inputs)
+    explanation = explain_with("saliency", networks, forwards, inputs, picture.mask)
     assert explanation.months == pytest.approx(np.where(picture.mask, weights, 0), abs=1e-5)  # (1 + 3 - 1) / 3
     assert explanation.member_agreement == pytest.approx(-1 / 3, abs=1e-3)  # pairs: 1, -1, -1
     assert set(explanation.by_member) == set(forwards)
@@ -334,7 +343,9 @@ def test_an_ensemble_is_averaged_and_its_agreement_told() -> None:
 def test_one_network_agrees_with_nobody_and_the_months_add_up() -> None:
     weights = random_weights()
     picture = prepared(masked=False)
-    explanation = explain_with("integrated_gradients", {"a": nn.Identity()}, {"a": linear(weights)}, {"a": picture})
+    explanation = explain_with(
+        "integrated_gradients", {"a": nn.Identity()}, {"a": linear(weights)}, {"a": picture}, picture.mask
+    )
     assert explanation.member_agreement is None
     assert explanation.completeness_error_months == pytest.approx(0.0, abs=1e-3)
     gained = (weights * (picture.image[0, 0] - blurred_hand(picture))).sum()
@@ -343,7 +354,8 @@ def test_one_network_agrees_with_nobody_and_the_months_add_up() -> None:
 
 def test_the_share_inside_the_hand_is_measured_where_the_background_is_seen() -> None:
     picture = prepared(masked=False)
-    explanation = explain_with("saliency", {"a": nn.Identity()}, {"a": linear(np.ones((SIDE, SIDE)))}, {"a": picture})
+    forwards = {"a": linear(np.ones((SIDE, SIDE)))}
+    explanation = explain_with("saliency", {"a": nn.Identity()}, forwards, {"a": picture}, picture.mask)
     assert explanation.inside_hand_share == pytest.approx(picture.mask.mean(), abs=1e-4)
 
 

@@ -1,30 +1,35 @@
 """The panel: how its parts are put together, what it says, and what it draws. Untrained networks, or none at all."""
 
 import json
-import os
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, replace
 from pathlib import Path
+from threading import Barrier
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from baa_core.errors import LandmarksNotFound, UnknownMethod, UnreadableImage
+from baa_core.errors import LandmarksNotFound, NotFinite, UnknownMethod, UnreadableImage, UnusualPicture
 from baa_core.explain import (
     ELSEWHERE,
     OTHER_SEX,
     OUTSIDE,
     TRANSFORMS,
     Deletion,
+    Drift,
     RegionEffect,
     Removal,
+    attribution_shares,
+    find_method,
     judge,
+    months_by_region,
     textbook_stage,
 )
 from baa_core.explain.panel import Panel
-from baa_core.inquiry import STAGES, examine
-from baa_core.io import read_radiograph
+from baa_core.inquiry import STAGES, all_cautions, draw_map, examine, film_of
 from baa_core.panel_figures import (
     OLDER,
     YOUNGER,
@@ -48,15 +53,11 @@ PROMISED = {
     "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability", "member_agreement", "drift",
     "verdict", "seconds",
 }  # fmt: skip
-ADDED = {"file", "status", "recipe", "cautions", "disclaimer"}
+ADDED = {"file", "status", "recipe", "cautions", "disclaimer", "drift_refusals"}
 
 
 class Halved(Assessor):
     """An assessor whose regions are the upper and the lower half of the hand."""
-
-    def look(self, source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[Radiograph, HandMask]:
-        radiograph = read_radiograph(source, name)
-        return radiograph, self.find_hand(radiograph)
 
     def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
         rows = np.flatnonzero(hand.pixels.any(axis=1))
@@ -91,8 +92,12 @@ def test_the_json_is_what_is_promised(examined: Panel) -> None:
     assert (values["method"], values["file"], values["recipe"]) == ("saliency", "hand.png", "tiny")
     assert set(values["regions"]) == {"fingers", "wrist_side"}
     for region in values["regions"].values():
-        assert set(region) == {"months", "null_low", "null_high", "attribution_share"}
+        assert set(region) == {
+            "months", "null_low", "null_high", "contribution_months", "chance_low_months", "chance_high_months",
+            "attribution_share",
+        }  # fmt: skip
         assert region["null_low"] <= region["null_high"]
+        assert region["months"] == pytest.approx(-region["contribution_months"])
     assert set(values["deletion"]) == {"area", "random_area", "edge_area"}
     assert set(values["stability"]) == {"noise", "turned left", "turned right"}
     assert -1 <= values["member_agreement"] <= 1
@@ -103,7 +108,7 @@ def test_the_json_is_what_is_promised(examined: Panel) -> None:
 def test_its_parts_belong_together(halved: Halved, examined: Panel) -> None:
     report = halved.assess(hand_png(), Patient("male"))
     assert examined.estimate_months == report.prediction.bone_age_months
-    assert examined.drift[OTHER_SEX] == pytest.approx(
+    assert examined.drift.months[OTHER_SEX] == pytest.approx(
         report.bone_age_if_female_months - report.bone_age_if_male_months, abs=1e-4
     )
     assert sum(examined.shares.values()) == pytest.approx(1.0)
@@ -157,6 +162,102 @@ def test_one_network_agrees_with_none(halved: Halved) -> None:
     assert "network" not in panel.verdict.sentence
 
 
+def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examined: Panel) -> None:
+    said = halved.assess(hand_png(), Patient()).cautions
+    assert "sex_unknown" in [caution.code for caution in said]
+    radiograph, hand = halved.look(hand_png())
+    doubtful = replace(hand, cautions=(Caution("hand", "Look at the mask."),))
+    film = film_of(halved, radiograph, doubtful, Patient())
+    explained = all_cautions(film, examined.explanation)
+    assert set(said) < set(explained)
+    assert doubtful.cautions[0] in explained
+
+
+def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor) -> None:
+    """Grad-CAM hooks into the networks it asks; no pass of another thread may go through these hooks."""
+    shared = Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    looked = [shared.look(hand_png(seed)) for seed in (0, 1)]
+    barrier = Barrier(2)
+
+    def values(picture: tuple[Radiograph, HandMask], together: bool = False) -> list[float]:
+        film = film_of(shared, *picture, Patient("male"))
+        masks = shared.regions(*picture)
+        if together:
+            barrier.wait(60)
+        found = [draw_map(film, find_method("grad_cam")) for _ in range(5)][-1]
+        shares = attribution_shares(found.months, masks, film.hand.pixels)
+        effects = months_by_region(film.anew, film.inputs, masks).values()
+        return [*shares.values(), *(value for effect in effects for value in astuple(effect))]
+
+    alone = [values(picture) for picture in looked]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(3):
+            assert list(threads.map(values, looked, (True, True))) == alone
+
+
+def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
+    radiograph, hand = halved.look(hand_png())
+    film = film_of(halved, radiograph, hand, Patient("male"))
+    for member in halved.recipe.members:
+        shared, own = halved.network(member), film.networks[member.name]
+        assert not set(map(id, shared.modules())) & set(map(id, own.modules()))
+        assert [p.data_ptr() for p in own.parameters()] == [p.data_ptr() for p in shared.parameters()]
+
+
+def test_a_recipe_without_a_landmark_network_explains_without_regions(tiny_assessor: Assessor) -> None:
+    assert tiny_assessor.recipe.landmarks is None
+    panel = examine(tiny_assessor, hand_png(), Patient("male"), "grad_cam")
+    (caution,) = [caution for caution in panel.cautions if caution.code == "no_regions"]
+    assert "has no network that places joints" in caution.message
+    assert dict(panel.regions) == {}
+
+
+def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the pose check and by points that cannot be placed, as in an assessment."""
+    asked: list[int] = []
+
+    def check_view(self: Assessor, inputs: object, name: str) -> tuple[Caution, ...]:
+        asked.append(1)
+        if len(asked) == 3:
+            raise UnusualPicture("Not a hand seen from the front.")
+        return (Caution("pose", "A rare pose."),)
+
+    def points(self: Assessor, radiograph: Radiograph, hand: HandMask) -> dict[str, tuple[float, float]]:
+        if len(asked) == 5:
+            asked.append(1)
+            raise LandmarksNotFound("The joints could not be placed.")
+        return {}
+
+    monkeypatch.setattr(Halved, "check_view", check_view)
+    monkeypatch.setattr(Halved, "points", points)
+    panel = examine(halved, hand_png(), Patient("male"), "saliency")
+    assert "pose" in [caution.code for caution in panel.cautions]
+    first, second = list(TRANSFORMS)[1], list(TRANSFORMS)[4]
+    assert panel.drift.refusals[first] == "Not a hand seen from the front."
+    assert panel.drift.refusals[second] == "The joints could not be placed."
+    assert {list(TRANSFORMS)[-1], OTHER_SEX} < set(panel.drift.months)
+    assert set(panel.drift.months) | set(panel.drift.refusals) == {*TRANSFORMS, OTHER_SEX}
+    assert panel.to_dict()["drift"][first] is None
+    assert panel.to_dict()["drift_refusals"] == dict(panel.drift.refusals)
+
+
+def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
+    """Where the background is masked nothing lies beyond the hand, whatever grid it is counted on."""
+    assert examined.explanation.inside_hand_share == pytest.approx(1 - examined.shares[OUTSIDE])
+    assert examined.shares[OUTSIDE] == 0.0
+    assert examined.explanation.inside_hand_share == 1.0
+
+
+def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
+    broken = Halved(halved.recipe, halved.manifest, halved.calibration, halved.folder)
+    film = film_of(broken, *broken.look(hand_png()), Patient("male"))
+    name = broken.recipe.members[1].name
+    with torch.no_grad():
+        next(film.networks[name].head.parameters()).fill_(torch.nan)
+    with pytest.raises(NotFinite, match=name):
+        draw_map(film, find_method("saliency"))
+
+
 class Unplaced(Halved):
     """An assessor that cannot place the joints."""
 
@@ -176,7 +277,7 @@ def test_without_joints_the_rest_is_shown_with_a_caution(halved: Halved) -> None
     assert sum(panel.shares.values()) == pytest.approx(1.0)
 
 
-def made_up(drift: dict[str, float | None] | None = None, inside: float = 1.0) -> Panel:
+def made_up(inside: float = 1.0) -> Panel:
     """A panel of invented numbers: two regions, of which one matters, and a map with two spots."""
     months = np.zeros((120, 90), np.float32)
     months[30:40, 20:30], months[80:90, 60:70] = 1.0, -0.5
@@ -191,13 +292,13 @@ def made_up(drift: dict[str, float | None] | None = None, inside: float = 1.0) -
         sex_used="female",
         estimate_months=50.0,
         explanation=SignedExplanation(months, "occlusion", inside, {}, None, None),
-        regions={"carpals": RegionEffect(-4.2, -1.0, 1.0), "radius_ulna": RegionEffect(0.5, -1.0, 1.0)},
+        regions={"carpals": RegionEffect(4.2, -1.0, 1.0), "radius_ulna": RegionEffect(-0.5, -1.0, 1.0)},
         shares={"carpals": 0.6, "radius_ulna": 0.3, ELSEWHERE: 0.1, OUTSIDE: 0.0},
         deletion=deletion,
         stability=stable,
-        drift=drift or {"mirrored": 1.25, "brighter": None},
+        drift=Drift({"mirrored": 1.25}, {"brighter": "It is too bright."}),
         textbook=textbook_stage(50.0, "female"),
-        verdict=judge(deletion, stable, None),
+        verdict=judge(deletion, stable),
         cautions=(Caution("a", "Beware."),),
         seconds=1.0,
         radiograph=Radiograph(np.full((120, 90), 0.5, np.float32)),
@@ -213,10 +314,10 @@ def test_what_stands_out_comes_first() -> None:
 def test_the_summary_is_for_people() -> None:
     text = summarise_panel(made_up())
     for said in (
-        "a.png", "4 years 2 months", "Occlusion", "Carpal bones", "without it -4.2 months", "-1.0 to +1.0",
+        "a.png", "4 years 2 months", "Occlusion", "Carpal bones", "contributes +4.2 months", "-1.0 to +1.0",
         "60% of the map",
         "before puberty: Distal phalanges, Middle phalanges", "not verified against the book", "mirrored +1.2",
-        "brighter refused", "Not shown to be faithful", "Beware.", "Not a medical device",
+        "refused: It is too bright.", "Not shown to be faithful", "Beware.", "Not a medical device",
     ):  # fmt: skip
         assert said in text
     assert "radius_ulna" not in text
@@ -271,7 +372,8 @@ def test_bars_say_their_months() -> None:
     panel = made_up()
     regions, drift = regions_figure(panel.regions), drift_figure(panel.drift)
     assert list(regions.data[1].y) == ["carpals", "radius ulna"]
-    assert list(regions.data[1].x) == [-4.2, 0.5]
+    assert list(regions.data[1].x) == [4.2, -0.5]
+    assert list(regions.data[1].marker.color) == [OLDER, YOUNGER], "as on the map"
     assert list(regions.data[0].base) == [-1.0, -1.0]
     assert list(drift.data[0].text) == ["+1.2", "refused"]
 

@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
+from baa_core.errors import NotFinite
 from baa_core.explain import (
     ELSEWHERE,
     OUTSIDE,
@@ -16,7 +18,16 @@ from baa_core.explain import (
     regions_on_input,
     textbook_stage,
 )
-from baa_core.explain.regions import PATCHES, draw_patches, like_sized, without
+from baa_core.explain.regions import (
+    PATCHES,
+    beside_chance,
+    draw_patches,
+    holm_levels,
+    like_sized,
+    outside_share,
+    t_quantile,
+    without,
+)
 from baa_core.phantom import REGIONS, draw_phantom
 from baa_core.preprocessing import ModelInput, prepare
 from baa_core.steps import IDENTITY
@@ -57,17 +68,17 @@ def reads_one(image: Tensor) -> Tensor:
     return 100 + 10 * sharpness(image, READ)
 
 
-def test_a_region_is_worth_what_the_network_reads_there() -> None:
-    """By hand: a linear network loses its weights times what filling in changes, within the region."""
+def test_a_region_contributes_what_the_network_reads_there() -> None:
+    """By hand: of a linear network its weights times what filling in takes; positive months make the hand older."""
     picture = prepared()
     weights = np.zeros((SIDE, SIDE), np.float32)
     weights[24:32, 34:42] = 1.0  # well within the soft edge
-    lost = float((weights * (blurred_hand(picture, REGIONS_HERE["read"]) - picture.image[0, 0])).sum())
+    shown = float((weights * (picture.image[0, 0] - blurred_hand(picture, REGIONS_HERE["read"]))).sum())
     found = months_by_region(
         {"a": lambda image: (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))}, {"a": picture}, REGIONS_HERE
     )
-    assert found["read"].months == pytest.approx(lost, abs=1e-2)
-    assert found["ignored"].months == pytest.approx(0.0, abs=1e-5)
+    assert found["read"].contribution_months == pytest.approx(shown, abs=1e-2)
+    assert found["ignored"].contribution_months == pytest.approx(0.0, abs=1e-5)
 
 
 def test_what_fills_a_region_knows_nothing_of_it() -> None:
@@ -91,29 +102,32 @@ def test_only_the_region_that_matters_stands_out() -> None:
         return reads_one(image)
 
     found = months_by_region({"a": forward}, {"a": prepared()}, REGIONS_HERE)
-    assert found["read"].months < -1
+    assert found["read"].contribution_months > 1  # more detail reads as older
     assert found["read"].stands_out
     assert not found["ignored"].stands_out
-    assert found["read"].null_low_months <= found["read"].null_high_months
+    assert found["read"].chance_low_months <= found["read"].chance_high_months
     assert len(asked) == 1 + 2 + PATCHES  # both regions are of one size
 
 
-def test_the_null_is_two_deviations_about_the_mean_of_patches_elsewhere() -> None:
+def test_the_range_of_chance_is_students_for_one_more_patch_at_holms_level() -> None:
     picture, area = prepared(), int(REGIONS_HERE["read"].sum())
     weights = np.random.default_rng(3).normal(size=(SIDE, SIDE)).astype(np.float32)
 
     def forward(image: Tensor) -> Tensor:
         return (image[:, 0] * Tensor(weights)).sum(dim=(1, 2))
 
-    found = months_by_region({"a": forward}, {"a": picture}, REGIONS_HERE)["read"]
+    one_region = {"read": REGIONS_HERE["read"]}
+    found = months_by_region({"a": forward}, {"a": picture}, one_region)["read"]
     moved = []
     for patch in draw_patches(picture.mask, area):
         if (patch & REGIONS_HERE["read"]).sum() <= area / 2:
             soft = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), 0.01 * SIDE)
-            moved.append(float((weights * soft * (blurred_hand(picture, patch) - picture.image[0, 0])).sum()))
-    middle, spread = np.mean(moved), 2 * np.std(moved, ddof=1)
+            moved.append(float((weights * soft * (picture.image[0, 0] - blurred_hand(picture, patch))).sum()))
+    count = len(moved)
+    middle = np.mean(moved)
+    spread = stats.t.isf(0.05 / 2, count - 1) * np.std(moved, ddof=1) * np.sqrt(1 + 1 / count)
     assert middle - spread < 0 < middle + spread
-    assert (found.null_low_months, found.null_high_months) == pytest.approx(
+    assert (found.chance_low_months, found.chance_high_months) == pytest.approx(
         (middle - spread, middle + spread), abs=0.05
     )
 
@@ -129,9 +143,9 @@ def test_a_region_that_does_nothing_never_stands_out() -> None:
         return -((image[:, 0].double() - torch.tensor(sharp)).abs() * torch.tensor(months)).sum(dim=(1, 2))
 
     found = months_by_region({"a": forward}, {"a": picture}, REGIONS_HERE)["read"]
-    assert found.months == pytest.approx(0.0, abs=0.5)
-    assert found.null_low_months < -100
-    assert found.null_high_months >= 0.0
+    assert found.contribution_months == pytest.approx(0.0, abs=0.5)
+    assert found.chance_high_months > 100
+    assert found.chance_low_months <= 0.0
     assert not found.stands_out
 
 
@@ -142,12 +156,12 @@ def test_members_are_averaged_whatever_their_size() -> None:
     inputs = {"large": prepared(), "half": prepared(48)}
     large, half = reads_one, on_half
     alone = [
-        months_by_region({"a": forward}, {"a": given}, REGIONS_HERE)["read"].months
+        months_by_region({"a": forward}, {"a": given}, REGIONS_HERE)["read"].contribution_months
         for forward, given in ((large, inputs["large"]), (half, inputs["half"]))
     ]
     both = months_by_region({"large": large, "half": half}, inputs, REGIONS_HERE)
-    assert both["read"].months == pytest.approx(np.mean(alone), rel=0.1)
-    assert abs(both["ignored"].months) < 0.1
+    assert both["read"].contribution_months == pytest.approx(np.mean(alone), rel=0.1)
+    assert abs(both["ignored"].contribution_months) < 0.1
 
 
 def test_a_region_no_network_sees_is_left_out() -> None:
@@ -199,6 +213,48 @@ def test_an_effect_stands_out_outside_its_null_only() -> None:
     assert RegionEffect(-4.2, -2.0, 2.0).stands_out
     assert not RegionEffect(-2.0, -2.0, 2.0).stands_out
     assert not RegionEffect(1.0, -2.0, 2.0).stands_out
+
+
+@pytest.mark.parametrize("sharing", [(1,) * 6, (6,), (1, 2, 3), (2, 2, 2)], ids=str)
+def test_by_chance_a_region_stands_out_on_one_hand_in_twenty(sharing: tuple[int, ...]) -> None:
+    """Regions that are pieces like any other, in groups that share their patches; 4 to 6 of 100 hands have one."""
+    random, hands, out = np.random.default_rng(0), 6000, 0
+    for _ in range(hands):
+        own, elsewhere = {}, {}
+        for group, size in enumerate(sharing):
+            patches = random.normal(0.0, 3.0, PATCHES).tolist()
+            for number in range(size):
+                own[f"{group} {number}"] = float(random.normal(0.0, 3.0))
+                elsewhere[f"{group} {number}"] = patches
+        out += any(effect.stands_out for effect in beside_chance(own, elsewhere).values())
+    assert 0.04 <= out / hands <= 0.06
+
+
+def test_a_region_far_beyond_chance_stands_out_among_others_that_do_not() -> None:
+    patches = np.random.default_rng(1).normal(0, 1, PATCHES).tolist()
+    own = {"far": 12.0, "near": 0.5, "as far": -12.0}
+    found = beside_chance(own, dict.fromkeys(own, patches))
+    assert [name for name, effect in found.items() if effect.stands_out] == ["far", "as far"]
+    assert found["near"].contribution_months == 0.5
+
+
+@pytest.mark.parametrize("degrees", range(1, 12))
+def test_students_distribution_by_its_formula_is_scipys(degrees: int) -> None:
+    for t in (0.0, 0.3, 1.0, 2.5, 9.0):
+        assert outside_share(t, degrees) == pytest.approx(2 * stats.t.sf(t, degrees), abs=1e-9)
+    for level in (0.05, 0.05 / 6):
+        assert t_quantile(level, degrees) == pytest.approx(stats.t.isf(level / 2, degrees), rel=1e-6)
+
+
+def test_holms_levels_by_hand() -> None:
+    """Of three, the smallest is tested at 5/3 %, the next at 5/2 %, where it holds; the last shares that level."""
+    found = holm_levels({"a": 0.04, "b": 0.001, "c": 0.03})
+    assert found == pytest.approx({"b": 0.05 / 3, "c": 0.05 / 2, "a": 0.05 / 2})
+
+
+def test_what_is_no_number_is_never_a_regions_contribution() -> None:
+    with pytest.raises(NotFinite, match="weights"):
+        months_by_region({"a": lambda image: image.sum(dim=(1, 2, 3)) * torch.nan}, {"a": prepared()}, REGIONS_HERE)
 
 
 def test_a_phantoms_regions_fit() -> None:

@@ -18,6 +18,7 @@ from baa_core.explain import (
     OTHER_SEX,
     OUTSIDE,
     Deletion,
+    Drift,
     RegionEffect,
     Removal,
     judge,
@@ -61,10 +62,11 @@ def made_panel(side_px: int = 1000) -> Panel:
     return Panel(
         file="hand.png", recipe="deeplasia", sex_used="male", estimate_months=121.0,
         explanation=SignedExplanation(months, "occlusion", 0.97, {"one": months}, None, None),
-        regions={"carpals": RegionEffect(0.4, -1.0, 1.0), "radius_ulna": RegionEffect(-4.2, -1.0, 1.0)},
+        regions={"carpals": RegionEffect(0.4, -1.0, 1.0), "radius_ulna": RegionEffect(4.2, -1.0, 1.0)},
         shares={"carpals": 0.2, "radius_ulna": 0.5, ELSEWHERE: 0.27, OUTSIDE: 0.03},
-        deletion=deletion, stability=stability, drift={"mirrored": 0.4, "greys reversed": None, OTHER_SEX: -9.0},
-        textbook=textbook_stage(205, "male"), verdict=judge(deletion, stability, None),
+        deletion=deletion, stability=stability,
+        drift=Drift({"mirrored": 0.4, OTHER_SEX: -9.0}, {"greys reversed": "No hand was found & so on."}),
+        textbook=textbook_stage(205, "male"), verdict=judge(deletion, stability),
         cautions=(Caution("x", "Beware of <this>."),), seconds=12.3,
         radiograph=Radiograph(pixels), hand=HandMask(hand, 1.0, 0.0, inverted=False),
         masks={"carpals": left, "radius_ulna": right},
@@ -124,14 +126,27 @@ def test_the_download_is_the_panel_as_json(panel: Panel) -> None:
 
 
 def test_the_verdict_comes_in_plain_words_with_its_checks(panel: Panel) -> None:
-    assert "passed all 2 checks" in explain_text.card(panel, drawn=False)  # one network cannot agree with another
-    doubtful = replace(panel, verdict=replace(panel.verdict, stable=False, agreeing=False))
-    assert "failed 2 of 3 checks" in explain_text.card(doubtful, drawn=False)
-    assert explain_text.plain_verdict(doubtful).count("baa-failed") == 2
+    assert "passed both checks" in explain_text.card(panel, drawn=False)
+    doubtful = replace(panel, verdict=replace(panel.verdict, stable=False))
+    assert "failed 1 of 2 checks" in explain_text.card(doubtful, drawn=False)
+    assert explain_text.plain_verdict(doubtful).count("baa-failed") == 1
+
+
+def test_networks_that_differ_are_said_but_fail_no_check(panel: Panel) -> None:
+    unlike = replace(panel, explanation=replace(panel.explanation, member_agreement=0.08))
+    card = explain_text.card(unlike, drawn=False)
+    assert "passed both checks" in card
+    assert "correlation of 0.08" in card
+
+
+def test_a_refused_change_is_shown_with_its_reason_in_its_row(panel: Panel) -> None:
+    table = explain_text.drift_table(panel)
+    assert "<td>Greys reversed</td><td>refused: No hand was found &amp; so on.</td>" in table
+    assert "<td>Mirrored</td><td>+0.4 months</td>" in table
 
 
 def test_only_what_stands_out_is_called_weighty(panel: Panel) -> None:
-    assert "radius and ulna −4.2 months" in explain_text.weightiest(panel)
+    assert "radius and ulna +4.2 months" in explain_text.weightiest(panel)
     assert "carpal" not in explain_text.weightiest(panel)
     calm = replace(panel, regions={"carpals": RegionEffect(0.4, -1.0, 1.0)})
     assert "No region" in explain_text.weightiest(calm)
