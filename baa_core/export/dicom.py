@@ -102,6 +102,7 @@ def secondary_capture(content: ReportContent, source: bytes) -> bytes:
         patient_orientation=("L", "F"),  # the library insists; what the source says follows
     )
     made.PatientOrientation = list(header.orientation) if stated else None
+    made.Laterality = header.laterality if header.laterality in ("R", "L") else None
     _say_who(made, content.identity, content.report.file)
     made.ConversionType = "WSD"
     made.DerivationDescription = _cut(f"Hand outline, heatmap and estimate by {MODEL}. {DISCLAIMER}", SHORT_TEXT)
@@ -130,6 +131,7 @@ def structured_report(content: ReportContent, source: bytes) -> bytes:
     """
     import highdicom
     from highdicom import sr
+    from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
 
     header = _source(content, source)
@@ -161,6 +163,10 @@ def structured_report(content: ReportContent, source: bytes) -> bytes:
         is_final=False,
         is_verified=False,
     )
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator, scheme.CodingSchemeName = PRIVATE_SCHEME, MODEL
+    scheme.CodingSchemeResponsibleOrganization = MANUFACTURER
+    made.CodingSchemeIdentificationSequence = [scheme]
     _say_who(made, content.identity, content.report.file)
     return _file(made)
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import shutil
+import subprocess
 import warnings
 
 import highdicom
@@ -10,9 +12,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
-from baa_core.errors import ReportNotPossible
+from baa_core.errors import BoneAgeError, ReportNotPossible
 from baa_core.export import collect, fhir_observation, identity_in, json_report, secondary_capture, structured_report
-from baa_core.io import read_radiograph
+from baa_core.io import read_radiograph, read_source_header
 from baa_core.types import DISCLAIMER
 
 from .conftest import NAME, PATIENT_ID, dicom_hand
@@ -145,6 +147,16 @@ def test_a_name_without_carets_makes_no_noise(report) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_validator_of_the_standard_finds_no_error(content, source, tmp_path, form) -> None:
+    """David Clunie's dciodvfy (package dicom3tools), where it is installed."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed")
+    (tmp_path / "made.dcm").write_bytes(form(content, source))
+    said = subprocess.run(["dciodvfy", tmp_path / "made.dcm"], capture_output=True, text=True, timeout=60, check=False)
+    assert "Error" not in said.stderr + said.stdout
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("missing", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
 def test_a_dicom_without_uids_is_one_clear_sentence(content, form, missing: str) -> None:
     with pytest.raises(ReportNotPossible, match=rf"^hand.dcm has no valid {missing}, so no DICOM report can refer"):
@@ -173,6 +185,23 @@ def test_an_identity_that_dicom_does_not_allow_is_refused_in_words(report, sourc
     wrong = collect(report, identity=replace(identity, patient_id="x" * 80))
     with pytest.raises(ReportNotPossible, match=r"The PatientID given with hand\.dcm is none that DICOM allows"):
         structured_report(wrong, source)
+
+
+def test_a_file_cut_anywhere_is_refused_or_read_never_a_crash(source) -> None:
+    for end in range(0, 1400, 7):
+        try:
+            read_source_header(source[:end], "cut.dcm")
+        except BoneAgeError as refusal:
+            assert "cut.dcm" in str(refusal)
+    damaged = bytearray(source[:2000])
+    random = np.random.default_rng(5)
+    for _ in range(150):
+        bent = damaged.copy()
+        bent[int(random.integers(132, 1300))] = int(random.integers(256))
+        try:
+            read_source_header(bytes(bent), "bent.dcm")
+        except BoneAgeError as refusal:
+            assert "bent.dcm" in str(refusal)
 
 
 @pytest.mark.parametrize("burned_in", ["YES", "NO", None])
