@@ -25,6 +25,7 @@ from ..wording import percent, sex_check_sentence
 TITLE = "Bone age of the hand"
 PRELIMINARY = "Computed by software; preliminary, not reviewed by a physician."
 SCALE = "scale of the atlas of Greulich and Pyle"  # by which the labels of the training radiographs were read
+DIGITS = 2  # of months in the JSON
 WEIGHTS = "weights/"  # how `Report.versions` names the sha256 of a weights file
 
 
@@ -72,6 +73,17 @@ class ReportContent:
     made_at: datetime
 
     @property
+    def bone_age_months(self) -> float:
+        """The estimate to 0.01 months, as in the JSON, so that every form rounds the same number."""
+        return round(self.report.prediction.bone_age_months, DIGITS)
+
+    @property
+    def interval_months(self) -> tuple[float, float]:
+        """The 90 % interval to 0.01 months."""
+        low, high = self.report.prediction.interval_months
+        return round(low, DIGITS), round(high, DIGITS)
+
+    @property
     def point(self) -> GrowthPoint | None:
         """This assessment on a growth chart; None where no age was given."""
         age, prediction = self.report.chronological_age_months, self.report.prediction
@@ -110,8 +122,8 @@ class ReportContent:
 
     def impression(self) -> list[str]:
         """The answer in two or three sentences."""
-        low, high = self.report.prediction.interval_months
-        bone_age = self.report.prediction.bone_age_months
+        low, high = self.interval_months
+        bone_age = self.bone_age_months
         said = [
             f"Bone age {in_words(bone_age)}, 90 % interval {years_and_months(low)} to {years_and_months(high)} "
             f"({low:.1f} to {high:.1f} months)."
@@ -161,9 +173,9 @@ class ReportContent:
         report, growth = self.report, self.growth
         if report.chronological_age_months is not None:
             yield f"Chronological age: {in_words(report.chronological_age_months)}."
-        low, high = report.prediction.interval_months
+        low, high = self.interval_months
         yield (
-            f"Bone age: {in_words(report.prediction.bone_age_months)}. 90 % interval: {years_and_months(low)} to "
+            f"Bone age: {in_words(self.bone_age_months)}. 90 % interval: {years_and_months(low)} to "
             f"{years_and_months(high)} ({low:.1f} to {high:.1f} months)."
         )
         halves = ", ".join(f"{years_and_months(half.months)} {percent(half.probability)}" for half in self.half_years)
@@ -202,9 +214,9 @@ def collect(
     age, prediction = report.chronological_age_months, report.prediction
     growth = None
     if age is not None:
-        growth = compare_growth(
-            prediction.bone_age_months, age, prediction.sex_used, convention, prediction.interval_months
-        )
+        low, high = (round(end, DIGITS) for end in prediction.interval_months)
+        months = round(prediction.bone_age_months, DIGITS)  # of the JSON, so that the score can be computed from it
+        growth = compare_growth(months, age, prediction.sex_used, convention, (low, high))
     content = ReportContent(report, growth, tuple(earlier), identity, made_at or datetime.now(UTC))
     _ = content.velocity  # refuses an earlier assessment at the same age now, not in one form only
     return content

@@ -179,10 +179,8 @@ def _measured(content: ReportContent, header: SourceHeader) -> Any:
     report, growth = content.report, content.growth
     month = sr.CodedConcept("mo", "UCUM", "month")
     bone_age = sr.CodedConcept("85151-9", "LN", "XR Bone age")
-    low, high = report.prediction.interval_months
-    measurements = [
-        sr.Measurement(bone_age, round(report.prediction.bone_age_months, 2), month, properties=_properties(content))
-    ]
+    low, high = content.interval_months
+    measurements = [sr.Measurement(bone_age, content.bone_age_months, month, properties=_properties(content))]
     for code, meaning, months in (("BA90L", "Lower", low), ("BA90H", "Upper", high)):
         end = sr.CodedConcept(code, PRIVATE_SCHEME, f"{meaning} end of the 90 % prediction interval")
         measurements.append(sr.Measurement(bone_age, round(months, 2), month, derivation=end))
@@ -298,10 +296,10 @@ def _captured(content: ReportContent) -> Bytes:
 def _strip(content: ReportContent, width: int) -> Bytes:
     """The answer in white on black, (h, width, 3); names nobody."""
     report, growth = content.report, content.growth
-    low, high = report.prediction.interval_months
+    low, high = content.interval_months
     said = [
-        f"Bone age {years_and_months(report.prediction.bone_age_months)} "
-        f"({report.prediction.bone_age_months:.1f} months), estimated for {report.prediction.sex_used} sex",
+        f"Bone age {years_and_months(content.bone_age_months)} "
+        f"({content.bone_age_months:.1f} months), estimated for {report.prediction.sex_used} sex",
         f"90 % interval {years_and_months(low)} to {years_and_months(high)} ({low:.1f} to {high:.1f} months)",
     ]
     if growth is not None:

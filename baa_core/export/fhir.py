@@ -23,7 +23,7 @@ def fhir_observation(content: ReportContent) -> dict[str, Any]:
     Without an identity it has no subject, no date of the examination and no UID.
     """
     report, growth = content.report, content.growth
-    low, high = report.prediction.interval_months
+    low, high = content.interval_months
     components: list[dict[str, Any]] = [
         {
             "code": _code(LOINC, "85150-1", "Bone age method"),
@@ -42,7 +42,7 @@ def fhir_observation(content: ReportContent) -> dict[str, Any]:
         "category": [_code("http://terminology.hl7.org/CodeSystem/observation-category", "imaging", "Imaging")],
         "code": _code(LOINC, "85151-9", "XR Bone age") | {"text": "Bone age from a radiograph of the hand"},
         "issued": content.made_at.isoformat(timespec="seconds"),
-        "valueQuantity": _months(report.prediction.bone_age_months),
+        "valueQuantity": _months(content.bone_age_months),
         "note": [{"text": text} for text in (DISCLAIMER, *content.impression(), *(c.message for c in report.cautions))],
         "method": {"text": f"Ensemble of neural networks, recipe {report.recipe}"},
         "device": {"reference": "#software"},

@@ -12,18 +12,20 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import cv2
+import numpy as np
 
-from ..figures import Bytes, downsample_for_display, overlay, years_and_months
-from ..types import DISCLAIMER
+from ..figures import CONTOUR_RGB, Bytes, downsample_for_display, overlay, years_and_months
+from ..types import DISCLAIMER, BoolArray
 from .chart import draw_growth_chart
 from .content import TITLE, ReportContent
 
 LONGEST_PX = 900  # of a picture; at 8 cm this is over 250 dots an inch
 JPEG_QUALITY = 90
+OUTLINE_POINTS = 0.8
 PAGE_WIDTH, PAGE_HEIGHT, MARGIN = 595.28, 841.89, 36.0  # A4 in points
-PICTURES_TOP, PICTURES_HEIGHT, PICTURE_WIDTH = 742.0, 232.0, 168.0
-MIDDLE_TOP, MIDDLE_HEIGHT, CHART_WIDTH = 492.0, 196.0, 262.0
-NOTES_TOP, NOTES_BOTTOM = 284.0, 58.0
+PICTURES_TOP, PICTURES_HEIGHT, PICTURE_WIDTH = 762.0, 244.0, 168.0
+MIDDLE_TOP, MIDDLE_HEIGHT, CHART_WIDTH = 506.0, 206.0, 262.0
+NOTES_TOP, NOTES_BOTTOM = 288.0, 58.0
 NOT_PRINTABLE = "(in letters this page cannot print)"
 
 
@@ -63,7 +65,9 @@ def _pictures(canvas: Any, content: ReportContent) -> None:
     pixels = downsample_for_display(report.radiograph.pixels, LONGEST_PX)
     mask = downsample_for_display(report.hand.pixels, LONGEST_PX)
     inverted = report.hand.inverted
-    _picture(canvas, overlay(pixels, inverted=inverted, mask=mask), MARGIN, "Radiograph with hand outline")
+    shown = overlay(pixels, inverted=inverted, mask=mask)
+    scale, bottom = _picture(canvas, shown, MARGIN, "Radiograph with hand outline")
+    _outline(canvas, mask, MARGIN, bottom, scale)
     left = MARGIN + PICTURE_WIDTH + 8
     if report.explanation is None:
         canvas.setFont("Helvetica", 8)
@@ -73,8 +77,8 @@ def _pictures(canvas: Any, content: ReportContent) -> None:
     _picture(canvas, overlay(pixels, inverted=inverted, heat=heat), left, "Heatmap: what moved the estimate")
 
 
-def _picture(canvas: Any, picture: Bytes, left: float, caption: str) -> None:
-    """A picture as large as its place allows, with its caption below."""
+def _picture(canvas: Any, picture: Bytes, left: float, caption: str) -> tuple[float, float]:
+    """A picture as large as its place allows, with its caption below; its points a pixel, and its lower edge."""
     from reportlab.lib.utils import ImageReader
 
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -84,14 +88,31 @@ def _picture(canvas: Any, picture: Bytes, left: float, caption: str) -> None:
     canvas.drawImage(ImageReader(io.BytesIO(data.tobytes())), left, PICTURES_TOP - height, width, height)
     canvas.setFont("Helvetica", 7)
     canvas.drawString(left, PICTURES_TOP - height - 9, caption)
+    return scale, PICTURES_TOP - height
+
+
+def _outline(canvas: Any, mask: BoolArray, left: float, bottom: float, scale: float) -> None:
+    """The edge of the hand as a line that stays visible at the size of the page."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    canvas.saveState()
+    canvas.setStrokeColorRGB(*(value / 255 for value in CONTOUR_RGB))
+    canvas.setLineWidth(OUTLINE_POINTS)
+    for outline in outlines:
+        line = canvas.beginPath()
+        for number, (column, row) in enumerate(cv2.approxPolyDP(outline, 0.5, True)[:, 0]):
+            step = line.lineTo if number else line.moveTo
+            step(left + scale * (column + 0.5), bottom + scale * (mask.shape[0] - row - 0.5))
+        line.close()
+        canvas.drawPath(line, stroke=1, fill=0)
+    canvas.restoreState()
 
 
 def _answer(canvas: Any, content: ReportContent) -> None:
     report, growth = content.report, content.growth
-    low, high = report.prediction.interval_months
+    low, high = content.interval_months
     left = MARGIN + 2 * (PICTURE_WIDTH + 8)
     width = PAGE_WIDTH - MARGIN - left
-    bone_age = report.prediction.bone_age_months
+    bone_age = content.bone_age_months
     lines = [
         '<para leading="17"><font size="8">Bone age</font><br/>'
         f'<b><font size="15">{years_and_months(bone_age)}</font></b><br/>'

@@ -1,6 +1,7 @@
 """Text to copy, JSON by its schema, FHIR by two independent readers."""
 
 import ast
+import io
 import json
 import re
 from pathlib import Path
@@ -9,12 +10,14 @@ import jsonschema
 import pytest
 from fhir.resources.R4B.observation import Observation as ObservationR4B
 from fhirclient.models.observation import Observation as ObservationR4
+from pypdf import PdfReader
 
 import baa_core.export
 from baa_core.batch import refusal
 from baa_core.errors import HandNotFound, InvalidPatient
-from baa_core.export import collect, fhir_observation, json_report, report_schema, text_report
+from baa_core.export import collect, fhir_observation, json_report, pdf_report, report_schema, text_report
 from baa_core.reference import GrowthPoint
+from baa_core.summary import summarise
 from baa_core.types import DISCLAIMER
 
 from .conftest import NAME, PATIENT_ID
@@ -134,6 +137,23 @@ def test_fhir_reads_back_the_same_months_in_r4_and_r4b(content, report) -> None:
     second = ObservationR4B.model_validate_json(json.dumps(plain))
     assert float(second.valueQuantity.value) == round(months, 2)
     assert second.component[1].valueRange.high.unit == "months"
+
+
+@pytest.mark.parametrize("months", [111.0505, 0.049, 200.95])
+def test_every_form_and_the_summary_round_alike(report, months: float) -> None:
+    """111.0505 is 111.05 in the JSON and then 111.0 for people; rounded once it would be 111.1."""
+    from dataclasses import replace
+
+    interval = (max(0.0, months - 20), months + 20)
+    content = collect(
+        replace(report, prediction=replace(report.prediction, bone_age_months=months, interval_months=interval))
+    )
+    summary = summarise(json_report(content))
+    (shown,) = re.findall(r"Bone age .*\(([\d.]+ months)\)", summary)
+    assert shown in text_report(content)
+    assert shown in " ".join(PdfReader(io.BytesIO(pdf_report(content))).pages[0].extract_text().split())
+    ends = re.findall(r"90 % interval .*\(([\d.]+ to [\d.]+ months)\)", summary)
+    assert ends[0] in " ".join(text_report(content).split())
 
 
 def test_every_plain_form_says_for_what_it_is_and_is_not(content) -> None:
