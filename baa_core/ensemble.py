@@ -20,6 +20,7 @@ from .models import AgeNetwork
 from .preprocessing import ModelInput
 from .recipe import Views
 from .types import SEXES, Answer, Sex
+from .weights import check_finite
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
 LEAST_DOUBT = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
@@ -105,14 +106,18 @@ def predict_months_by_sex(
 
     Returns:
         sex to member name to months before any correction, with the deviation of all views' beliefs taken together.
+
+    Raises:
+        WeightsCorrupt: an answer is no finite number.
     """
     found: dict[Sex, dict[str, Answer]] = {sex: {} for sex in sexes}
     with torch.inference_mode():
         for name, network in networks.items():
             image = shown(tensor(inputs[name]), views)
             codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
-            by_view = (part.reshape(len(sexes), -1) for part in network.distribution(image, codes))
-            mean, deviation = mixture(*by_view)
+            answers = network.distribution(image, codes)
+            check_finite(network, *answers)
+            mean, deviation = mixture(*(part.reshape(len(sexes), -1) for part in answers))
             for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
                 found[sex][name] = Answer(months, spread)
     return found
@@ -138,12 +143,18 @@ def predict_months(
 def predict_sex(
     networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Mapping[str, Views]
 ) -> dict[str, float]:
-    """The probability that the hand is a boy's, 0 to 1, by network, averaged over its views."""
+    """The probability that the hand is a boy's, 0 to 1, by network, averaged over its views.
+
+    Raises:
+        WeightsCorrupt: an answer is no finite number.
+    """
+    found = {}
     with torch.inference_mode():
-        return {
-            name: float(network(shown(tensor(inputs[name]), views[name])).sigmoid().mean())
-            for name, network in networks.items()
-        }
+        for name, network in networks.items():
+            logits = network(shown(tensor(inputs[name]), views[name]))
+            check_finite(network, logits)
+            found[name] = float(logits.sigmoid().mean())
+    return found
 
 
 def agreed(probabilities: Iterable[float]) -> float:

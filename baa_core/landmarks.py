@@ -13,6 +13,7 @@ from .preprocessing import ModelInput, prepare
 from .published import LandmarkOutput
 from .recipe import Member
 from .types import LANDMARKS, HandMask, Landmarks, Points, Radiograph
+from .weights import check_finite
 
 # Of the hand's length, median over the points. Of 24 sharp `val` films three lie above, and on these the points are
 # visibly wrong; the others have 0.13 to 0.23.
@@ -41,6 +42,7 @@ def find_landmarks(
     image = torch.from_numpy(np.array(model_input.image))
     with torch.inference_mode():
         output = network(torch.cat([image, image.flip(-1)]))
+    check_finite(network, output.places, output.spread)
     places, spreads = output.places.numpy().astype(np.float64), output.spread.numpy().astype(np.float64)
     places[1, :, 1] = 1.0 - places[1, :, 1]
     spread = np.sqrt((spreads**2).mean(axis=0) + (places.var(axis=0)).sum(axis=1))  # of both views' heat together

@@ -21,6 +21,7 @@ from .preprocessing import prepare
 from .recipe import InputSpec
 from .steps import IDENTITY, Picture, box_of, compose, cut, invert, moved, resized
 from .types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
+from .weights import check_finite
 
 Range = tuple[float, float]
 
@@ -186,7 +187,9 @@ def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: 
     """
     made = prepare(radiograph, hand, spec)
     with torch.inference_mode():
-        probability = network(torch.from_numpy(np.array(made.image)))[0, 0].sigmoid().numpy()
+        logits = network(torch.from_numpy(np.array(made.image)))
+    check_finite(network, logits)
+    probability = logits[0, 0].sigmoid().numpy()
     home = made.bring_home(probability)
     _, regions, statistics, _ = cv2.connectedComponentsWithStats((home > MASK_THRESHOLD).astype(np.uint8))
     areas = statistics[1:, cv2.CC_STAT_AREA]
@@ -285,6 +288,7 @@ class _Shown:
         image = torch.from_numpy(np.array(self.spec.normalise(picture).pixels)[None, None])
         with torch.inference_mode():
             mask_logits, presence_logit, up, _ = self.network(image)
+        check_finite(self.network, mask_logits, presence_logit, up)
         probability = mask_logits[0, 0].sigmoid().numpy()
         right, upward = (float(v) for v in up[0])
         residual = float(np.degrees(np.arctan2(right, upward)))

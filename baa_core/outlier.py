@@ -22,7 +22,7 @@ from .errors import UnusualPicture, WeightsCorrupt, WeightsMissing
 from .joints import LandmarkNetwork
 from .preprocessing import ModelInput
 from .types import Caution, FloatArray, freeze
-from .weights import Manifest, read_verified
+from .weights import Manifest, check_finite, read_verified
 
 NAME = "outlier"  # in the manifest
 # Of 33 sharp `val` radiographs one lies farther, whose outline is wrong. Of hands in false colours, with one half
@@ -48,7 +48,7 @@ class FeatureSpace:
         network_sha256: (32,) uint8: the weights file that placed the joints; those of others cannot be judged.
 
     Raises:
-        ValueError: the shapes do not belong together, or a value is not finite.
+        ValueError: the shapes do not belong together, a value is not finite, or a deviation not above 0.
     """
 
     mean: FloatArray
@@ -67,6 +67,8 @@ class FeatureSpace:
             if not np.isfinite(array).all():
                 raise ValueError("a value is not finite")
             freeze(array)
+        if min(self.deviations.min(initial=1.0), self.residual[1]) <= 0:
+            raise ValueError("a deviation must be above 0")
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Every array by its name, as the file holds them."""
@@ -90,7 +92,9 @@ def shape_of(model_input: ModelInput, network: LandmarkNetwork) -> FloatArray:
     """What is judged of a prepared hand, (F,)."""
     image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        return np.asarray(network.shape(image)[0].numpy(), np.float32)
+        shape = network.shape(image)[0]
+    check_finite(network, shape)
+    return np.asarray(shape.numpy(), np.float32)
 
 
 def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> tuple[Caution, ...]:

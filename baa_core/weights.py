@@ -273,9 +273,10 @@ def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:
             "Weights and software must be of the same version: get both again as weights/README.md says."
         ) from wrong
     for name, tensor in state.items():
-        if not bool(tensor.isfinite().all()):
+        negative = name.endswith("running_var") and bool((tensor < 0).any())
+        if negative or not bool(tensor.isfinite().all()):
             raise WeightsCorrupt(
-                f"weights/{file} is damaged: '{name}' holds values that are no finite numbers. "
+                f"weights/{file} is damaged: '{name}' holds values that no training can give. "
                 "Delete it and get it again as weights/README.md says."
             )
     setattr(network, FILE_ATTRIBUTE, file)
