@@ -25,6 +25,7 @@ from .errors import BoneAgeError, UnreadableImage, WeightsCorrupt, WeightsMissin
 from .evaluation import Evaluation, evaluate
 from .explain import METHODS, find_method
 from .export import FORMS, Identity, ReportContent, check_forms, collect, identity_in, json_report
+from .faults import log_fault
 from .figures import (
     bland_altman_figure,
     encode_png,
@@ -74,11 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return WRONG_USAGE
     except OSError as error:
+        log_fault(error)
         print(f"A file could not be read or written: {error.strerror or 'unknown reason'}.", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:
         print("Interrupted. What is finished is kept.", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001, Python's own traceback would quote messages
+        log_fault(error)
+        print(f"This could not be done because of a fault in the software ({type(error).__name__}).", file=sys.stderr)
+        return WRONG_USAGE
 
 
 def build_parser() -> Parser:
@@ -157,6 +163,7 @@ def run_assess(options: argparse.Namespace) -> int:
             raise
         except Exception as error:  # noqa: BLE001, a traceback may quote the file
             status = SOME_REFUSED
+            _log_unexpected(error)
             text, content = _write_out(refusal(file, options.recipe, error), options.json), None
         print(text, flush=True)
         if content is not None:
@@ -175,6 +182,7 @@ def run_explain(options: argparse.Namespace) -> int:
             patient = Patient(parse_sex(options.sex))
             panel = examine(load_assessor(options.recipe), options.file, patient, options.method, _Progress())
     except Exception as error:  # noqa: BLE001, a traceback may quote the file
+        _log_unexpected(error)
         print(_write_out(refusal(options.file, options.recipe, error), options.json))
         return SOME_REFUSED
     if options.out is not None:
@@ -202,12 +210,19 @@ def run_compare(options: argparse.Namespace) -> int:
                 rows.append(compared.to_dict(options.file))
                 predictions.append(compared.prediction)
     except Exception as error:  # noqa: BLE001, a traceback may quote the file
+        _log_unexpected(error)
         rows += [refusal(options.file, name, error) | {"seconds": 0.0} for name in list(RECIPES)[len(rows) :]]
         predictions += [None] * (len(rows) - len(predictions))
     _write_files({options.out / name: content for name, content in pictures.items()})
     result = to_dict(options.file, rows, summarise_comparison(predictions))
     print(json.dumps(result, allow_nan=False) if options.json else summarise_systems(result))
     return SOME_REFUSED if None in predictions else ALL_ASSESSED
+
+
+def _log_unexpected(error: Exception) -> None:
+    """What `refusal` calls a fault in the software goes to standard error with its traceback."""
+    if not isinstance(error, BoneAgeError):
+        log_fault(error)
 
 
 class _Progress:

@@ -19,7 +19,8 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from .errors import BoneAgeError, InvalidPatient, InvalidTable, WeightsCorrupt, WeightsMissing
-from .tables import Table, read_table
+from .faults import log_fault
+from .tables import Table, parse_number, read_table
 from .types import Patient, Report, parse_sex
 
 NEEDED_COLUMNS = ("file", "sex")
@@ -91,7 +92,7 @@ def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progres
         InvalidTable: the table lacks columns, or the results file belongs to something else.
         WeightsMissing, WeightsCorrupt: about no row in particular, so the batch stops there.
     """
-    table = read_table(batch.table_csv, NEEDED_COLUMNS)
+    table = read_table(batch.table_csv, NEEDED_COLUMNS, (AGE_COLUMN,))
     if not batch.images.is_dir():
         raise InvalidTable(f"{batch.images.name} is not a folder. Give the folder with the radiographs as --images.")
     if batch.results_csv.resolve() == batch.table_csv.resolve():
@@ -163,6 +164,8 @@ def _assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[
     except (WeightsMissing, WeightsCorrupt):
         raise
     except Exception as error:  # noqa: BLE001, one row must not end the others
+        if not isinstance(error, BoneAgeError):
+            log_fault(error)
         return refusal(row["file"], batch.recipe, error)
 
 
@@ -186,7 +189,7 @@ def _parse_age(text: str) -> float | None:
     if not text.strip():
         return None
     try:
-        return float(text)
+        return parse_number(text)
     except ValueError:
         raise InvalidPatient(
             f"'{text[:20]}' is not an age in months. Give a number such as 121, or leave it empty."

@@ -18,6 +18,9 @@ Numbers = NDArray[np.float64]
 Words = NDArray[np.str_]
 Rows = list[dict[str, str]]
 
+LABEL_COLUMNS = ("sex", "bone_age_months")
+LABEL_OPTIONS = ("rsna_id", "file", "split")
+
 
 @dataclass(frozen=True, eq=False)
 class Cases:
@@ -67,10 +70,10 @@ def read_cases(results_csv: Path, labels_csv: Path) -> Cases:
     Raises:
         InvalidTable: a column is missing, a value makes no sense, or no result has a label.
     """
-    labels = read_table(labels_csv, ("sex", "bone_age_months"))
+    labels = read_table(labels_csv, LABEL_COLUMNS, LABEL_OPTIONS)
     if not {"rsna_id", "file"} & set(labels.columns):
         raise InvalidTable(f"{labels_csv.name} lacks a column that names the radiograph. Add rsna_id or file.")
-    results = read_table(results_csv, ("file", "status"))
+    results = read_table(results_csv, ("file", "status"), ("rsna_id",))
     if strange := {row["status"] for row in results.rows} - {"ok", "refused"}:
         raise InvalidTable(f"A status is '{min(strange)[:20]}'; it must be ok or refused. Make the results by batch.")
     pairs = _pair(results, labels)
@@ -86,7 +89,7 @@ def read_cases(results_csv: Path, labels_csv: Path) -> Cases:
 def mean_train_age(labels_csv: Path) -> dict[str, float]:
     """The mean bone age in months of the `train` labels by sex; empty if there are none of one sex."""
     ages: dict[str, list[float]] = {"female": [], "male": []}
-    for row in read_table(labels_csv, ("sex", "bone_age_months")).rows:
+    for row in read_table(labels_csv, LABEL_COLUMNS, LABEL_OPTIONS).rows:
         if row.get("split") == "train":
             ages[_label_sex(row["sex"])].append(_label_age(row))
     return {sex: float(np.mean(known)) for sex, known in ages.items()} if all(ages.values()) else {}
@@ -115,8 +118,8 @@ def _pair(results: Table, labels: Table) -> list[tuple[dict[str, str], dict[str,
 
 
 def _number(text: str) -> int | None:
-    """A whole number, also written 1377.0 as spreadsheets do; None for any other text."""
-    digits = text.strip().removesuffix(".0")
+    """A whole number, also written 1377.0 or 1377,0 as spreadsheets do; None for any other text."""
+    digits = text.strip().removesuffix(".0").removesuffix(",0")
     return int(digits) if digits.isascii() and digits.isdigit() else None
 
 
@@ -138,7 +141,7 @@ def _to_arrays(results: Rows, labels: Rows) -> Cases:
         probability_male=_numbers(results, "sex_probability_male"),
         sex_entered=_words(results, "sex_entered"),
         sex_predicted=_words(results, "sex_predicted"),
-        mismatch=_words(results, "sex_mismatch") == "true",
+        mismatch=np.char.lower(_words(results, "sex_mismatch")) == "true",  # spreadsheets write TRUE
         error_type=_words(results, "error_type"),
         recipe=_words(results, "recipe"),
     )

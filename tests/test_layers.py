@@ -10,7 +10,7 @@ FOLDERS = ("baa_core", "train", "page")
 
 # From the ground up. A module may import from lower floors only, so stages never import one another.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "_torchvision"),
+    ("errors", "faults", "_torchvision"),
     ("types",),
     ("feature_clustering", "steps", "tables", "framing", "anatomy", "wording"),
     ("clustering", "outline"),
@@ -36,6 +36,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "gradio": ("app", "page.layout", "page.explain_tab", "page.compare_tab", "page.keeping"),
     "plotly": ("baa_core.figures", "baa_core.panel_figures"),
     "captum": ("baa_core.explain.captum_door",),
+    "threadpoolctl": ("baa_core.feature_clustering",),
     "timm": ("baa_core.backbones", "train.start"),  # start: ImageNet weights to begin a training from
     "torchvision": ("baa_core._torchvision",),
     "pydicom": ("baa_core.io", "baa_core.io.", "baa_core.export.dicom"),  # export: what highdicom takes and gives

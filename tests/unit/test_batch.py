@@ -190,7 +190,8 @@ def test_results_of_something_else_are_left_as_they_are(
         (b"", "is empty"),
         (b"file,sex\n", "no rows"),
         (b"file\n0.png\n", "lacks the column sex"),
-        (b"file;sex\n0.png;female\n", "lacks the columns file, sex"),
+        (b"name;sex\n0.png;female\n", "lacks the column file"),
+        (b"file;sex\n0.png;female;more\n", "Row 1"),
         (b"file,sex,file\n0.png,female,1.png\n", "twice"),
         (b"file,sex\n0.png,female,more\n", "Row 1"),
         (b"\xff\xfe\x00binary", "not a CSV"),
@@ -211,6 +212,35 @@ def test_the_table_is_never_overwritten(batch: Batch, counting: Counting) -> Non
 def test_a_byte_order_mark_and_blank_lines_do_no_harm(batch: Batch, counting: Counting) -> None:
     batch.table_csv.write_bytes("\ufefffile,sex\r\n0.png,female\r\n\r\n1.png,male\r\n".encode())
     assert [row["status"] for row in run(batch, counting)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"file;sex;chronological_age_months;note\n0.png;female;121,5;a, b\n1.png;male;;\n",
+        b"file\tsex\tchronological_age_months\tnote\n0.png\tfemale\t121,5\ta, b\n1.png\tmale\t\t\n",
+        b'File,SEX,Chronological age months,note\n0.png,female,"121,5","a, b"\n1.png,male,,\n',
+        b"\xef\xbb\xbfFILE;Sex;Chronological-Age-Months;note\r\n0.png;Female;121.5;a, b\r\n1.png;MALE;;\r\n",
+        b'sep=;\r\nfile;sex;chronological_age_months;note\r\n0.png;female;121,5;"a, b"\r\n1.png;male;;\r\n',
+        b"file;sex;chronological_age_months;note;;\n0.png;female;121,50;a, b;;\n1.png;male;;;;\n;;;;;\n",
+        "File\tSex\tChronological_age_months\tnote\r\n0.png\tf\t121,5\ta, b\r\n1.png\tm\t\t\r\n".encode("utf-16"),
+    ],
+    ids=["semicolons", "tabs", "capitals", "mark and capitals", "separator line", "empty columns", "UTF-16"],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(batch: Batch, counting: Counting, content: bytes) -> None:
+    batch.table_csv.write_bytes(content)
+    rows = run(batch, counting)
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert counting.asked == [("0.png", Patient("female", 121.5)), ("1.png", Patient("male"))]
+    assert [row["file"] for row in rows] == ["0.png", "1.png"]
+    assert rows[0]["note"] == "a, b"
+    assert run(batch, counting) == rows  # and continued
+
+
+def test_a_comma_that_may_part_thousands_is_asked_about(batch: Batch, counting: Counting) -> None:
+    write_table(batch.table_csv, "file;sex;chronological_age_months", "0.png;male;1,234")
+    (row,) = run(batch, counting)
+    assert (row["status"], row["error_type"]) == ("refused", "InvalidPatient")
 
 
 def test_missing_weights_stop_the_batch_before_a_row_is_spent(batch: Batch) -> None:

@@ -160,6 +160,18 @@ def test_ways_to_find_a_label(folder: Path, results: str, labels: str) -> None:
     assert cases_of(folder).reference_months[0] == 100
 
 
+def test_labels_and_results_saved_by_a_spreadsheet_are_evaluated_alike(folder: Path) -> None:
+    """Semicolons, decimal commas, capital headers, TRUE for true, a byte order mark."""
+    plain = evaluate(cases_of(folder), mean_train_age(folder / "labels.csv")).to_dict()
+    results = (
+        RESULTS.replace("0.", "0,x").replace(",x", "@").replace(",", ";").replace("@", ",").replace("true", "TRUE")
+    )
+    labels = LABELS.replace(",", ";").replace("rsna_id;sex", "RSNA ID;Sex").replace("100;", "100,0;")
+    (folder / "results.csv").write_text(results.replace("file;rsna_id", "File;Rsna_Id"), "utf-8-sig")
+    (folder / "labels.csv").write_text(labels, "utf-8-sig")
+    assert evaluate(cases_of(folder), mean_train_age(folder / "labels.csv")).to_dict() == plain
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
