@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from .types import FloatArray
 
@@ -58,19 +59,21 @@ LEAST_RANGE: Final = 1e-3  # of grey; in less, rounding alone would make the lab
 def cluster_pixels(greys: list[FloatArray], plan: ClusteringPlan) -> list[Labels]:
     """The labels (h, w) of Algorithm 1 for each picture, numbered from 0 without gaps; the pictures side by side.
 
-    Each has a thread of its own and no more: the same labels on any number of cores, and two threads that share one
-    small picture wait for each other.
+    Each has a thread of its own and computes on one core: the same labels on any number of cores, and two threads that
+    share one small picture wait for each other. `torch.set_num_threads` would be for the whole process and every
+    thread begun later; OpenMP's own limit is for the thread that sets it.
     """
     with ThreadPoolExecutor(len(greys)) as pool:
         return list(pool.map(partial(_fit_one, plan=plan), greys))
 
 
 def _fit_one(grey: FloatArray, plan: ClusteringPlan) -> Labels:
-    """The labels of one picture; called in a thread whose number of helpers nobody else depends on."""
+    """The labels of one picture, computed on one core."""
     if float(np.ptp(grey)) < LEAST_RANGE:
         return np.zeros(grey.shape, np.int64)
-    torch.set_num_threads(1)
-    labels = _descend(grey, plan)
+    torch.get_num_threads()  # now, because the first use in a thread sets the limit anew
+    with threadpool_limits(1, "openmp"):
+        labels = _descend(grey, plan)
     return np.asarray(np.unique(labels.numpy(), return_inverse=True)[1].reshape(grey.shape), np.int64)
 
 
