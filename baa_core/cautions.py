@@ -32,6 +32,25 @@ CUT_SHARE = 0.02  # of the picture's longer side; far more is refused by `qualit
 LEAST_INSIDE_SHARE = 0.5
 LEAST_SEEN_SHARE = 0.5  # of the hand's area, forearm included; crops to joints or carpals leave the forearm out
 LEAST_MEASURED = 3  # pictures whose mean error is worth saying
+# Standard deviation of bone age by chronological age, both in months: Brush Foundation study, in Greulich WW, Pyle SI,
+# Radiographic Atlas of Skeletal Development of the Hand and Wrist, 2nd ed., 1959.
+BONE_AGE_SD_MONTHS: dict[Sex, tuple[tuple[float, float], ...]] = {
+    "female": (
+        (3, 0.72), (6, 1.16), (9, 1.36), (12, 1.77), (18, 3.49), (24, 4.64), (30, 5.37), (36, 5.97), (42, 7.48),
+        (48, 8.98), (54, 10.73), (60, 11.65), (72, 10.23), (84, 9.64), (96, 10.23), (108, 10.74), (120, 11.73),
+        (132, 11.94), (144, 10.24), (156, 10.67), (168, 11.30), (180, 9.23), (192, 7.31),
+    ),
+    "male": (
+        (3, 0.69), (6, 1.13), (9, 1.43), (12, 1.97), (18, 3.52), (24, 3.92), (30, 4.52), (36, 5.08), (42, 5.40),
+        (48, 6.66), (54, 8.36), (60, 8.79), (72, 9.17), (84, 8.91), (96, 9.10), (108, 9.00), (120, 9.79),
+        (132, 10.09), (144, 10.38), (156, 10.44), (168, 10.72), (180, 11.32), (192, 12.86), (204, 13.05),
+    ),
+}  # fmt: skip
+ENTRY_SD = 3.0  # beyond the interval by more than so many: of 1000 healthy children one or two, were the estimate exact
+MATURE_MONTHS: dict[Sex, float] = {
+    "female": 216.0,
+    "male": 228.0,
+}  # the last plates of the atlas; older hands look alike
 CHILD: dict[Sex, str] = {"female": "girl", "male": "boy"}
 
 
@@ -165,7 +184,10 @@ def about_age(
     trained_range_months: tuple[float, float],
     measured: Mapping[End, MeasuredError],
 ) -> tuple[Caution, ...]:
-    """That the child, by estimate or by age as entered, lies where the networks saw few examples; and the error there.
+    """Whether the entered age is far from the estimate, and whether the networks saw few children of that age.
+
+    An entry is far from the estimate if it lies more than `ENTRY_SD` standard deviations of bone age at that age beyond
+    the interval. Then only the estimate counts for the second question, which comes with the error measured there.
 
     Args:
         prediction: of the sex used.
@@ -175,7 +197,8 @@ def about_age(
     """
     low, high = trained_range_months
     ages = [prediction.bone_age_months]
-    if chronological_age_months is not None:
+    far = () if chronological_age_months is None else _about_entered_age(prediction, chronological_age_months)
+    if chronological_age_months is not None and not far:
         ages.append(chronological_age_months)
     beyond: dict[End, str] = {}
     if min(ages) < low:
@@ -183,13 +206,33 @@ def about_age(
     if max(ages) > high:
         beyond["old"] = f"over {high:.0f}"
     child = CHILD[prediction.sex_used]
-    return tuple(
+    return far + tuple(
         Caution(
             "age_range",
             f"Few {child}s with a bone age {where} months were among the training pictures; "
             f"{_error_there(measured[end])}.",
         )
         for end, where in beyond.items()
+    )
+
+
+def _about_entered_age(prediction: Prediction, age_months: float) -> tuple[Caution, ...]:
+    """That the entered age is too far from the estimate to be left unchecked."""
+    sex, (low, high) = prediction.sex_used, prediction.interval_months
+    known_ages, deviations = zip(*BONE_AGE_SD_MONTHS[sex], strict=True)
+    deviation = float(np.interp(age_months, known_ages, deviations))
+    age = min(age_months, MATURE_MONTHS[sex])
+    beyond = max(low - age, age - high)
+    if beyond <= ENTRY_SD * deviation:
+        return ()
+    return (
+        Caution(
+            "age_entry",
+            f"Check the entry: the chronological age was entered as {age_months:.4g} months "
+            f"({age_months / 12:.1f} years), {beyond:.0f} months beyond the interval of the estimate. Normal variation "
+            f"of bone age at that age is {deviation:.1f} months (one standard deviation). If the entry is right, keep "
+            "it; the estimate does not use it.",
+        ),
     )
 
 

@@ -65,9 +65,10 @@ class Patient:
             )
         age = self.chronological_age_months
         if age is not None and not 0 <= age <= OLDEST_MONTHS:
+            said = f"{age:g} months ({age / 12:.4g} years)" if math.isfinite(age) else "that is no number"
             raise InvalidPatient(
-                f"A chronological age of {age:g} months is not possible here. "
-                f"Give months between 0 and {OLDEST_MONTHS:.0f}, or leave it empty."
+                f"A chronological age of {said} is not possible here. "
+                f"Give 0 to {OLDEST_MONTHS:.0f} months ({OLDEST_MONTHS / 12:.0f} years), or leave it empty."
             )
 
 

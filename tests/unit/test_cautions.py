@@ -5,7 +5,7 @@ import pytest
 
 from baa_core import cautions
 from baa_core.preprocessing import ModelInput
-from baa_core.types import Explanation, HandMask, MeasuredError, Prediction, Radiograph
+from baa_core.types import Explanation, HandMask, MeasuredError, Prediction, Radiograph, Sex
 
 BY_SEX = {
     sex: Prediction(months, (months - 10, months + 10), {}, sex) for sex, months in (("female", 100.0), ("male", 112.0))
@@ -132,20 +132,53 @@ MEASURED = {"young": MeasuredError(2, 8.0), "old": MeasuredError(21, 11.23)}
 def test_ages_beyond_the_training_are_told(
     entered: float | None, trained: tuple[float, float], ends: list[str]
 ) -> None:
-    found = cautions.about_age(BY_SEX["female"], entered, trained, MEASURED)
+    unsure = replace(BY_SEX["female"], interval_months=(0.0, 250.0))  # so that no entry is far from it
+    found = cautions.about_age(unsure, entered, trained, MEASURED)
     assert [caution.code for caution in found] == ["age_range"] * len(ends)
     for caution, end in zip(found, ends, strict=True):
         assert caution.message.startswith(f"Few girls with a bone age {end} were")
 
 
 def test_the_error_beyond_the_training_is_told_if_it_was_measured() -> None:
-    (old,) = cautions.about_age(BY_SEX["female"], 240.0, (24.0, 192.0), MEASURED)
+    girl, boy = (replace(BY_SEX[sex], interval_months=(0.0, 250.0)) for sex in ("female", "male"))
+    (old,) = cautions.about_age(girl, 240.0, (24.0, 192.0), MEASURED)
     assert "the error was 11.2 months on average (21 pictures that had no part in the training)" in old.message
-    (young,) = cautions.about_age(BY_SEX["male"], 10.0, (24.0, 192.0), MEASURED)  # two are too few
-    (nobody,) = cautions.about_age(BY_SEX["male"], 10.0, (24.0, 192.0), {"young": MeasuredError(0)})
+    (young,) = cautions.about_age(boy, 10.0, (24.0, 192.0), MEASURED)  # two are too few
+    (nobody,) = cautions.about_age(boy, 10.0, (24.0, 192.0), {"young": MeasuredError(0)})
     assert young == nobody
     assert "too few others were there to measure the error" in young.message
     assert "8.0" not in young.message
+
+
+@pytest.mark.parametrize(
+    ("months", "entered", "sex", "far"),
+    [
+        (118.0, 300.0, "female", True),  # 25 years
+        (118.0, 10.0, "female", True),  # 10 years as months
+        (118.0, 9.8, "male", True),  # years in the box for months
+        (118.0, 118.0, "female", False),
+        (118.0, 150.0, "female", False),  # 32 off: 15 beyond the interval, 1.4 standard deviations
+        (118.0, 168.0, "female", False),  # 2.9 beyond it
+        (118.0, 170.0, "female", True),
+        (118.0, 75.0, "male", False),
+        (118.0, 72.0, "male", True),  # 29 months beyond it, 27.5 are allowed
+        (200.0, 300.0, "female", False),  # a grown hand stays as it is
+        (205.0, 280.0, "male", False),
+        (3.0, 4.0, "male", False),
+    ],
+)
+def test_an_entry_far_from_the_estimate_is_to_be_checked(months: float, entered: float, sex: Sex, far: bool) -> None:
+    prediction = Prediction(months, (max(0.0, months - 17), months + 17), {}, sex)
+    found = cautions.about_age(prediction, entered, (0.0, 400.0), MEASURED)
+    assert [caution.code for caution in found] == ["age_entry"] * far
+    assert all(caution.message.startswith("Check the entry") for caution in found)
+
+
+def test_an_entry_that_is_to_be_checked_says_nothing_about_the_training() -> None:
+    """25 years beside 100 months: the estimate is where the networks learned, and the entry is in question."""
+    (caution,) = cautions.about_age(BY_SEX["female"], 300.0, (24.0, 192.0), MEASURED)
+    assert caution.code == "age_entry"
+    assert "300 months (25.0 years)" in caution.message
 
 
 def test_a_heatmap_beside_the_hand_is_told() -> None:
