@@ -1,8 +1,8 @@
 """`python -m train.calibrate RECIPE`: from finished runs to a weights folder that can serve.
 
-Copies each member's weights, runs the serving stages over labelled films, and measures what
-the manifest holds: the bias line on `train`; the conformal width, the sex threshold and the
-error beyond the trained range on `val`. `test` is never touched. How well the width keeps its
+Copies each member's weights, runs the serving stages over the labelled radiographs of `val`, and measures what the
+manifest holds: bias lines where they reduce the error by cross-validation, the conformal width, the limits of the sex
+check and the error beyond the trained range. `train` and `test` are never touched. How well the width keeps its
 promise goes to `evaluation/RECIPE/coverage.md` in the weights folder, with JSON and a figure.
 """
 
@@ -14,9 +14,10 @@ import json
 import math
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,10 @@ from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's
 
 # isort: split
 from baa_core.calibration import Calibration, LinearBias, choose_mismatch_probability, fit_bias
-from baa_core.ensemble import agreed, predict_months, predict_sex
+from baa_core.ensemble import agreed, predict_months_by_sex, predict_sex
 from baa_core.errors import HandRefused, InvalidTable, WeightsMissing
-from baa_core.interval import COVERAGE, IntervalModel, combine
+from baa_core.interval import COVERAGE, IntervalModel, Signals, combine
+from baa_core.models import AgeNetwork
 from baa_core.outlier import NAME as OUTLIER
 from baa_core.pipeline import Assessor
 from baa_core.recipe import Recipe
@@ -38,14 +40,17 @@ from baa_core.weights import Manifest, WeightsEntry, read_manifest, replace_file
 
 from .command import says_problems
 from .samples import Sample, find_samples, read_labels, read_sample
-from .widths import LEAST_PICTURES, ONE_WIDTH, fit_widths, write_proof
+from .widths import LEAST_PICTURES, ONE_WIDTH, OTHER_SEX, fit_widths, write_proof
 
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
 MALE = "{}_male"  # a sex network's probability
 MAX_FALSE_ALARM = 0.01  # share of right entries that may be questioned
 MAX_FALSE_AGREEMENT = 0.025  # share of wrong entries with which the radiograph may be said to agree
-LEAST_FOR_BIAS = 30
+LEAST_FOR_BIAS = 30  # sharp pictures
+LINE_FOLDS = 10
+SEED = 0
+OTHER = "{}_other"  # beside a member's columns: what it answers for the sex that is not the child's
 # Outside these few pictures were seen (labels.csv: 168 up to 24 months, 352 girls above 168) and errors are larger.
 TRAINED_RANGE_MONTHS: dict[Sex, tuple[float, float]] = {"female": (24.0, 168.0), "male": (24.0, 204.0)}
 # Below this, sex cannot be told from the hand well enough to question an entry (measured: weights/README.md).
@@ -90,7 +95,7 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
 
 
 def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
-    """Raw months and deviation of every member, for the true sex, and the probability of male, by sample.
+    """Raw months and deviation of every member for the true and the other sex, and the probability of male, by sample.
 
     Pictures that would be refused are left out.
     """
@@ -105,7 +110,9 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         except HandRefused:
             continue
         label = labels.loc[sample.rsna_id]
-        answers = predict_months({m.name: assessor.network(m) for m in recipe.members}, made, label.sex, recipe.views)
+        networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in recipe.members}
+        by_sex = predict_months_by_sex(networks, made, SEXES, recipe.views)
+        answers, others = by_sex[label.sex], by_sex["female" if label.sex == "male" else "male"]
         male = predict_sex({m.name: assessor.network(m) for m in recipe.sex}, made, recipe.sex_views)
         rows.append(
             {
@@ -118,29 +125,24 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},
+                **{OTHER.format(name): answer.months for name, answer in others.items()},
+                **{OTHER.format(DEVIATION.format(name)): answer.deviation_months for name, answer in others.items()},
             }
         )
     return pd.DataFrame(rows)
 
 
 def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) -> pd.DataFrame:
-    """Run the networks over sharp `train` and `val` films and `val` thumbnails, and keep what they said."""
+    """Run the networks over every `val` picture, the sharp one where there are two, and keep what they answered."""
     unmeasured = {sex: dict.fromkeys(ENDS, MeasuredError(0)) for sex in SEXES}
-    bias = {m.name: LinearBias() for m in recipe.members}
-    blank = Calibration(
-        bias, IntervalModel(ONE_WIDTH, {COVERAGE: 1.0}), 1.0, 1.0, 0.0, TRAINED_RANGE_MONTHS, unmeasured
-    )
+    blank = Calibration({}, IntervalModel(ONE_WIDTH, {COVERAGE: 1.0}), 1.0, 1.0, 0.0, TRAINED_RANGE_MONTHS, unmeasured)
     labels = read_labels(args.labels)
     samples = find_samples(args.images, labels)
     sharp = {s.rsna_id for s in samples if s.kind == "sharp"}
-    used = [
-        s
-        for s in samples
-        if (s.kind == "sharp" and labels.split[s.rsna_id] != "test")
-        or (s.kind == "thumbnails" and labels.split[s.rsna_id] == "val" and s.rsna_id not in sharp)
-    ]
+    used = [s for s in samples if labels.split[s.rsna_id] == "val" and (s.kind == "sharp" or s.rsna_id not in sharp)]
     if args.at_most:
         used = evenly_chosen(used, labels, args.at_most)
+    print(f"{recipe.name}: predicting {len(used)} val pictures; none of train or test is used", file=sys.stderr)
     table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
     table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
     return table
@@ -195,28 +197,64 @@ def take_sex_from(recipe: Recipe, other: str, folder: Path) -> Calibration:
     return found
 
 
-def fit_members(recipe: Recipe, table: pd.DataFrame) -> dict[str, LinearBias]:
-    """The bias line of each member, on sharp `train` films.
+def fit_members(recipe: Recipe, pictures: pd.DataFrame) -> dict[str, LinearBias]:
+    """The bias line of each member on these pictures."""
+    return {m.name: fit_bias(pictures[m.name], pictures.true_months) for m in recipe.members}
 
-    Raises:
-        InvalidTable: there are hardly any.
+
+def ensemble(recipe: Recipe, bias: Mapping[str, LinearBias], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `val` with the columns that `train.widths` reads.
+
+    Args:
+        bias: of every member; empty if months are not corrected.
+        table: as `predict_all` makes it; from one without the other sex nothing is made of it.
     """
-    seen = table[(table.split == "train") & (table.kind == "sharp")]
-    if len(seen) < LEAST_FOR_BIAS:
-        raise InvalidTable(
-            f"Only {len(seen)} sharp train films were assessed; a bias line needs {LEAST_FOR_BIAS}. "
-            "Name their folder with --images."
-        )
-    return {m.name: fit_bias(seen[m.name], seen.true_months) for m in recipe.members}
-
-
-def ensemble(recipe: Recipe, bias: dict[str, LinearBias], table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `val` with the columns that `train.widths` reads."""
     held_out = table[table.split == "val"].reset_index(drop=True)
-    corrected = [np.maximum(0.0, line.correct(held_out[name].to_numpy(float))) for name, line in bias.items()]
-    deviations = [held_out[DEVIATION.format(name)].to_numpy(float) for name in bias]
-    weights = [recipe.weights[name] for name in bias]
-    return held_out.assign(**vars(combine(corrected, deviations, weights)))
+    names = [member.name for member in recipe.members]
+    weights = [recipe.weights[name] for name in names]
+
+    def signals(pattern: str) -> Signals:
+        raw = {name: held_out[pattern.format(name)].to_numpy(float) for name in names}
+        corrected = [np.maximum(0.0, bias[name].correct(raw[name]) if bias else raw[name]) for name in names]
+        return combine(corrected, [held_out[pattern.format(DEVIATION.format(name))] for name in names], weights)
+
+    made = held_out.assign(**vars(signals("{}")))
+    if not {OTHER.format(name) for name in names} <= set(held_out.columns):
+        return made
+    return made.assign(**{OTHER_SEX.format(name): values for name, values in vars(signals(OTHER)).items()})
+
+
+def choose_bias(recipe: Recipe, table: pd.DataFrame) -> tuple[dict[str, LinearBias], pd.DataFrame, str]:
+    """Bias lines if they reduce the error on sharp `val` pictures that they were not fitted on; else none.
+
+    By `LINE_FOLDS`-fold cross-validation. They are applied if the mean absolute error falls by more than the standard
+    error of that difference.
+
+    Returns:
+        the lines, or none; the pictures as `ensemble` gives them, each sharp one corrected by lines that have not seen
+        it; and what was found, in words.
+    """
+    plain = ensemble(recipe, {}, table)
+    sharp = np.flatnonzero(plain.kind == "sharp")
+    if len(sharp) < LEAST_FOR_BIAS:
+        return {}, plain, f"no bias line: {len(sharp)} sharp val pictures are too few to fit one"
+    lines = fit_members(recipe, plain.loc[sharp])
+    crossed = ensemble(recipe, lines, table)
+    fold = np.random.default_rng(SEED).permutation(len(sharp)) % LINE_FOLDS
+    for number in range(LINE_FOLDS):
+        rows = sharp[fold == number]
+        own = ensemble(recipe, fit_members(recipe, plain.loc[sharp[fold != number]]), plain.loc[rows])
+        crossed.loc[rows] = own.set_index(rows)
+    before, after = ((some.months - some.true_months).abs().loc[sharp] for some in (plain, crossed))
+    gain = before - after
+    doubt = float(gain.std() / math.sqrt(len(gain)))
+    kept = float(gain.mean()) > doubt
+    said = (
+        f"{'bias lines' if kept else 'no bias line'}: mean absolute error on {len(sharp)} sharp val pictures "
+        f"{before.mean():.2f} months without lines, {after.mean():.2f} with lines fitted by cross-validation "
+        f"(difference {gain.mean():.2f}, standard error {doubt:.2f})"
+    )
+    return (lines, crossed, said) if kept else ({}, plain, said)
 
 
 def measure_range_error(pictures: pd.DataFrame) -> dict[Sex, dict[End, MeasuredError]]:
@@ -233,7 +271,7 @@ def measure_range_error(pictures: pd.DataFrame) -> dict[Sex, dict[End, MeasuredE
     return found
 
 
-def fit_calibration(bias: dict[str, LinearBias], pictures: pd.DataFrame) -> Calibration:
+def fit_calibration(bias: Mapping[str, LinearBias], pictures: pd.DataFrame) -> Calibration:
     """Everything `baa_core.calibration` needs, from the members' lines and the estimates of `val`."""
     old_enough = pictures[pictures.months >= MISMATCH_YOUNGEST_MONTHS]
     entered = np.where(old_enough.sex == "male", old_enough.probability_male, 1 - old_enough.probability_male)
@@ -263,11 +301,11 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     else:
         manifest = collect(recipe, args.runs, args.weights)
         table = predict_table(recipe, manifest, args)
-    bias = fit_members(recipe, table)
-    pictures = ensemble(recipe, bias, table)
+    bias, pictures, found = choose_bias(recipe, table)
+    print(f"{recipe.name}: {found}", file=sys.stderr)
     calibration = fit_calibration(bias, pictures)
     proof = args.weights / "evaluation" / recipe.name
-    write_proof(pictures, calibration.interval, proof, command)
+    write_proof(pictures, calibration, proof, command, found)
     fitted = {**manifest.calibration, recipe.name: calibration.to_dict()}
     write_manifest(Manifest(manifest.weights, fitted), args.weights)
     return calibration

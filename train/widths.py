@@ -10,19 +10,31 @@ All functions take one row a picture, the ensemble's: `months`, `deviation_month
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from baa_core.calibration import Calibration
 from baa_core.errors import InvalidTable
 from baa_core.evaluation import COVERAGE_BANDS_MONTHS, age_bands, markdown_table
 from baa_core.figures import BLUE, GREEN, GREY, INK, ORANGE
-from baa_core.interval import CONFIDENCE, COVERAGE, LEVELS, IntervalModel, Scale, Signals, fit_interval
+from baa_core.interval import (
+    CONFIDENCE,
+    COVERAGE,
+    LEVELS,
+    IntervalModel,
+    Scale,
+    Signals,
+    fit_interval,
+    interval,
+    mixture_interval,
+)
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.weights import replace_file
 
@@ -31,11 +43,18 @@ FLOOR_MONTHS = 5.0  # readers themselves differ by more: no picture can deserve 
 JUMP_COST = 1.0  # a difference between neighbouring knots costs as much as one picture left out by as much
 FOLDS = 10
 SEED = 0
+OTHER_SEX = "other_{}"  # beside the columns of the child's own sex
 LEAST_PICTURES = {"thumbnails": 90, "sharp": 30}
 ONE_WIDTH = Scale((0.0,), (FLOOR_MONTHS,), 0.0, 0.0, FLOOR_MONTHS)  # for comparison: the same for all
 
 ALL_AIM, BAND_AIM, BAND_LEAST = (0.87, 0.93), (0.80, 0.97), 15  # asked of every recipe that is served
 HEADER = ("group", "n", "90 % interval holds", "aim", "mean width (months)")
+KINDS = ("mixture", "likelier")
+UNKNOWN_HEADER = ("group", "n", "over both sexes holds", "likelier sex's holds", "width over both", "width of likelier")
+UNKNOWN_SEX = (
+    "Every sex is taken for unknown. The interval that is served then covers the mixture of both sexes by their "
+    "probability; beside it the one of the likelier sex alone. Widths in months.\n"
+)
 EXPLANATION = (
     f"The `val` pictures are dealt into {FOLDS} folds by chance. The half width of a picture is a factor times its "
     "scale, which follows the estimate, how widely the networks spread their belief over the months, and how far they "
@@ -106,19 +125,67 @@ def cross_validate(pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] 
     Returns:
         a column for each of `LEVELS`, rows as in `pictures`.
     """
+    halves = np.full((len(pictures), len(LEVELS)), np.nan)
+    for held_out, model in fold_models(pictures, fit):
+        signals = signals_of(pictures[held_out])
+        halves[held_out] = np.column_stack([model.half_width(signals, level) for level in LEVELS])
+    return pd.DataFrame(halves, index=pictures.index, columns=list(LEVELS))
+
+
+def fold_models(
+    pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] = fit_scale
+) -> Iterator[tuple[NDArray[np.bool_], IntervalModel]]:
+    """For each fold and kind: which pictures are left out, bool (n,), and the model fitted without them."""
     generator = np.random.default_rng(SEED)
     fold, sharp = np.zeros(len(pictures), int), (pictures.kind == "sharp").to_numpy()
     for kind in (sharp, ~sharp):
         fold[generator.permutation(np.flatnonzero(kind))] = np.arange(kind.sum()) % FOLDS
-    halves = np.full((len(pictures), len(LEVELS)), np.nan)
     for number in range(FOLDS):
         scale = fit(pictures[(fold != number) & ~sharp])
         for kind in (sharp, ~sharp):
-            others, held_out = pictures[(fold != number) & kind], (fold == number) & kind
-            model = fit_interval(signals_of(others), others.true_months, scale)
-            signals = signals_of(pictures[held_out])
-            halves[held_out] = np.column_stack([model.half_width(signals, level) for level in LEVELS])
-    return pd.DataFrame(halves, index=pictures.index, columns=list(LEVELS))
+            others = pictures[(fold != number) & kind]
+            yield (fold == number) & kind, fit_interval(signals_of(others), others.true_months, scale)
+
+
+def measure_unknown_sex(pictures: pd.DataFrame, agreement_probability: float) -> dict[str, dict[str, Any]]:
+    """Coverage with every sex taken for unknown, by models that have not seen the picture.
+
+    Args:
+        pictures: with the columns of the other sex (`OTHER_SEX`) and `probability_male`.
+        agreement_probability: under this the sex is not settled (`Calibration.agreement_probability`).
+
+    Returns:
+        for all, sharp ones, and those whose sex is not settled: pictures, and share held and mean width in months of
+        the interval over both sexes ("mixture") and of the likelier sex's own ("likelier").
+    """
+    male = pictures.probability_male.to_numpy(float)
+    own = np.column_stack(list(vars(signals_of(pictures)).values()))
+    other = np.column_stack([pictures[OTHER_SEX.format(name)].to_numpy(float) for name in vars(signals_of(pictures))])
+    true_sex = np.where((pictures.sex == "male").to_numpy(), male, 1 - male)  # its probability
+    ends = np.full((len(pictures), 2, 2), np.nan)
+    for held_out, model in fold_models(pictures):
+        for row in np.flatnonzero(held_out):
+            parts = [Signals(*map(np.asarray, values[row])) for values in (own, other)]
+            probabilities = true_sex[row], 1 - true_sex[row]
+            ends[row] = mixture_interval(parts, probabilities, model), interval(parts[np.argmax(probabilities)], model)
+    true = pictures.true_months.to_numpy(float)[:, None]
+    held, widths = (ends[..., 0] <= true) & (true <= ends[..., 1]), ends[..., 1] - ends[..., 0]
+    groups = {
+        "all pictures": np.ones(len(male), bool),
+        "sharp": (pictures.kind == "sharp").to_numpy(),
+        "sex not settled": np.maximum(male, 1 - male) < agreement_probability,
+    }
+    return {
+        name: {
+            "n": int(some.sum()),
+            **{
+                kind: {"share": float(held[some, k].mean()), "width_months": float(widths[some, k].mean())}
+                for k, kind in enumerate(KINDS)
+            },
+        }
+        for name, some in groups.items()
+        if some.any()
+    }
 
 
 def measure_coverage(pictures: pd.DataFrame, half_widths: pd.Series) -> dict[str, dict[str, Any]]:
@@ -145,13 +212,15 @@ def measure_reliability(pictures: pd.DataFrame, half_widths: pd.DataFrame) -> di
     return {level: float((errors <= half_widths[level]).mean()) for level in LEVELS}
 
 
-def prove(pictures: pd.DataFrame, model: IntervalModel) -> dict[str, Any]:
+def prove(pictures: pd.DataFrame, model: IntervalModel, agreement_probability: float = 0.75) -> dict[str, Any]:
     """Everything the coverage files hold.
 
     Args:
         pictures: of `val`.
         model: the one that is served, fitted on them.
+        agreement_probability: as for `measure_unknown_sex`, which runs where the other sex was asked for too.
     """
+    both = set(map(OTHER_SEX.format, vars(signals_of(pictures)))) <= set(pictures.columns)
     sharp = (pictures.kind == "sharp").to_numpy()
     halves, one_width = cross_validate(pictures), cross_validate(pictures, lambda _: ONE_WIDTH)
     sets = {
@@ -168,6 +237,7 @@ def prove(pictures: pd.DataFrame, model: IntervalModel) -> dict[str, Any]:
             name: measure_coverage(pictures[some], one_width[some][COVERAGE])["all"] for name, some in sets.items()
         },
         "thumbnails_as_served": measure_coverage(rough, served)["all"],
+        **({"sex_unknown": measure_unknown_sex(pictures, agreement_probability)} if both else {}),
     }
 
 
@@ -188,6 +258,11 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
         f"(95 %). With one width for all pictures instead, {plain}. Thumbnails with the factor that is served, which "
         f"comes from sharp films, and the scale that was fitted on them: {_held(proof['thumbnails_as_served'])}.\n",
     ]
+    if "sex_unknown" in proof:
+        rows = [_unknown_sex_row(name, group) for name, group in proof["sex_unknown"].items()]
+        parts += ["## With the sex left out\n", UNKNOWN_SEX, markdown_table(UNKNOWN_HEADER, rows)]
+    if "bias" in proof:
+        parts += [f"## Bias\n\n{proof['bias'][:1].upper()}{proof['bias'][1:]}.\n"]
     for name, groups in proof["coverage"].items():
         rows = [_row(group_name, group) for group_name, group in groups.items()]
         parts += [f"## By sex and age: {name}\n", markdown_table(HEADER, rows)]
@@ -237,9 +312,17 @@ def reliability_drawing(shares: Mapping[str, Mapping[float, float]]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def write_proof(pictures: pd.DataFrame, model: IntervalModel, folder: Path, command: str) -> None:
-    """Write coverage.json, coverage.md and reliability.svg."""
-    proof = prove(pictures, model)
+def write_proof(pictures: pd.DataFrame, calibration: Calibration, folder: Path, command: str, bias: str) -> None:
+    """Write coverage.json, coverage.md and reliability.svg.
+
+    Args:
+        pictures: of `val`, each corrected by lines that have not seen it.
+        calibration: as served.
+        folder: made if not there.
+        command: the command line.
+        bias: what was found about bias lines, in words.
+    """
+    proof = {"bias": bias, **prove(pictures, calibration.interval, calibration.agreement_probability)}
     folder.mkdir(parents=True, exist_ok=True)
     document = {"command": command, **proof, "disclaimer": DISCLAIMER}
     replace_file(folder / "coverage.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
@@ -254,6 +337,11 @@ def _row(name: str, group: dict[str, Any]) -> list[str]:
     if aim and group["n"] >= BAND_LEAST:
         said = f"{100 * aim[0]:.0f}-{100 * aim[1]:.0f} %" + ("" if aim[0] <= group["share"] <= aim[1] else ", missed")
     return [name, str(group["n"]), _percent(group["share"]), said, f"{group['width_months']:.1f}"]
+
+
+def _unknown_sex_row(name: str, group: dict[str, Any]) -> list[str]:
+    shares, widths = ([group[kind][what] for kind in KINDS] for what in ("share", "width_months"))
+    return [name, str(group["n"]), *map(_percent, shares), *(f"{width:.1f}" for width in widths)]
 
 
 def _held(group: dict[str, Any]) -> str:
