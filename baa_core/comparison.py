@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -25,7 +25,7 @@ from .errors import BoneAgeError, UnreadableImage
 from .figures import downsample_for_display, encode_png, heatmap_picture, overlay
 from .io import read_bytes
 from .pipeline import Assessor, load_assessor
-from .recipes import RECIPES
+from .recipes import DEFAULT_RECIPE, RECIPES
 from .steps import Picture
 from .types import (
     DISCLAIMER,
@@ -95,12 +95,22 @@ class Compared:
         return self.report.prediction if self.report is not None else None
 
     def to_dict(self, file: str) -> dict[str, Any]:
-        """The report's or the refusal's plain values about the file of that name, with `seconds` as here."""
+        """The report's or the refusal's plain values about the file of that name, with `seconds` as here.
+
+        Besides whether the system is a re-implementation, its mean absolute error on the test radiographs in months
+        (None if it was not measured), and both in a sentence.
+        """
         if self.report is not None:
             values = self.report.to_dict() | {"file": file, "recipe": self.recipe}
         else:
             values = refusal(file, self.recipe, self.refusal or BoneAgeError())
-        return values | {"seconds": round(self.seconds, 3)}
+        error = _shipped_errors().get(self.recipe)
+        return values | {
+            "seconds": round(self.seconds, 3),
+            "reimplementation": is_reimplementation(self.recipe),
+            "mean_absolute_error_months": error.mae_months if error else None,
+            "about": about_system(self.recipe, error),
+        }
 
 
 @dataclass(frozen=True)
@@ -130,9 +140,34 @@ def read_measured_errors(folder: Path = DEFAULT_FOLDER) -> dict[str, MeasuredErr
     """
     try:
         rows = json.loads((folder / "evaluation" / "systems.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {row["recipe"]: MeasuredError(row["n"] - row["n_refused"], row["mae_months"]) for row in rows}
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
-    return {row["recipe"]: MeasuredError(row["n"] - row["n_refused"], row["mae_months"]) for row in rows}
+
+
+@cache
+def _shipped_errors() -> dict[str, MeasuredError]:
+    return read_measured_errors()
+
+
+def is_reimplementation(recipe: str) -> bool:
+    """Whether a recipe rebuilds a published system at small scale; all but this project's own do."""
+    return recipe != DEFAULT_RECIPE
+
+
+def about_system(recipe: str, error: MeasuredError | None) -> str:
+    """What a system is, and its error here, so that nobody takes it for the published one.
+
+    Args:
+        recipe: its name.
+        error: of `read_measured_errors`; None if it was not measured.
+    """
+    said = "This project's own networks."
+    if is_reimplementation(recipe):
+        said = "A re-implementation at small scale, trained by this project; the published system may answer otherwise."
+    if error is None or error.mae_months is None:
+        return f"{said} Its error was not measured with these weights."
+    return f"{said} Mean absolute error here: {error.mae_months:.1f} months on {error.n} test radiographs."
 
 
 def compare(

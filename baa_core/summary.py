@@ -11,6 +11,11 @@ from .figures import years_and_months
 from .types import DISCLAIMER
 from .wording import percent
 
+ERROR_HERE = (
+    "Error here: mean absolute error on this project's test radiographs. All systems but house are re-implementations "
+    "at small scale; the published ones may answer otherwise."
+)
+
 
 def region_title(name: str) -> str:
     """A region as people call it: "radius_ulna" as "Radius and ulna"."""
@@ -76,22 +81,23 @@ def summarise_panel(panel: Panel) -> str:
 
 def summarise_systems(result: dict[str, Any]) -> str:
     """A comparison's dict, as `comparison.to_dict` makes it, as a table for people and its sentence."""
-    head = ("Recipe", "Estimate", "90 % interval", "Seconds")
+    head = ("Recipe", "Estimate", "90 % interval", "Error here", "Seconds")
     rows, refusals = [head], []
     for row in result["recipes"]:
-        seconds = f"{row['seconds']:.1f}"
+        seconds, mean = f"{row['seconds']:.1f}", row.get("mean_absolute_error_months")
+        error = "not measured" if mean is None else f"{mean:.1f} months"
         if row["status"] == "refused":
-            rows.append((row["recipe"], "refused", "", seconds))
+            rows.append((row["recipe"], "refused", "", error, seconds))
             refusals.append((row["recipe"], row["error"]["message"]))
             continue
         low, high = row["interval_months"]
         interval = f"{years_and_months(low)} to {years_and_months(high)}"
-        rows.append((row["recipe"], years_and_months(row["bone_age_months"]), interval, seconds))
+        rows.append((row["recipe"], years_and_months(row["bone_age_months"]), interval, error, seconds))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     cautions = {c["message"]: None for row in result["recipes"] for c in row.get("cautions", ())}  # each one once
     said = [f"{name}: {message}" for name, message in refusals] + [f"Caution: {message}" for message in cautions]
-    lines = [*table, "", result["sentence"], *said, DISCLAIMER]
+    lines = [*table, "", ERROR_HERE, result["sentence"], *said, DISCLAIMER]
     return "\n".join([result["file"], *(f"  {line}".rstrip() for line in lines), ""])
 
 

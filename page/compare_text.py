@@ -7,9 +7,9 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from baa_core.comparison import Compared, Spread, read_measured_errors
+from baa_core.comparison import Compared, Spread, about_system, read_measured_errors
 from baa_core.figures import years_and_months
-from baa_core.recipes import DEFAULT_RECIPE, RECIPES
+from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER, MeasuredError, Report
 
 from .compare_view import Seen
@@ -94,14 +94,7 @@ def measured() -> Mapping[str, MeasuredError]:
 
 def about(recipe: str) -> str:
     """What a system is, and its error here: in words, so that nobody takes it for the published one."""
-    if recipe == DEFAULT_RECIPE:
-        said = "This project's own networks."
-    else:
-        said = "A re-implementation at small scale, trained by this project; the published system may answer otherwise."
-    error = measured().get(recipe)
-    if error is None or error.mae_months is None:
-        return f"{said} Its error was not measured with these weights."
-    return f"{said} Mean absolute error here: {error.mae_months:.1f} months on {error.n} test radiographs."
+    return about_system(recipe, measured().get(recipe))
 
 
 def _answer(report: Report) -> str:

@@ -13,6 +13,7 @@ from baa_core.comparison import (
     Compared,
     compare,
     pictures_of,
+    read_measured_errors,
     summarise_comparison,
     title_of,
     to_dict,
@@ -20,7 +21,7 @@ from baa_core.comparison import (
 from baa_core.errors import BoneAgeError, HandNotFound, WeightsMissing
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import STAGES, Assessor
-from baa_core.recipes import RECIPES
+from baa_core.recipes import DEFAULT_RECIPE, RECIPES
 from baa_core.summary import summarise_systems
 from baa_core.types import DISCLAIMER, Patient, Prediction
 
@@ -216,13 +217,27 @@ def test_json_holds_reports_refusals_and_the_spread(compared: list[Compared]) ->
 def test_the_table_is_for_people(compared: list[Compared]) -> None:
     told = summarise_systems(as_json(compared))
     lines = [line.strip() for line in told.splitlines()]
-    assert lines[1].split() == ["Recipe", "Estimate", "90", "%", "interval", "Seconds"]
+    assert lines[1].split() == ["Recipe", "Estimate", "90", "%", "interval", "Error", "here", "Seconds"]
     assert lines[3].split()[:2] == ["second", "refused"]
     assert f"second: {MISSING}" in lines
     assert as_json(compared)["sentence"] in lines
     assert DISCLAIMER in lines
     for caution in as_json(compared)["recipes"][0]["cautions"]:
         assert told.count(caution["message"]) == 1, "what two systems say alike is said once"
+
+
+def test_every_system_comes_with_what_it_is_and_its_error_here() -> None:
+    """Of every recipe but our own: a re-implementation at small scale, with the error that was measured with it."""
+    errors = read_measured_errors()
+    assert set(errors) == set(RECIPES)
+    for recipe in RECIPES:
+        row = Compared(recipe, None, HandNotFound("No hand."), (), 1.0).to_dict("a.png")
+        assert row["reimplementation"] == (recipe != DEFAULT_RECIPE) == ("re-implementation" in row["about"])
+        assert row["mean_absolute_error_months"] == errors[recipe].mae_months
+        assert f"{errors[recipe].mae_months:.1f} months on {errors[recipe].n} test" in row["about"]
+        table = summarise_systems(to_dict("a.png", [row], summarise_comparison([None])))
+        assert f"{errors[recipe].mae_months:.1f} months" in table and "re-implementations at small scale" in table
+    assert "not measured" in Compared("another", None, HandNotFound("No hand."), (), 1.0).to_dict("a.png")["about"]
 
 
 def test_pictures_of_an_answer_and_of_a_refusal(compared: list[Compared]) -> None:
