@@ -2,6 +2,7 @@
 
 Codes: LOINC 85151-9 "XR Bone age" (Qn, in months) with 85150-1 "Bone age method"; DICOM (PS3.16) 121416 "Z-Score of
 measurement" and 121033 "Subject Age"; UCUM `mo`. The interval has no code of its own and is named in text.
+LOINC is copyright Regenstrief Institute, Inc., and available at no cost under the license at loinc.org/license.
 """
 
 from __future__ import annotations

@@ -14,7 +14,16 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from baa_core.errors import BoneAgeError, ReportNotPossible
-from baa_core.export import collect, fhir_observation, identity_in, json_report, secondary_capture, structured_report
+from baa_core.export import FORMS as FORMS_BY_NAME
+from baa_core.export import (
+    check_forms,
+    collect,
+    fhir_observation,
+    identity_in,
+    json_report,
+    secondary_capture,
+    structured_report,
+)
 from baa_core.io import read_radiograph, read_source_header
 from baa_core.types import DISCLAIMER
 
@@ -215,3 +224,21 @@ def test_without_an_age_there_are_no_scores_in_the_structured_report(report, sou
     assert len(group.get_measurements()) == 3
     assert not group.get_qualitative_evaluations()
     assert json.dumps(group.tracking_identifier)
+
+
+def test_every_form_of_the_menu_is_made_with_its_own_kind_of_file(content, source) -> None:
+    begins = {
+        "text": b"EXAM",
+        "pdf": b"%PDF-",
+        "json": b"{",
+        "fhir": b"{",
+        "sr": bytes(128) + b"DICM",
+        "sc": bytes(128) + b"DICM",
+    }
+    for name, form in FORMS_BY_NAME.items():
+        assert form.make(content, source).startswith(begins[name]), name
+        assert form.suffix.startswith(".") and "/" in form.media_type
+    assert [name for name, form in FORMS_BY_NAME.items() if form.needs_dicom] == ["sr", "sc"]
+    check_forms(["text", "pdf", "json", "fhir"], b"no DICOM", "a.png")
+    with pytest.raises(ReportNotPossible, match="is no DICOM file"):
+        check_forms(["text", "sr"], b"no DICOM", "a.png")
