@@ -9,7 +9,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,11 +35,12 @@ PATIENCE_EPOCHS = 4  # early stopping, as in the paper, which does not say how p
 
 @dataclass(frozen=True)
 class Features:
-    """The hands of one split: `views` (V, N, F), as they are and mirrored; sex (N,), months (N,)."""
+    """The hands of one split: `views` (V, N, F), as they are and mirrored; sex (N,), months (N,), `rsna_id` (N,)."""
 
     views: Tensor
     male: NDArray[np.bool_]
     months: NDArray[np.float32]
+    children: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
         """Both views of the chosen hands, (2n, F), and their months, (2n,)."""
@@ -48,7 +49,14 @@ class Features:
 
     def where(self, chosen: NDArray[np.bool_]) -> Features:
         """The chosen hands."""
-        return Features(self.views[:, torch.from_numpy(chosen)], self.male[chosen], self.months[chosen])
+        views = self.views[:, torch.from_numpy(chosen)]
+        return Features(views, self.male[chosen], self.months[chosen], self.children[chosen])
+
+    def folds(self, count: int) -> Iterator[tuple[Features, Features]]:
+        """Those to learn from and those left out, so many times; all pictures of a child are in the same fold."""
+        fold = np.unique(self.children, return_inverse=True)[1] % count
+        for number in range(count):
+            yield self.where(fold != number), self.where(fold == number)
 
 
 def group_of(months: NDArray[np.float32] | Tensor) -> Tensor:
@@ -60,7 +68,8 @@ def group_of(months: NDArray[np.float32] | Tensor) -> Tensor:
 def fit_grouped(member: Member, options: Options) -> str:
     """Train classifiers and regressors, measure them on `val`, write weights and `result.json`.
 
-    Without a time budget five folds of `train` are measured before.
+    Without a time budget five folds of `train`, dealt by child, are measured before. The weights that are written learn
+    from all of `train` and do not depend on the folds.
 
     Returns:
         one line for train/RUNS.md.
@@ -75,11 +84,11 @@ def fit_grouped(member: Member, options: Options) -> str:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training, validation = (read_features(member, network, split, options) for split in ("train", "val"))
     folds = []
-    for number in range(FOLDS if options.minutes is None else 0):
-        outside = np.arange(len(training.months)) % FOLDS == number
+    for inside, outside in training.folds(FOLDS) if options.minutes is None else ():
         own = copy.deepcopy(network)
-        fit_heads(own, training.where(~outside), training.where(outside), member.training)
-        folds.append(measure(own, training.where(outside)))
+        fit_heads(own, inside, outside, member.training)
+        folds.append(measure(own, outside))
+    torch.manual_seed(options.seed)  # so that folds before change nothing
     fit_heads(network, training, validation, member.training)
     measured = measure(network, validation)
     kept = keep(network, member, options, "val_mae_months", measured["mae_months"], began)
@@ -117,7 +126,7 @@ def read_features(member: Member, network: nn.Module, split: str, options: Optio
     found = labelled(member, samples, labels, split, kinds, options.cache, options.cache / "hands", augmented=False)
     pictures = found.variants[0][found.rows]
     views = network_features(network, pictures, member.input, f"features of {split}")
-    return Features(torch.from_numpy(views), found.male > 0.5, found.months)
+    return Features(torch.from_numpy(views), found.male > 0.5, found.months, found.children)
 
 
 def fit_heads(network: GroupedAgeNetwork, training: Features, validation: Features, plan: TrainingPlan) -> None:

@@ -32,6 +32,8 @@ FEATURES = 64  # main directions of another network's view that are learnt
 class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
     """Arranged pictures with sex and age: (1, H, W) normalised image, male (0 or 1), months, and features if given.
 
+    `children` holds the `rsna_id` of each; a child with a thumbnail and a sharp radiograph is there twice.
+
     Args:
         variants: uint8 (N, H, W) each: the pictures with one mask or another; one is drawn at random.
         rows: which of the N to use, in the order of `labels`.
@@ -57,6 +59,7 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
         self.features = features
         self.drawn = drawn
         self.rows = rows
+        self.children = labels.index.to_numpy()
         if drawn is not None:
             labels = pd.concat([labels[["sex", "bone_age_months"]], drawn.labels])
             sharp = np.concatenate([sharp, np.ones(len(drawn.labels), np.bool_)])

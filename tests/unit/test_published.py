@@ -14,6 +14,7 @@ from baa_core.recipe import Architecture, InputSpec
 from baa_core.recipes import RECIPES
 from baa_core.steps import PadSquare, Resize, Standardise
 from baa_core.types import HandMask, Radiograph
+from train.grouped import Features
 
 SIX = Architecture("vgg_elu_six_small", heads="six", hidden=(16,), sex_features=0)
 GROUPED = Architecture("test_efficientnet", heads="grouped", hidden=(16,), sex_features=0)
@@ -101,3 +102,19 @@ def test_every_recipe_shares_the_network_that_says_whether_there_is_a_hand() -> 
     assert len({recipe.hand for recipe in RECIPES.values()}) == 1
     for recipe in RECIPES.values():
         assert recipe.citation and replace(recipe, name="again").networks
+
+
+def test_no_child_is_learnt_from_and_measured_in_the_same_fold() -> None:
+    """Ten children, most of them with a thumbnail and a sharp radiograph, in any order."""
+    children = np.random.default_rng(0).permutation(np.r_[np.arange(100, 110), np.arange(102, 110)])
+    months = children.astype(np.float32)
+    features = Features(torch.zeros(2, len(children), 3), children % 2 == 0, months, children)
+    left_out = []
+    for inside, outside in features.folds(5):
+        assert not set(inside.children) & set(outside.children)
+        assert (
+            len(inside.months) + len(outside.months) == len(children) == inside.views.shape[1] + outside.views.shape[1]
+        )
+        assert (outside.months == outside.children).all()
+        left_out += outside.children.tolist()
+    assert sorted(left_out) == sorted(children.tolist())
