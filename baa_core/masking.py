@@ -130,14 +130,12 @@ def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> t
         look = shown.whole(inverted, turns)
     home = look.home(radiograph.shape)
     regions = _hand_regions(home) if look.presence >= PRESENCE_THRESHOLD else []
-    regions = [part for region in regions for part in _palms_apart(region)]
     if not regions:
         regions = [shown.second_chance(home, look, inverted)]
-    found = []
-    for number, region in enumerate(regions):
-        alone = shown.without(regions[:number] + regions[number + 1 :], region)
-        with suppress(HandNotFound):
-            found.append(alone.settled(region, look, inverted))
+    parts = [part for region in regions for part in _palms_apart(region)]
+    found = shown.all_settled(parts, look, inverted)
+    if len(found) < len(parts) > len(regions):  # what was divided was one hand after all
+        found = shown.all_settled(regions, look, inverted)
     if not found:
         raise HandNotFound(_not_found(radiograph))
     return tuple(sorted(found, key=_middle_column))
@@ -238,6 +236,15 @@ class _Shown:
             raise HandNotFound(_not_found(self.radiograph))
         height, width = self.radiograph.shape
         return cv2.warpAffine(regions[0].astype(np.uint8), again.to_radiograph, (width, height)) > 0
+
+    def all_settled(self, regions: list[BoolArray], look: _Look, inverted: bool) -> list[HandMask]:
+        """The hands of several regions, each shown without the others; a region without one is left out."""
+        found = []
+        for number, region in enumerate(regions):
+            alone = self.without(regions[:number] + regions[number + 1 :], region)
+            with suppress(HandNotFound):
+                found.append(alone.settled(region, look, inverted))
+        return found
 
     def without(self, others: Sequence[BoolArray], region: BoolArray) -> _Shown:
         """The radiograph with other hands painted over in the grey of what lies around a region."""
@@ -359,7 +366,7 @@ def _hand_regions(probability: FloatArray) -> list[BoolArray]:
     sure = [(area, i) for area, i in areas[:MOST_REGIONS] if probability[regions == i].max() > SURE]
     if not sure or sure[0][0] < SMALLEST_AREA_SHARE * probability.size:
         return []
-    return [regions == i for area, i in sure if area > SECOND_HAND_AREA_SHARE * sure[0][0] or i == sure[0][1]]
+    return [_filled(regions == i) for area, i in sure if area > SECOND_HAND_AREA_SHARE * sure[0][0] or i == sure[0][1]]
 
 
 def _palms_apart(region: BoolArray) -> list[BoolArray]:
@@ -408,9 +415,13 @@ def _outline(probability: FloatArray, before: BoolArray, radiograph: Radiograph)
     region = regions == int(np.argmax(shared))
     if not shared.any() or probability[region].max() <= SURE:
         raise HandNotFound(_not_found(radiograph))
-    cleaned = _without_bridges(region.astype(np.uint8))
-    contours, _ = cv2.findContours(cleaned, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(cleaned)
+    return _filled(_without_bridges(region.astype(np.uint8)))
+
+
+def _filled(region: NDArray[Any]) -> BoolArray:
+    """A region without holes."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(region.shape, np.uint8)
     cv2.drawContours(filled, contours, -1, 1, -1)
     return np.asarray(filled, dtype=np.bool_)
 

@@ -5,7 +5,7 @@ import pytest
 from baa_core.cautions import about_picture
 from baa_core.errors import SeveralHands
 from baa_core.masking import _without_bridges
-from baa_core.phantom import draw_phantom
+from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor
 from baa_core.types import HandChoice, Radiograph
 
@@ -123,3 +123,13 @@ def test_hands_that_touch_are_two_hands(assessor: Assessor) -> None:
     alone = assessor.find_hand(Radiograph(np.ascontiguousarray(thumb_side)))
     left = assessor.find_hand(Radiograph(pixels), "left")
     assert dice(left.pixels[:, : width + 2], alone.pixels[:, : width + 2]) > 0.97
+
+
+@pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
+def test_every_drawn_example_is_one_whole_hand(
+    assessor: Assessor, label: str, months: float, sex: str, seed: int
+) -> None:
+    drawn = draw_phantom(months, sex, seed=seed)  # type: ignore[arg-type]
+    hand = assessor.find_hand(drawn.radiograph)
+    assert dice(hand.pixels, drawn.mask) > 0.975
+    assert not hand.cautions
