@@ -203,3 +203,26 @@ def test_another_picture_clears_the_explanation_and_stops_the_run(page: Page) ->
     expect(page.locator(".baa-chosen")).to_contain_text(list(EXAMPLES)[1])
     page.wait_for_timeout(3000)
     expect(page.locator("#baa-explained .baa-result")).to_have_count(0)
+
+
+def test_assessing_as_the_other_sex_marks_the_explanation_as_outdated(explained: Page) -> None:
+    """The last test of this page: the explanation that is shown belongs to the sex it was made for."""
+    explained.get_by_role("tab", name="Explain").click()
+    outdated = explained.get_by_text("Outdated: the entries have changed").locator("visible=true")
+    expect(outdated).to_have_count(0)
+    own, other = (
+        ("Female", "Male")
+        if explained.get_by_role("radio", name="Female", exact=True).is_checked()
+        else ("Male", "Female")
+    )
+    explained.get_by_role("radio", name=other, exact=True).check()
+    explained.locator("#baa-assess").click()
+    expect(explained.locator("#baa-card .baa-entries")).to_contain_text(f"sex entered: {other.lower()}")
+    explained.get_by_role("tab", name="Explain").click()
+    expect(outdated).to_have_count(1)
+    explained.locator("#baa-explain").click()
+    child = "for a boy" if other == "Male" else "for a girl"
+    expect(explained.locator("#baa-explained .baa-result")).to_contain_text(child, timeout=PANEL_MS)
+    expect(outdated).to_have_count(0)
+    explained.get_by_role("radio", name=own, exact=True).check()
+    expect(outdated).to_have_count(1)
