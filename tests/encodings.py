@@ -182,12 +182,12 @@ def _compressed(frame: bytes, hand: NDArray[np.float64], syntax: UID, **elements
     return dicom_bytes(twelve(hand), syntax, PixelData=encapsulate([frame]), **{**TWELVE, **elements})
 
 
-def _j2k(bits: int, signed_stream: bool, signed_header: bool) -> Case:
-    """JPEG 2000 whose codestream and header differ about the sign; the bits are those that the header means."""
+def _j2k(bits: int, signed_stream: bool, signed_header: bool, stream_is_right: bool = False) -> Case:
+    """JPEG 2000 whose codestream and header differ about the sign; the bits are those that one of them means."""
 
     def make(hand: NDArray[np.float64]) -> bytes:
         values = np.rint(hand * (2**bits - 1)).astype(np.int64)
-        if signed_header:
+        if signed_stream if stream_is_right else signed_header:
             values -= 2 ** (bits - 1)
         if signed_stream:
             values = np.where(values >= 2 ** (bits - 1), values - 2**bits, values)
@@ -426,6 +426,10 @@ DICOMS = {
         f"dicom_jpeg_2000_{bits}_{'signed' if signed else 'unsigned'}_in_{'signed' if header else 'unsigned'}":
         _j2k(bits, signed, header)
         for bits in (12, 13, 16) for signed in (False, True) for header in (False, True)
+    },
+    **{
+        f"dicom_jpeg_2000_{bits}_header_wrongly_{'un' * signed}signed": _j2k(bits, signed, not signed, True)
+        for bits in (12, 13, 16) for signed in (False, True)
     },
     "window": _dicom(**WINDOW),
     "window_narrow": _dicom(WindowCenter="2048", WindowWidth="1500"),
