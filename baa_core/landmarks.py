@@ -42,7 +42,7 @@ def find_landmarks(
     image = torch.from_numpy(np.array(model_input.image))
     with torch.inference_mode():
         output = network(torch.cat([image, image.flip(-1)]))
-    check_finite(network, output.places, output.spread)
+    check_finite(getattr(network, "__self__", network), output.places, output.spread)  # `placed` is a method of one
     places, spreads = output.places.numpy().astype(np.float64), output.spread.numpy().astype(np.float64)
     places[1, :, 1] = 1.0 - places[1, :, 1]
     spread = np.sqrt((spreads**2).mean(axis=0) + (places.var(axis=0)).sum(axis=1))  # of both views' heat together
