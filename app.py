@@ -28,6 +28,7 @@ import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
 from baa_core.errors import SeveralHands, UnreadableImage  # noqa: E402
+from baa_core.explain import captum_attr  # noqa: E402
 from baa_core.figures import interval_figure  # noqa: E402
 from baa_core.io import read_radiograph  # noqa: E402
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES  # noqa: E402
@@ -329,6 +330,7 @@ def main() -> None:
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     options = parser.parse_args()
+    captum_attr()  # before there are threads: see there
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     cases = options.save_cases.resolve() if options.save_cases else None

@@ -283,11 +283,11 @@ def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def check_finite(network: nn.Module, *outputs: Tensor) -> None:
+def check_finite(network: object, *outputs: Tensor) -> None:
     """Raise if a network computed anything but finite numbers.
 
     Args:
-        network: as `load_network` gave it.
+        network: as `load_network` gave it, or a method of one.
         outputs: of any shape.
 
     Raises:
@@ -295,7 +295,7 @@ def check_finite(network: nn.Module, *outputs: Tensor) -> None:
     """
     if all(bool(output.isfinite().all()) for output in outputs):
         return
-    file = getattr(network, FILE_ATTRIBUTE, "")
+    file = getattr(getattr(network, "__self__", network), FILE_ATTRIBUTE, "")
     raise WeightsCorrupt(
         f"{f'The network of weights/{file}' if file else 'A network'} computed values that are no finite numbers, so "
         "no estimate is made. The file is damaged or of another version: get it again as weights/README.md says."

@@ -16,6 +16,7 @@ captum_door   Captum, imported when the first map is made
 from __future__ import annotations
 
 from .attributions import Attribution, blurred_hand, own_copy
+from .captum_door import captum_attr
 from .deletion import Deletion, Removal, measure_deletion
 from .drift import OTHER_SEX, TRANSFORMS, Drift, measure_drift
 from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth, smooth_and_scale
@@ -44,6 +45,7 @@ __all__ = [
     "attribution_shares",
     "blurred_hand",
     "bring_months_home",
+    "captum_attr",
     "evidence",
     "explain_with",
     "find_method",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from baa_core import cautions
+from baa_core.errors import InvalidPatient
 from baa_core.preprocessing import ModelInput
-from baa_core.types import Explanation, HandMask, MeasuredError, Prediction, Radiograph, Sex
+from baa_core.types import Explanation, HandMask, MeasuredError, Patient, Prediction, Radiograph, Sex
 
 BY_SEX = {
     sex: Prediction(months, (months - 10, months + 10), {}, sex) for sex, months in (("female", 100.0), ("male", 112.0))
@@ -179,6 +180,21 @@ def test_an_entry_that_is_to_be_checked_says_nothing_about_the_training() -> Non
     (caution,) = cautions.about_age(BY_SEX["female"], 300.0, (24.0, 192.0), MEASURED)
     assert caution.code == "age_entry"
     assert "300 months (25.0 years)" in caution.message
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (float("nan"), "no number"),
+        (float("inf"), "no number"),
+        (-float("inf"), "no number"),
+        (2400.0, r"2400 months \(200 years\)"),
+        (-1.0, "-1 months"),
+    ],
+)
+def test_an_impossible_age_is_refused_in_months_and_years(age: float, said: str) -> None:
+    with pytest.raises(InvalidPatient, match=said):
+        Patient("female", age)
 
 
 def test_a_heatmap_beside_the_hand_is_told() -> None:
