@@ -29,7 +29,10 @@ HELD_OUT_EVERY = 6  # every sixth fitted hand and other body part is for validat
 COLLIMATED_SHARE = 0.5  # of the pictures with a hand and of those without, where there are hands to paste into fields
 DRAWN_HANDS, DRAWN_PX = 160, 520  # drawn hands of a training, and how high they are
 DRAWN_SEEDS = (20_000, 30_000)  # first seeds of training and of validation; the page's examples have 3 to 15
+CLOSE_SHARE = 0.45  # of the pictures with a hand are crops around it, as `masking` segments it a second time
 FINGER_WEIGHT = 2.0  # of pixels of the hand that lie where it is thinner than FINGER_SHARE of the palm
+PALM_WEIGHT = 1.5  # of the other pixels of the hand: overexposed forearms were left out
+BRIGHT_WEIGHTS = (3.0, 2.0)  # of pixels beside the hand as bright as its brightest; in a first training, and further
 FINGER_SHARE = 0.45
 # With AMX a step at 384 px takes 0.10 s a picture in place of 0.16; without it bfloat16 is slower than float32.
 BFLOAT16 = bool(torch.cpu._is_amx_tile_supported())
@@ -103,7 +106,11 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         present: float,
         generator: np.random.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        affine, up = _random_view(picture.shape, up, self.side_px, generator)
+        if self.pasted_hands and mask.any() and generator.random() < CLOSE_SHARE:
+            picture = _stretched(picture, mask, generator)
+            affine, up = _close_view(mask, up, self.side_px, generator)
+        else:
+            affine, up = _random_view(picture.shape, up, self.side_px, generator)
         size = (self.side_px, self.side_px)
         zoom = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
         if zoom < 0.77:  # keep detail from aliasing, as area averaging does when serving
@@ -113,8 +120,11 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         weight = np.ones_like(image)
         if target.any():
             depth = cv2.distanceTransform(target.astype(np.uint8), cv2.DIST_L2, 3)
-            weight[target & (depth < FINGER_SHARE * depth.max())] = FINGER_WEIGHT
-            weight[~target & (image > np.percentile(image[target], 80))] = 3.0
+            further = bool(self.pasted_hands)
+            if further:
+                weight[target] = PALM_WEIGHT
+                weight[target & (depth < FINGER_SHARE * depth.max())] = FINGER_WEIGHT
+            weight[~target & (image > np.percentile(image[target], 80))] = BRIGHT_WEIGHTS[further]
         inverted = generator.random() < 0.25
         inside = cv2.warpAffine(np.ones(picture.shape, np.uint8), affine, size, flags=cv2.INTER_NEAREST) > 0
         # Padding is black whatever the polarity, as in `steps.PadSquare`; else it would give the polarity away.
@@ -156,6 +166,37 @@ def _random_view(
     length = float(np.hypot(*moved))
     direction = (float(moved[0] / length), float(-moved[1] / length)) if length > 0 else (0.0, 0.0)
     return np.column_stack([matrix, offset]), direction
+
+
+def _stretched(picture: Grey, mask: NDArray[np.uint8], generator: np.random.Generator) -> Grey:
+    """Greys stretched to those of the hand and a little around it, somewhat more or less than `masking` does."""
+    around = 1 + 2 * max(1, round(float(generator.uniform(0.02, 0.06)) * max(mask.shape)))
+    values = picture[cv2.dilate(mask, np.ones((around, around), np.uint8)) > 0]
+    low, high = (float(v) for v in np.percentile(values[:: max(1, len(values) // 5000)], (0.5, 99.5)))
+    low -= float(generator.uniform(0.0, 0.5)) * (high - low)
+    return np.asarray(np.clip((picture - low) / max(high - low, 1e-3), 0, 1), np.float32)
+
+
+def _close_view(
+    mask: NDArray[np.uint8], up: tuple[float, float], side_px: int, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """A square of `side_px` around the hand, nearly upright, its box a little wrong, and what becomes of `up`."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    points = np.concatenate(contours)[:, 0].astype(float)
+    # Turned back by as much as the fingers lie clockwise of up.
+    angle = -float(np.arctan2(up[0], up[1])) + np.deg2rad(float(generator.normal(0, 7)))
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.diag([-1.0 if generator.random() < 0.5 else 1.0, 1.0]) @ matrix
+    turned = points @ matrix.T
+    least, most = turned.min(axis=0), turned.max(axis=0)
+    longer = float((most - least).max()) + 1
+    wrong = generator.normal(0, 0.03, (2, 2)) + (generator.random((2, 2)) < 0.1) * generator.uniform(-0.1, 0.15, (2, 2))
+    least, most = least - wrong[0] * longer, most + wrong[1] * longer
+    ratio = float(generator.uniform(1.15, 1.45) if generator.random() < 0.8 else generator.uniform(1.4, 2.2))
+    zoom = side_px / (ratio * float((most - least).max() + 1))
+    moved = matrix @ np.array([up[0], -up[1]])
+    offset = side_px / 2 - zoom * (least + most) / 2
+    return np.column_stack([zoom * matrix, offset]), (float(moved[0]), float(-moved[1]))
 
 
 def _without_hand(others: list[Film], generator: np.random.Generator) -> tuple[Grey, None]:

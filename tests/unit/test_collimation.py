@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baa_core.phantom import draw_phantom
+from baa_core.errors import HandNotFound, SeveralHands
+from baa_core.masking import find_hand
+from baa_core.phantom import EXAMPLES, draw_phantom
+from baa_core.pipeline import Assessor
 from baa_core.recipes import RECIPES
+from baa_core.types import Radiograph
 from train.collimation import CutOut, collimated, cut_out, drawn_films
 from train.cut_outs import WRONG, choose, contact_sheet
 from train.films import Film
@@ -116,3 +120,40 @@ def test_a_contact_sheet_draws_the_outline_and_marks_what_was_refused(tmp_path: 
     green = (sheet[..., 1] > 200) & (sheet[..., 0] < 60)
     assert sheet.shape == (80, 160, 3)
     assert green[:, :80].any() and not green[:, 80:].any()
+
+
+def outline(assessor: Assessor, pixels: np.ndarray) -> np.ndarray | None:
+    """The shipped network's mask; None if it refuses."""
+    try:
+        return find_hand(Radiograph(pixels), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input).pixels
+    except (HandNotFound, SeveralHands):
+        return None
+
+
+def test_hands_in_collimated_fields_are_outlined(assessor: Assessor, hands: list[CutOut]) -> None:
+    """A mean of 0.98 and none under 0.93 is the aim (train/RUNS.md); this holds what is reached."""
+    scores = []
+    for i in range(24):
+        hand, generator = hands[i % len(hands)], np.random.default_rng((5, i))
+        picture, mask, _ = collimated(hand, generator, hands, [], fill=(0.3, 0.9))
+        found = outline(assessor, picture)
+        overlap = 0 if found is None else (found & (mask > 0)).sum()
+        scores.append(0.0 if found is None else 2 * float(overlap) / float(found.sum() + mask.sum()))
+    assert np.mean(scores) > 0.965, sorted(scores)[:6]
+    assert sum(score < 0.93 for score in scores) <= 2
+
+
+@pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
+def test_the_drawn_examples_keep_the_tip_of_the_thumb(
+    assessor: Assessor, label: str, months: float, sex: str, seed: int
+) -> None:
+    drawn = draw_phantom(months, sex, seed=seed)  # type: ignore[arg-type]
+    found = outline(assessor, drawn.radiograph.pixels)
+    assert found is not None
+    assert (found & drawn.mask).sum() > 0.975 * (found | drawn.mask).sum()
+    length = float(np.hypot(*np.subtract(drawn.landmarks["wrist"], drawn.landmarks["middle_finger4"])))
+    row, column = (round(v) for v in drawn.landmarks["thumb4"])
+    radius = round(0.08 * length)
+    near = np.s_[max(0, row - radius) : row + radius, max(0, column - radius) : column + radius]
+    outside = cv2.distanceTransform((~found).astype(np.uint8), cv2.DIST_L2, 5)
+    assert (outside[near] * drawn.mask[near]).max() < 0.01 * length
