@@ -73,6 +73,28 @@ def measure_framing(hand: HandMask) -> Framing:
     )
 
 
+def without_far_forearm(mask: BoolArray, tilt_degrees: float, most_palms: float) -> BoolArray:
+    """The mask without what lies farther from the palm's middle than a forearm is usually shown.
+
+    Args:
+        mask: (H, W), True on the hand.
+        tilt_degrees: direction of the fingers, clockwise of up.
+        most_palms: what is kept below the middle of the palm, in palms.
+    """
+    small = _reduced(mask)
+    depth = cv2.distanceTransform(np.pad(small, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return mask
+    towards, scale = _Direction(tilt_degrees), max(mask.shape) / max(small.shape)
+    middle = scale * float(towards(*np.nonzero(depth == depth.max()))[0])
+    rows, columns = np.nonzero(mask)
+    far = towards(rows, columns) < middle - most_palms * scale * palm
+    kept = np.array(mask)
+    kept[rows[far], columns[far]] = False
+    return kept
+
+
 @dataclass(frozen=True)
 class _Direction:
     """How far places lie in the direction of the fingers, in pixels."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .errors import LandmarksNotFound
+from .joints import LandmarkNetwork
 from .preprocessing import ModelInput, prepare
-from .published import LandmarkOutput
 from .recipe import Member
 from .types import LANDMARKS, HandMask, Landmarks, Points, Radiograph
 from .weights import check_finite
@@ -20,9 +18,7 @@ from .weights import check_finite
 LARGEST_SPREAD_SHARE = 0.25
 
 
-def find_landmarks(
-    model_input: ModelInput, network: Callable[[Tensor], LandmarkOutput] | nn.Module, names: tuple[str, ...] = LANDMARKS
-) -> Landmarks:
+def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str, ...] = LANDMARKS) -> Landmarks:
     """Place the joints and tips of a hand.
 
     The picture and its mirror image are both shown and what comes out is averaged, so that left and right hands get
@@ -30,7 +26,7 @@ def find_landmarks(
 
     Args:
         model_input: the prepared hand, as the network's member takes it.
-        network: `joints.LandmarkNetwork`, its `placed`, or `models.KeyPointNetwork`.
+        network: `joints.LandmarkNetwork`, one that has more to say among them, or `models.KeyPointNetwork`.
         names: of its points, in its order; by default the 21 joints and tips and the ends of radius and ulna.
 
     Returns:
@@ -41,8 +37,9 @@ def find_landmarks(
     """
     image = torch.from_numpy(np.array(model_input.image))
     with torch.inference_mode():
-        output = network(torch.cat([image, image.flip(-1)]))
-    check_finite(getattr(network, "__self__", network), output.places, output.spread)  # `placed` is a method of one
+        both = torch.cat([image, image.flip(-1)])
+        output = network.placed(both) if isinstance(network, LandmarkNetwork) else network(both)
+    check_finite(network, output.places, output.spread)
     places, spreads = output.places.numpy().astype(np.float64), output.spread.numpy().astype(np.float64)
     places[1, :, 1] = 1.0 - places[1, :, 1]
     spread = np.sqrt((spreads**2).mean(axis=0) + (places.var(axis=0)).sum(axis=1))  # of both views' heat together

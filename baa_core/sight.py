@@ -148,8 +148,7 @@ class Sight:
         member = self.recipe.shaping
         if member is None:
             raise WeightsMissing(f"The recipe '{self.recipe.name}' has no network that places joints. Choose another.")
-        network = cast(LandmarkNetwork, self.network(member))
-        return find_landmarks(prepare(radiograph, widened(hand), member.input), network.placed)
+        return find_landmarks(prepare(radiograph, widened(hand), member.input), self.network(member))
 
     def points(self, radiograph: Radiograph, hand: HandMask) -> Points:
         """The points that this recipe's steps go by; empty if it needs none, or can do without them here.

@@ -4,6 +4,7 @@ import pytest
 
 from baa_core.cautions import about_picture
 from baa_core.errors import SeveralHands
+from baa_core.framing import measure_framing
 from baa_core.masking import _without_bridges
 from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor
@@ -133,3 +134,16 @@ def test_every_drawn_example_is_one_whole_hand(
     hand = assessor.find_hand(drawn.radiograph)
     assert dice(hand.pixels, drawn.mask) > 0.975
     assert not hand.cautions
+
+
+@pytest.mark.parametrize("times", [2, 4])
+def test_of_a_long_forearm_only_the_end_belongs_to_the_hand(assessor: Assessor, times: int) -> None:
+    """A forearm 2 or 4 times as long as drawn; the hand was shown to the age networks the smaller for it."""
+    drawn = draw_phantom(120.0, "male", seed=1, height_px=500)
+    pixels = drawn.radiograph.pixels
+    more = [pixels[-22:-2], pixels[-22:-2][::-1]] * round(0.22 * len(pixels) * (times - 1) / 40)
+    long = assessor.find_hand(Radiograph(np.ascontiguousarray(np.vstack([pixels[:-2], *more]))))
+    plain = assessor.find_hand(drawn.radiograph)
+    assert measure_framing(long).wrist_reach_palms < 1.8
+    height = round(0.85 * len(pixels))
+    assert dice(long.pixels[:height], plain.pixels[:height]) > 0.97
