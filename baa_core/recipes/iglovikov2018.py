@@ -155,5 +155,8 @@ RECIPE = Recipe(
     notes=(
         "Six models of a region share their convolutions here; in the paper each of the 18 is a network of its own.",
         "112 px high in place of 2080.",
+        "The networks for points and regions learned on hands outlined by the network that finds the hand. They are "
+        "served, as in the paper, on the U-Net's outlines: on 49 sharp val radiographs months then differ by 1.3 on "
+        "average, and the mean absolute error is 9.9 in place of 9.0 months (standard error of the difference 0.8).",
     ),
 )
