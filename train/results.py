@@ -98,14 +98,15 @@ def variants(
     films: pd.DataFrame, calibration: Calibration, weights: Mapping[str, float], mean_months: Mapping[str, float]
 ) -> dict[str, pd.Series]:
     """Estimates by what makes them, the served one first."""
-    bias = dict(calibration.bias)
+    plain = dict.fromkeys(weights, LinearBias())
+    bias = dict(calibration.bias) or plain
     alone = {f"{m} alone": months(films, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
     return {
         SERVED: months(films, bias, weights, "mirrored", "sex"),
         **(alone if len(alone) > 1 else {}),
         "without the mirror image": months(films, bias, weights, "plain", "sex"),
         "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, weights, "turned", "sex"),
-        "without bias correction": months(films, dict.fromkeys(bias, LinearBias()), weights, "mirrored", "sex"),
+        **({"without bias correction": months(films, plain, weights, "mirrored", "sex")} if calibration.bias else {}),
         "predicted in place of entered sex": months(films, bias, weights, "mirrored", "sex_predicted"),
         "mean by sex, picture not looked at": films.sex.map(mean_months),
     }

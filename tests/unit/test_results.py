@@ -42,6 +42,16 @@ class Calibrated:
     bias = LINES
 
 
+def test_a_recipe_without_bias_lines_is_measured_as_it_is_served() -> None:
+    class Plain:
+        bias: dict[str, LinearBias] = {}  # noqa: RUF012
+
+    estimates = results.variants(films(), Plain(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
+    assert estimates["as served"].tolist() == [103.0, 113.0]
+    assert estimates["a alone"].tolist() == [101.0, 111.0]
+    assert "without bias correction" not in estimates
+
+
 def test_every_variant_is_measured_against_the_label() -> None:
     estimates = results.variants(films(), Calibrated(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
     measured = results.measure(films(), estimates)
