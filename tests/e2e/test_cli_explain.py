@@ -51,7 +51,7 @@ def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     values = json.loads(ran.output)
     assert set(values) == {
         "file", "status", "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability",
-        "member_agreement", "drift", "verdict", "recipe", "cautions", "seconds", "disclaimer",
+        "member_agreement", "drift", "drift_refusals", "verdict", "recipe", "cautions", "seconds", "disclaimer",
     }  # fmt: skip
     assert (values["file"], values["method"]) == (str(hand), "grad_cam")
     assert set(values["regions"]) <= set(REGIONS)
@@ -165,9 +165,9 @@ def test_months_by_region_name_the_region_that_was_drawn_otherwise(
         for months in OTHER_MONTHS:
             altered = drawn(region, months)
             found = months_by_region(forwards, {"reader": seen(altered)}, altered.regions)
-            moved = {name: found[name].months - ordinary[name].months for name in REGIONS}
+            moved = {name: found[name].contribution_months - ordinary[name].contribution_months for name in REGIONS}
             first = max(moved, key=lambda name: abs(moved[name]))
             older = months > USUAL_MONTHS
-            named.append((first == region) and (moved[first] < 0) == older)
+            named.append((first == region) and (moved[first] > 0) == older)
     record_property("named_share", round(float(np.mean(named)), 2))
     assert np.mean(named) >= LEAST_NAMED

@@ -13,7 +13,9 @@ import pytest
 from baa_core.__main__ import main
 from baa_core.calibration import LinearBias
 from baa_core.errors import BoneAgeError, HandNotFound, InvalidPatient, UnreadableImage, WeightsCorrupt
+from baa_core.explain import deletion, drift, regions
 from baa_core.figures import encode_png
+from baa_core.inquiry import examine
 from baa_core.models import build
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.pipeline import Assessor, load_assessor
@@ -155,6 +157,30 @@ def test_stating_the_age_group_changes_malangas_route(assessors: dict[str, Asses
         assessors["malanga2024"].assess(drawn, age_group=5)
     with pytest.raises(InvalidPatient, match="no age groups"):
         assessors[DEFAULT_RECIPE].assess(drawn, age_group=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [DEFAULT_RECIPE, *SHIPPED])
+def test_every_recipe_explains_its_estimate(
+    name: str, assessors: dict[str, Assessor], drawn: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole panel, each test with fewer steps: regions where joints are placed, else the caution that says so."""
+    monkeypatch.setattr(regions, "PATCHES", regions.LEAST_PATCHES)
+    monkeypatch.setattr(deletion, "CURVE_STEPS", 2)
+    monkeypatch.setattr(deletion, "RANDOM_MAPS", 1)
+    kept = {change: drift.TRANSFORMS[change] for change in ("mirrored", "upside down")}
+    monkeypatch.setattr(drift, "TRANSFORMS", kept)
+    assessor = assessors[name]
+    panel = examine(assessor, drawn, Patient("female"), "grad_cam")
+    values = json.loads(json.dumps(panel.to_dict(), allow_nan=False))
+    assert panel.estimate_months == assessor.assess(drawn, Patient("female")).prediction.bone_age_months
+    assert panel.explanation.months.shape == panel.radiograph.shape
+    assert np.isfinite(panel.explanation.months).all() and panel.explanation.months.any()
+    assert set(values["drift"]) == {*kept, drift.OTHER_SEX}
+    placed = assessor.recipe.landmarks is not None
+    assert bool(values["regions"]) == placed
+    assert ("no_regions" in [caution["code"] for caution in values["cautions"]]) != placed
+    assert sum(panel.shares.values()) == pytest.approx(1.0)
 
 
 def test_the_command_line_takes_every_recipe(tmp_path: Path, drawn: bytes, capsys: pytest.CaptureFixture[str]) -> None:
