@@ -166,6 +166,7 @@ def test_every_recipe_explains_its_estimate(
 ) -> None:
     """The whole panel, each test with fewer steps: regions where joints are placed, else the caution that says so."""
     monkeypatch.setattr(regions, "PATCHES", regions.LEAST_PATCHES)
+    monkeypatch.setattr(regions, "LIKE_SIZED", 100.0)  # all regions share them
     monkeypatch.setattr(deletion, "CURVE_STEPS", 2)
     monkeypatch.setattr(deletion, "RANDOM_MAPS", 1)
     kept = {change: drift.TRANSFORMS[change] for change in ("mirrored", "upside down")}

@@ -1,5 +1,7 @@
 """Regions: shares and months, on toy networks solved by hand; and the textbook's stages."""
 
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
@@ -20,11 +22,13 @@ from baa_core.explain import (
 )
 from baa_core.explain.regions import (
     PATCHES,
+    _elsewhere,
     beside_chance,
+    chance_level,
     draw_patches,
-    holm_levels,
     like_sized,
     outside_share,
+    softened,
     t_quantile,
     without,
 )
@@ -109,7 +113,7 @@ def test_only_the_region_that_matters_stands_out() -> None:
     assert len(asked) == 1 + 2 + PATCHES  # both regions are of one size
 
 
-def test_the_range_of_chance_is_students_for_one_more_patch_at_holms_level() -> None:
+def test_the_range_of_chance_is_students_for_one_more_patch() -> None:
     picture, area = prepared(), int(REGIONS_HERE["read"].sum())
     weights = np.random.default_rng(3).normal(size=(SIDE, SIDE)).astype(np.float32)
 
@@ -118,14 +122,16 @@ def test_the_range_of_chance_is_students_for_one_more_patch_at_holms_level() -> 
 
     one_region = {"read": REGIONS_HERE["read"]}
     found = months_by_region({"a": forward}, {"a": picture}, one_region)["read"]
-    moved = []
+    moved, counted = [], []
     for patch in draw_patches(picture.mask, area):
         if (patch & REGIONS_HERE["read"]).sum() <= area / 2:
             soft = cv2.GaussianBlur(patch.astype(np.float32), (0, 0), 0.01 * SIDE)
+            counted.append(patch)
             moved.append(float((weights * soft * (picture.image[0, 0] - blurred_hand(picture, patch))).sum()))
     count = len(moved)
     middle = np.mean(moved)
-    spread = stats.t.isf(0.05 / 2, count - 1) * np.std(moved, ddof=1) * np.sqrt(1 + 1 / count)
+    level = chance_level(one_region, {"read": counted})
+    spread = stats.t.isf(level / 2, count - 1) * np.std(moved, ddof=1) * np.sqrt(1 + 1 / count)
     assert middle - spread < 0 < middle + spread
     assert (found.chance_low_months, found.chance_high_months) == pytest.approx(
         (middle - spread, middle + spread), abs=0.05
@@ -215,27 +221,58 @@ def test_an_effect_stands_out_outside_its_null_only() -> None:
     assert not RegionEffect(1.0, -2.0, 2.0).stands_out
 
 
-@pytest.mark.parametrize("sharing", [(1,) * 6, (6,), (1, 2, 3), (2, 2, 2)], ids=str)
-def test_by_chance_a_region_stands_out_on_one_hand_in_twenty(sharing: tuple[int, ...]) -> None:
-    """Regions that are pieces like any other, in groups that share their patches; 4 to 6 of 100 hands have one."""
-    random, hands, out = np.random.default_rng(0), 6000, 0
-    for _ in range(hands):
-        own, elsewhere = {}, {}
-        for group, size in enumerate(sharing):
-            patches = random.normal(0.0, 3.0, PATCHES).tolist()
-            for number in range(size):
-                own[f"{group} {number}"] = float(random.normal(0.0, 3.0))
-                elsewhere[f"{group} {number}"] = patches
-        out += any(effect.stands_out for effect in beside_chance(own, elsewhere).values())
-    assert 0.04 <= out / hands <= 0.06
+@pytest.fixture(scope="module")
+def divided() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A drawn hand as a network sees it, and its six regions."""
+    hand = draw_phantom(120.0, "male", seed=4, height_px=400)
+    made = prepare(hand.radiograph, HandMask(hand.mask.copy(), 1.0, 0.0, False), masked(SIDE))
+    return made.mask, regions_on_input(hand.regions, made)
+
+
+@pytest.mark.parametrize(("grain_px", "share"), [(0.0, (0.04, 0.06)), (2.5, (0.03, 0.06)), (8.0, (0.03, 0.07))])
+def test_by_chance_a_region_stands_out_on_one_hand_in_twenty(
+    divided: tuple[np.ndarray, dict[str, np.ndarray]], grain_px: float, share: tuple[float, float]
+) -> None:
+    """Months drawn at random over a hand, with its regions and pieces that overlap; also where neighbours agree."""
+    hand, regions = divided
+    sizes = like_sized({name: int(region.sum()) for name, region in regions.items()})
+    drawn = {area: draw_patches(hand, area) for area in set(sizes.values())}
+    pieces = {
+        name: [patch for patch, _ in _elsewhere([(patch, 0.0) for patch in drawn[sizes[name]]], region)]
+        for name, region in regions.items()
+    }
+    level = chance_level(regions, pieces)
+    random, hands, out = np.random.default_rng(1), 4000, 0
+    masks = [*regions.values(), *(patch for patches in pieces.values() for patch in patches)]
+    weights = [softened(mask) for mask in masks]
+    if grain_px:
+        weights = [cv2.GaussianBlur(weight, (0, 0), grain_px) for weight in weights]
+    flat = np.stack(weights).reshape(len(masks), -1)
+    for _ in range(hands // 200):
+        for months in (random.normal(size=(200, hand.size)).astype(np.float32) @ flat.T).tolist():
+            own, rest = dict(zip(regions, months, strict=False)), iter(months[len(regions) :])
+            elsewhere = {name: list(islice(rest, len(patches))) for name, patches in pieces.items()}
+            out += any(effect.stands_out for effect in beside_chance(own, elsewhere, level).values())
+    assert share[0] <= out / hands <= share[1]
 
 
 def test_a_region_far_beyond_chance_stands_out_among_others_that_do_not() -> None:
     patches = np.random.default_rng(1).normal(0, 1, PATCHES).tolist()
     own = {"far": 12.0, "near": 0.5, "as far": -12.0}
-    found = beside_chance(own, dict.fromkeys(own, patches))
+    found = beside_chance(own, dict.fromkeys(own, patches), 0.01)
     assert [name for name, effect in found.items() if effect.stands_out] == ["far", "as far"]
     assert found["near"].contribution_months == 0.5
+
+
+def test_pieces_that_do_not_overlap_get_about_the_level_of_that_many_regions() -> None:
+    """Six regions and their pieces side by side are like questions that have nothing to do with one another."""
+    strips = np.zeros((54, 10, 54, 6), bool)
+    for number in range(54):
+        strips[number, :, number, :2] = True
+    strips = strips.reshape(54, 10, -1)
+    regions = {str(number): strips[number] for number in range(6)}
+    pieces = {str(number): list(strips[6 + 8 * number : 14 + 8 * number]) for number in range(6)}
+    assert chance_level(regions, pieces) == pytest.approx(1 - 0.95 ** (1 / 6), rel=0.15)
 
 
 @pytest.mark.parametrize("degrees", range(1, 12))
@@ -244,12 +281,6 @@ def test_students_distribution_by_its_formula_is_scipys(degrees: int) -> None:
         assert outside_share(t, degrees) == pytest.approx(2 * stats.t.sf(t, degrees), abs=1e-9)
     for level in (0.05, 0.05 / 6):
         assert t_quantile(level, degrees) == pytest.approx(stats.t.isf(level / 2, degrees), rel=1e-6)
-
-
-def test_holms_levels_by_hand() -> None:
-    """Of three, the smallest is tested at 5/3 %, the next at 5/2 %, where it holds; the last shares that level."""
-    found = holm_levels({"a": 0.04, "b": 0.001, "c": 0.03})
-    assert found == pytest.approx({"b": 0.05 / 3, "c": 0.05 / 2, "a": 0.05 / 2})
 
 
 def test_what_is_no_number_is_never_a_regions_contribution() -> None:
