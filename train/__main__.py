@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     )
     line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
     line.add_argument("--outlines", type=Path, help="folder of train.cut_outs (for hand that goes on: --init hand)")
+    line.add_argument("--last-side-only", action="store_true", help="with --outlines: at 512 px only")
     line.add_argument("--speed", action="store_true", help="measure the loader and the training step, and stop")
     line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of decoded pictures")
     line.add_argument("--workers", type=int, help="loader processes; by default by the number of cores")
@@ -101,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         annotations=args.annotations,
         teacher=args.teacher,
         outlines=args.outlines,
+        last_side_only=args.last_side_only,
         workers=args.workers if args.workers is not None else (0 if cores <= 2 else min(12, cores - 1)),
     )
     if args.speed:

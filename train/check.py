@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,11 @@ from baa_core.masking import find_hand
 from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
+from baa_core.quality import MOST_CLIPPED_SHARE, WHITE
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Radiograph
 
-from .collimation import collimated, cut_out
+from .collimation import CutOut, collimated, cut_out
 from .command import says_problems
 from .cut_outs import contact_sheet
 from .films import pasted
@@ -47,6 +50,7 @@ PASTED = 60
 STEADINESS_FILMS = 30
 COLLIMATED = 200
 COLLIMATED_FILL = (0.25, 0.90)  # length of the hand, of the frame's longer side
+LEFT_IN_FIELD = (0.7, 1.4)  # of a hand's area in palms, when the field is over it; the forearm makes up a fourth
 LEAST_DICE = 0.93
 SHEET_FRAMES, SHEET_COLUMNS, SHEET_PX = 70, 10, 300  # of one contact sheet
 FINGERTIPS = ("thumb4", "forefinger4", "middle_finger4", "ring_finger4", "pinky_finger4")
@@ -106,14 +110,33 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
     }
 
 
-def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 18) -> dict[str, Any]:
+def readable_fields(hands: list[CutOut], seed: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Endless synthetic collimated frames with a hand that a person could assess, and the hand's mask.
+
+    Left out are frames that `quality` refuses whatever the outline: the hand white over more than a tenth of its area,
+    or so little of it in the field that fingers or carpals are cut off.
+    """
+    for i in count():
+        generator, hand = np.random.default_rng((seed, i)), hands[i % len(hands)]
+        picture, mask, _up = collimated(hand, generator, hands, [], COLLIMATED_FILL, shadows=False)
+        white = float((picture[mask > 0] > WHITE).mean()) if mask.any() else 1.0
+        left = _area_in_palms(mask) / _area_in_palms(hand.mask)
+        if white <= MOST_CLIPPED_SHARE and LEFT_IN_FIELD[0] <= left <= LEFT_IN_FIELD[1]:
+            yield picture, mask
+
+
+def _area_in_palms(mask: NDArray[np.uint8]) -> float:
+    """A hand's area by the square of its palm's width: large where only fingers are left, small without fingers."""
+    palm = 2.0 * float(cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5).max())
+    return float(mask.sum()) / max(palm, 1.0) ** 2
+
+
+def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 2026) -> dict[str, Any]:
     """Dice of held-out cut-out hands in synthetic collimated fields; a refused frame has 0."""
     films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
     hands = [hand for film in films if (hand := cut_out(film)) is not None]
     scores, refused = [], 0
-    for i in range(COLLIMATED if hands else 0):
-        generator = np.random.default_rng((seed, i))
-        picture, mask, _up = collimated(hands[i % len(hands)], generator, hands, [], COLLIMATED_FILL)
+    for picture, mask in islice(readable_fields(hands, seed), COLLIMATED if hands else 0):
         found, truth = _outline(assessor, Radiograph(picture)), mask.astype(bool)
         refused += found is None
         scores.append(0.0 if found is None else 2 * float((found & truth).sum()) / float(found.sum() + truth.sum()))

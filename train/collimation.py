@@ -23,6 +23,7 @@ LONGER_SIDE_PX = (460, 720)  # of a finished frame
 USUAL_FILL, SMALL_FILL = (0.35, 0.95), (0.10, 0.40)  # length of a hand, of the frame's longer side
 SMALL_SHARE = 0.25  # of the frames hold a small hand
 RING_SHARE = 0.02  # width of the ring around a hand whose median grey is its background, of the longer side
+FOREARM_FROM_SHARE = 0.75  # of the height of a picture in which the fingers point up
 BORDER_PX = 3  # a mask that comes so near to the picture's end is cut there
 LEAST_CONTRAST = 0.08  # of a pasted hand's brightest part above the field, before the exposure is drawn
 MOST_OVERLAP_OF_OTHERS = 0.01  # of the hand's area
@@ -53,7 +54,8 @@ def cut_out(film: Film) -> CutOut | None:
     if film.mask is None or film.up[1] < 0.8:
         return None
     mask = film.mask
-    if mask[:BORDER_PX].any() or mask[:, :BORDER_PX].any() or mask[:, -BORDER_PX:].any():
+    whole = round(FOREARM_FROM_SHARE * mask.shape[0])  # below that, a forearm may leave the picture at its side
+    if mask[:BORDER_PX].any() or mask[:whole, :BORDER_PX].any() or mask[:whole, -BORDER_PX:].any():
         return None
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     pixels = film.pixels.astype(np.float32)
@@ -107,6 +109,7 @@ def collimated(
     hands: list[CutOut],
     others: list[Film],
     fill: tuple[float, float] | None = None,
+    shadows: bool = True,
 ) -> tuple[Grey, NDArray[np.uint8], tuple[float, float]]:
     """A frame with a collimated field.
 
@@ -116,6 +119,7 @@ def collimated(
         hands: other people's hands, of which fingers may reach in from the side.
         others: pictures of other body parts, which may lie in a field without a hand.
         fill: least and greatest length of the hand, in shares of the frame's longer side; by default 0.10 to 0.95.
+        shadows: in some frames a band across the hand is darker or brighter.
 
     Returns:
         pixels float32 (H, W) in [0, 1], mask uint8 (H, W), and the direction of the fingers.
@@ -138,7 +142,7 @@ def collimated(
         if reach is not None:
             picture = picture + room * strength * reach * float(generator.uniform(0.6, 1.2))
     picture = _objects(picture, scene, generator, hand is not None)
-    if generator.random() < 0.10:
+    if shadows and generator.random() < 0.10:
         picture = _shadow_band(picture, generator)
     picture = _in_surround(picture, scene, level, room * tissue, generator)
     grain = cv2.resize(

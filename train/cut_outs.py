@@ -41,6 +41,7 @@ SIDE_PX = 640  # longer side of what is kept: a hand that fills most of a frame 
 CROP_MARGIN = 0.12  # of the longer side of the hand's box, on each side
 LEAST_AGREEMENT = 0.94  # intersection over union of the masks of the whole frame and of the crop
 SMALL_MONTHS = 30.0  # up to this bone age thumbnails are used too: there are few sharp radiographs of infants
+OLDER_THUMBNAILS = 240  # of older children, by chance: without them their outlines in thumbnails became worse
 OFTEN_MONTHS = 36.0  # up to this bone age, and raw frames, are shown twice as often
 SHEET_COLUMNS, SHEET_PX = 10, 180
 # Seen to be wrong on the contact sheet: collimator edges, a marker, another person's hand, a fingertip missing.
@@ -105,7 +106,7 @@ def _crop(mask: BoolArray) -> tuple[int, int, int, int]:
 
 
 def choose(samples: list[Sample], labels: pd.DataFrame, at_most: int, seed: int) -> list[Sample]:
-    """`train` radiographs: small children and untouched raw frames first, then others by chance up to `at_most`."""
+    """`train` radiographs: small children, raw frames, others by chance up to `at_most`; thumbnails of older ones."""
     training = [s for s in samples if labels.split[s.rsna_id] == "train" and s.rsna_id not in WRONG]
     sharp = [s for s in training if s.kind == "sharp"]
     months = labels.bone_age_months
@@ -114,10 +115,11 @@ def choose(samples: list[Sample], labels: pd.DataFrame, at_most: int, seed: int)
     rest = [s for s in sharp if s.rsna_id not in taken]
     order = np.random.default_rng(seed).permutation(len(rest))[: max(0, at_most - len(first))]
     seen = {s.rsna_id for s in sharp}
-    thumbnails = [
-        s for s in training if s.kind == "thumbnails" and s.rsna_id not in seen and months[s.rsna_id] <= SMALL_MONTHS
-    ]
-    return first + thumbnails + [rest[i] for i in order]
+    thumbnails = [s for s in training if s.kind == "thumbnails" and s.rsna_id not in seen]
+    small = [s for s in thumbnails if months[s.rsna_id] <= SMALL_MONTHS]
+    older = [s for s in thumbnails if months[s.rsna_id] > SMALL_MONTHS]
+    among = np.random.default_rng(seed + 1).permutation(len(older))[:OLDER_THUMBNAILS]
+    return first + small + [rest[i] for i in order] + [older[i] for i in among]
 
 
 def contact_sheet(outlined: list[tuple[str, NDArray[np.uint8], BoolArray | None]], path: Path, side_px: int = SHEET_PX,

@@ -55,6 +55,7 @@ class Options:
     annotations: Path | None = None
     teacher: Path | None = None
     outlines: Path | None = None
+    last_side_only: bool = False
 
 
 def fit(member: Member, options: Options) -> str:

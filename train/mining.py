@@ -98,10 +98,14 @@ def fit_hand_further(member: Member, options: Options) -> str:
     if member.training.init.endswith(".safetensors"):
         weights = Path(member.training.init)
     results = []
-    for number, (side_px, share) in enumerate(zip(FURTHER_SIDES_PX, FURTHER_SHARES, strict=True)):
+    stages = list(zip(FURTHER_SIDES_PX, FURTHER_SHARES, FURTHER_RATES, strict=True))
+    if options.last_side_only:
+        side_px, _, rate = stages[-1]
+        stages = [(side_px, 1.0, rate)]
+    for number, (side_px, share, rate_share) in enumerate(stages):
         out = options.out / f"at_{side_px}"
         if not (options.resume and (out / "hand.safetensors").exists()):
-            rate = member.training.learning_rate * FURTHER_RATES[number]
+            rate = member.training.learning_rate * rate_share
             budget = None if options.minutes is None else options.minutes * share
             # The last weights are kept: they are annealed, and the held-out pictures are too few to choose by.
             plan = replace(member.training, learning_rate=rate, epochs=400, keep_last=True)
