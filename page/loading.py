@@ -6,7 +6,6 @@ import logging
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,8 +74,7 @@ class Loading:
         from baa_core.inquiry import examine
 
         with self._turn:
-            self._assessor()
-            return examine(self._explaining, source, patient, method, **options)
+            return examine(self._assessor(), source, patient, method, **options)
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
         """Assess by one system after another, one turn for each; each is loaded when its turn comes first."""
@@ -97,13 +95,6 @@ class Loading:
         if recipe not in self._compared:
             self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
         return self._compared[recipe]
-
-    @cached_property
-    def _explaining(self) -> Assessor:
-        """Networks of its own: Grad-CAM hooks into those it asks, and nobody else's picture must pass there."""
-        from baa_core.pipeline import load_assessor
-
-        return load_assessor(self._recipe)
 
 
 def sentence_for(error: Exception) -> str:

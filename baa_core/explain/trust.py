@@ -127,6 +127,6 @@ def likeness_sentence(member_agreement: float) -> str:
         member_agreement: `agreement` of their maps, -1 to 1.
     """
     return (
-        f"The networks' own maps have a correlation of {member_agreement:.2f} (1: the same places, 0: none in common). "
-        "Each finds the months partly in places of its own; the map shown is their mean by weight."
+        f"The networks' own maps have a correlation of {member_agreement:.2f} (1: alike, 0: nothing in common, -1: "
+        "opposite). Networks of different kinds rest on different places; the map shown is their mean by weight."
     )

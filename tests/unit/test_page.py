@@ -381,7 +381,6 @@ def test_networks_run_one_at_a_time_whichever_way_a_call_came(monkeypatch: pytes
         return "done"
 
     monkeypatch.setattr(Loading, "_load", staticmethod(lambda recipe: SimpleNamespace(assess=work)))
-    monkeypatch.setattr(Loading, "_explaining", None)
     monkeypatch.setattr("baa_core.inquiry.examine", work)
     monkeypatch.setattr("baa_core.comparison.compare", lambda *_, **__: (work() for _ in range(3)))
     loading = Loading("any")
