@@ -203,7 +203,8 @@ def test_json_holds_reports_refusals_and_the_spread(compared: list[Compared]) ->
     assert (values["file"], values["status"], values["disclaimer"]) == ("folder/hand.png", "partial", DISCLAIMER)
     first, second, third = values["recipes"]
     assert compared[0].report is not None
-    asked = {"file": "folder/hand.png", "recipe": "first", "seconds": first["seconds"]}
+    what = {name: first[name] for name in ("reimplementation", "mean_absolute_error_months", "about")}
+    asked = {"file": "folder/hand.png", "recipe": "first", "seconds": first["seconds"]} | what
     assert first == compared[0].report.to_dict() | asked
     assert (second["status"], second["recipe"]) == ("refused", "second")
     assert second["error"] == {"type": "WeightsMissing", "message": MISSING}
