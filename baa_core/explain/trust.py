@@ -101,7 +101,10 @@ def judge(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
     """Sum up.
 
     How alike the networks' maps are is no check. A map explains the mean of all networks, and networks of different
-    kinds find the same months in different places: AGREEMENT_FIGURES. It is reported beside the verdict.
+    kinds find the same months in different places: the correlation of their maps was 0.22 in the median, from -0.44 to
+    0.85, and under 0.6 on 16 of 18 sharp `val` radiographs, while the two checks passed the map on 17 of the 18
+    (`python -m train.explain_card`, house, `both_ways`). It is reported beside the verdict. Maps of networks whose
+    parameters were shuffled passed the first check on 1 of the 18, random maps on none.
 
     Args:
         deletion: `measure_deletion` of the map.
