@@ -20,7 +20,7 @@ from .errors import HandNotFound, SeveralHands
 from .framing import without_far_forearm
 from .preprocessing import prepare
 from .recipe import InputSpec
-from .steps import IDENTITY, Picture, box_of, compose, cut, invert, moved, resized
+from .steps import IDENTITY, Box, Picture, box_of, compose, cut, invert, moved, resized
 from .types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
 from .weights import check_finite
 
@@ -51,6 +51,11 @@ SECOND_PALM_SHARE = 0.6  # of the larger palm's radius
 BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
 BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
+# Where no hand is found in the whole frame, it is looked for once more in its field (`field_box`).
+FIELD_GRID_PX = 256
+EVEN_STEP = 0.012  # of full brightness, between neighbours on that grid: less than at any edge of a hand or field
+FIELD_MARGIN_SHARE = 0.05  # of the part's longer side
+FIELD_SHARES = (0.01, 0.85)  # of the frame's area, least and most
 RING_SHARE = 0.03  # width of the ring around the hand, of the picture's side
 
 NOT_DRAWN = Caution(
@@ -124,6 +129,72 @@ def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> t
 
     Raises:
         HandNotFound: there is no hand, or too little of one.
+    """
+    try:
+        return _hands_in(radiograph, network, spec)
+    except HandNotFound:
+        box = field_box(radiograph.pixels)
+        if box is None:
+            raise
+        top, left, bottom, right = box
+        field = replace(radiograph, pixels=radiograph.pixels[top:bottom, left:right].copy())
+        try:
+            hands = _hands_in(field, network, spec)
+        except HandNotFound:
+            raise HandNotFound(_not_found(radiograph)) from None
+        return tuple(_outside_field(hand, box, radiograph.shape) for hand in hands)
+
+
+def field_box(pixels: FloatArray) -> Box | None:
+    """The part of a frame that its surround leaves: the collimated field, or what lies on an even ground.
+
+    The surround is what can be reached from the frame's edge without a step of grey larger than `EVEN_STEP`.
+
+    Args:
+        pixels: (H, W) in [0, 1].
+
+    Returns:
+        (top, left, bottom, right) of its largest part with a margin; None if it is nearly the whole frame or tiny.
+    """
+    height, width = pixels.shape
+    scale = min(1.0, FIELD_GRID_PX / max(height, width))
+    size = max(8, round(scale * width)), max(8, round(scale * height))
+    small = cv2.GaussianBlur(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+    reached = np.zeros((size[1] + 2, size[0] + 2), np.uint8)
+    edge = [(x, y) for x in range(size[0]) for y in (0, size[1] - 1)]
+    edge += [(x, y) for y in range(size[1]) for x in (0, size[0] - 1)]
+    for x, y in edge:
+        if not reached[y + 1, x + 1]:
+            cv2.floodFill(small, reached, (x, y), 0, EVEN_STEP, EVEN_STEP, 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
+    left_over = cv2.morphologyEx((reached[1:-1, 1:-1] == 0).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    part = _largest(left_over > 0)
+    if part is None:
+        return None
+    top, left, bottom, right = box_of(part)
+    margin = FIELD_MARGIN_SHARE * max(bottom - top, right - left)
+    down, across = height / size[1], width / size[0]
+    box = (
+        max(0, int((top - margin) * down)),
+        max(0, int((left - margin) * across)),
+        min(height, int(np.ceil((bottom + margin) * down))),
+        min(width, int(np.ceil((right + margin) * across))),
+    )
+    share = (box[2] - box[0]) * (box[3] - box[1]) / (height * width)
+    return box if FIELD_SHARES[0] <= share <= FIELD_SHARES[1] else None
+
+
+def _outside_field(hand: HandMask, box: Box, shape: tuple[int, int]) -> HandMask:
+    """A hand that was found in a part of the radiograph, on the grid of the whole."""
+    whole = np.zeros(shape, np.bool_)
+    whole[box[0] : box[2], box[1] : box[3]] = hand.pixels
+    return replace(hand, pixels=whole)
+
+
+def _hands_in(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> tuple[HandMask, ...]:
+    """The hands of a radiograph, or of its field, from left to right; at least one.
+
+    Raises:
+        HandNotFound: there is none.
     """
     shown = _Shown(radiograph, network, spec)
     look = shown.whole(inverted=False, quarter_turns=0)

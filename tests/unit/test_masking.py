@@ -5,7 +5,7 @@ import pytest
 from baa_core.cautions import about_picture
 from baa_core.errors import SeveralHands
 from baa_core.framing import measure_framing
-from baa_core.masking import _without_bridges
+from baa_core.masking import _without_bridges, field_box
 from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor
 from baa_core.types import HandChoice, Radiograph
@@ -147,3 +147,17 @@ def test_of_a_long_forearm_only_the_end_belongs_to_the_hand(assessor: Assessor, 
     assert measure_framing(long).wrist_reach_palms < 1.8
     height = round(0.85 * len(pixels))
     assert dice(long.pixels[:height], plain.pixels[:height]) > 0.97
+
+
+@pytest.mark.parametrize("surround", [0.0, 0.4, 1.0])
+def test_a_collimated_field_is_found_in_its_surround(surround: float) -> None:
+    frame = np.full((400, 600), surround, np.float32)
+    frame[100:300, 200:320] = np.random.default_rng(0).uniform(0.05, 0.95, (200, 120))
+    box = field_box(frame)
+    assert box is not None
+    assert np.abs(np.array(box) - (90, 190, 310, 330)).max() <= 6  # the field with a margin of 5 %
+
+
+def test_a_frame_without_surround_is_no_field() -> None:
+    assert field_box(np.random.default_rng(0).uniform(0, 1, (300, 400)).astype(np.float32)) is None
+    assert field_box(np.full((300, 400), 0.5, np.float32)) is None
