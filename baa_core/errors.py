@@ -7,6 +7,7 @@
     ├── HandRefused            of this picture no honest number can be given
     │   ├── HandNotFound       no hand in the picture
     │   ├── SeveralHands       more than one hand in the picture
+    │   ├── SeveralPictures    a page or screen that shows several pictures
     │   ├── HandCutOff         the picture's edge takes the fingers or the wrist away
     │   ├── QualityTooLow      a hand, but too small, dark, bright, blurred or grainy to read
     │   ├── UnusualPicture     its joints do not lie as in a hand seen from the front
@@ -64,6 +65,10 @@ class SeveralHands(HandRefused):
     def __init__(self, message: str, hands: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.hands = tuple(hands)
+
+
+class SeveralPictures(HandRefused):
+    """A page or a screen that shows several pictures, and which one is meant was not said."""
 
 
 class HandCutOff(HandRefused):

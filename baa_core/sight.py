@@ -24,6 +24,7 @@ from .landmarks import find_landmarks, place_points
 from .masking import choose_hand, draw_hand, find_hands
 from .outlier import FeatureSpace, check_usual, load_feature_space, shape_of
 from .outline import UNCHECKED, about_outline, widened
+from .panels import check_one_picture
 from .preprocessing import ModelInput, prepare, stages
 from .quality import check_quality, check_whole
 from .recipe import InputSpec, Member, Recipe
@@ -105,7 +106,9 @@ class Sight:
 
         Raises:
             HandNotFound: there is none.
+            SeveralPictures: see `panels.check_one_picture`.
         """
+        check_one_picture(radiograph)
         hands = find_hands(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
         if len(hands) == 1:
             return hands
@@ -121,6 +124,7 @@ class Sight:
         Raises:
             HandNotFound, HandCutOff, QualityTooLow: see `masking.find_hands` and `quality.check_quality`.
             SeveralHands: there are several and none was chosen; it carries their masks.
+            SeveralPictures: the picture is a page or screen that shows several.
         """
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         check_quality(radiograph, hand)

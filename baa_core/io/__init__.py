@@ -1,6 +1,6 @@
 """Bytes or a path become a `Radiograph`: PNG, JPEG, TIFF, BMP, WebP and DICOM, told apart by content.
 
-    read_radiograph ─┬─► picture (Pillow, OpenCV) ─┬─► grey (one channel, 0 to 1)
+    read_radiograph ─┬─► picture (Pillow, OpenCV) ─┬─► grey (one channel, 0 to 1) ─► gridlines
                      └─► dicom (pydicom)          ─┴─► refusals (limits, sentences)
 
 Sizes are checked in the header before anything is decoded. Damaged files are refused, never half shown.
@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnreadableImage
+from ..gridlines import without_grid
 from ..types import Radiograph
 from .dicom import dicom_start, read_dicom
 from .picture import read_image
@@ -34,7 +35,8 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
     orientation is applied, 16 bits are kept. For DICOM the modality and VOI transformations (or window) are applied and
     MONOCHROME1 is inverted. The values are then stretched so that the picture's darkest is 0 and its brightest 1: files
     seldom say which part of their range the detector used (12 bits in 16, say), so its own range is the only one
-    that gives the same radiograph, stored in different ways, the same numbers.
+    that gives the same radiograph, stored in different ways, the same numbers. The lines of an alignment grid are
+    filled in.
 
     Args:
         source: a path, or the file's bytes.
@@ -50,9 +52,8 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
             are no numbers, or a colour photograph.
     """
     data, name = read_bytes(source, name)
-    if dicom_start(data) is not None:
-        return read_dicom(data, name)
-    return read_image(data, name)
+    stored = read_image(data, name) if dicom_start(data) is None else read_dicom(data, name)
+    return without_grid(stored)
 
 
 def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
