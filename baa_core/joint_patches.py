@@ -203,36 +203,48 @@ class JointPatchHead(nn.Module):
         self.months = nn.Linear(TOKEN, 2 * CLASSES)
         self.sharpness = nn.Parameter(torch.zeros(()))
 
-    def tokens(self, patches: Tensor) -> Tensor:
-        """What each patch shows, (N, J, TOKEN), of patches (N, J, PATCH_PX, PATCH_PX) in any units of grey."""
+    def tokens(self, patches: Tensor, joints: Tensor | None = None) -> Tensor:
+        """What each patch shows, (N, J, TOKEN), of patches (N, J, PATCH_PX, PATCH_PX) in any units of grey.
+
+        Args:
+            patches: of all joints, or of those named by `joints`.
+            joints: numbers of some of `JOINTS`, (J,), which makes a step of training cheaper.
+        """
+        embedding, bias = self._named(joints)
         level, contrast = patches.mean(dim=(2, 3), keepdim=True), patches.std(dim=(2, 3), keepdim=True)
         even = (patches - level) / contrast.clamp(min=LEAST_CONTRAST)
-        number, joints = patches.shape[:2]
+        number, count = patches.shape[:2]
         maps = self.encoder(even.flatten(0, 1)[:, None].contiguous(memory_format=torch.channels_last))
-        summary = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1).view(number, joints, -1)
-        named = torch.cat([summary, self.embedding.expand(number, -1, -1)], dim=2)
-        described: Tensor = self.describe(named)
-        return described + self.joint_bias
+        summary = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1).view(number, count, -1)
+        described: Tensor = self.describe(torch.cat([summary, embedding.expand(number, -1, -1)], dim=2))
+        return described + bias
 
-    def pool(self, tokens: Tensor, valid: Tensor, male: Tensor) -> JointOutput:
+    def _named(self, joints: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The embedding of some joints and what is added to their tokens; of all for None."""
+        if joints is None:
+            return self.embedding, self.joint_bias
+        return self.embedding[joints], self.joint_bias[joints]
+
+    def pool(self, tokens: Tensor, valid: Tensor, male: Tensor, joints: Tensor | None = None) -> JointOutput:
         """The answer of joints described by `tokens`, (N, J, TOKEN), of which `valid`, (N, J), are there."""
-        number, joints = valid.shape
+        number, count = valid.shape
         if self.training:
-            seen = valid & (torch.rand(number, joints, device=valid.device) >= UNSEEN_SHARE)
+            seen = valid & (torch.rand(number, count, device=valid.device) >= UNSEEN_SHARE)
             valid = torch.where(seen.any(dim=1, keepdim=True), seen, valid)
-        embedding, sex = self.embedding.expand(number, -1, -1), male[:, None, None].expand(-1, joints, 1)
+        embedding = self._named(joints)[0].expand(number, -1, -1)
+        sex = male[:, None, None].expand(-1, count, 1)
         scores = self.score(torch.cat([tokens, embedding, sex.to(tokens.dtype)], dim=2))[..., 0].float()
         # Where no joint is there at all the mean over all is taken, in place of no number.
         valid = valid | ~valid.any(dim=1, keepdim=True)
         attention = scores.masked_fill(~valid, float("-inf")).softmax(dim=1)
-        both = self.months(tokens).float().view(number, joints, 2, CLASSES)
+        both = self.months(tokens).float().view(number, count, 2, CLASSES)
         joint_logits = torch.where(male[:, None, None] > 0.5, both[:, :, 1], both[:, :, 0])
         logits = self.sharpness.exp() * torch.einsum("nj,njc->nc", attention, joint_logits)
         return JointOutput(logits, attention, joint_logits)
 
-    def forward(self, patches: Tensor, valid: Tensor, male: Tensor) -> JointOutput:
+    def forward(self, patches: Tensor, valid: Tensor, male: Tensor, joints: Tensor | None = None) -> JointOutput:
         """The answer about patches (N, J, P, P), of which `valid` (N, J) hold a joint, for sexes `male` (N,)."""
-        return self.pool(self.tokens(patches), valid, male)
+        return self.pool(self.tokens(patches, joints), valid, male, joints)
 
 
 class JointAgeNetwork(LandmarkNetwork):

@@ -17,6 +17,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ from torch.nn.functional import (
 
 from baa_core.backbones import belief
 from baa_core.errors import BoneAgeError
-from baa_core.joint_patches import PATCH_PX, JointAgeNetwork
+from baa_core.joint_patches import JOINTS, PATCH_PX, JointAgeNetwork
 from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, AgeNetwork, build
 from baa_core.recipe import Architecture, TrainingPlan
 from baa_core.weights import save_network
@@ -61,7 +62,7 @@ JOINT_WEIGHT: Final = 0.3  # of the error of each joint alone, beside that of al
 SHIFT_SHARE, TURN_DEGREES, ZOOM = 0.08, 12.0, 0.14  # of the patch's side; either way; enlarged or reduced by at most
 GAMMAS = (0.6, 1.65)  # as the set "tones" of `train.augment`
 COARSE_SHARE, COARSE_FACTORS = 0.4, (1.3, 2.6)  # of hands; reduced by, as a radiograph of 385 px beside one of 810
-GRAIN: Final = 0.03  # of the range of greys, the most that is added, deviation
+GRAIN: Final = 0.15  # the most that is added to a patch, as a share of its own standard deviation
 
 # Pictures: the set "light_degraded" of `train.augment`, without its local equalisation.
 PICTURE_SCALE, PICTURE_SHIFT, PICTURE_TURN, PICTURE_SHEAR = 0.15, 0.06, 15.0, 3.0
@@ -218,7 +219,7 @@ def varied_patches(patches: Tensor) -> Tensor:
         reduced = interpolate(made[coarse], (small, small), mode="bilinear", antialias=True, align_corners=False)
         made[coarse] = interpolate(reduced, (PATCH_PX, PATCH_PX), mode="bilinear", align_corners=False)
     made = made.clamp(0, 1) ** torch.exp(between(*map(math.log, GAMMAS), number, 1, 1, 1, device=device))
-    grain = GRAIN * torch.rand(number, 1, 1, 1, device=device)
+    grain = GRAIN * torch.rand(number, 1, 1, 1, device=device) * made.std(dim=(2, 3), keepdim=True)
     return made + grain * torch.randn_like(made)
 
 
@@ -258,11 +259,42 @@ def normalised(pictures: Tensor, how: str) -> Tensor:
     return ((pictures - level) / deviation.clamp(min=1e-5))[:, None]
 
 
-class Learner:
-    """A network, its data on the device, and the loss of a batch."""
+@dataclass(frozen=True)
+class Effort:
+    """What a step of training may leave out, for a slow machine.
 
-    def __init__(self, pack: Pack, plan: TrainingPlan, device: torch.device) -> None:
-        self.pack, self.plan, self.device = pack, plan, device
+    Attributes:
+        joints: so many of the joints are drawn for each batch; the answer about a hand rests on all of them.
+        frozen_stages: stages of the backbone whose weights stay as they are, the stem being stage 0 with the first
+            block; their running means still follow.
+    """
+
+    joints: int = len(JOINTS)
+    frozen_stages: int = 0
+
+
+WHOLE: Final = Effort()
+_FROZEN = re.compile(r"(?:.*\.)?backbone\.(conv_stem|bn1|blocks)\b")
+
+
+def stage_of(name: str) -> int:
+    """The stage of a backbone's parameter: 0 for the stem."""
+    found = re.search(r"blocks\.(\d+)\.", name)
+    return int(found[1]) if found else 0
+
+
+class Learner:
+    """A network, its data on the device, and the loss of a batch.
+
+    Args:
+        pack: the data.
+        plan: how to learn.
+        device: where.
+        effort: how much of the work of a step is done.
+    """
+
+    def __init__(self, pack: Pack, plan: TrainingPlan, device: torch.device, effort: Effort = WHOLE) -> None:
+        self.pack, self.plan, self.device, self.joints = pack, plan, device, effort.joints
         self.network = build(pack.architecture)
         if pack.start:
             known = self.network.state_dict()
@@ -270,6 +302,9 @@ class Learner:
         self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.of_joints = isinstance(self.network, JointAgeNetwork)
         self.learnt = cast(nn.Module, self.network.head) if self.of_joints else self.network
+        for name, parameter in self.learnt.named_parameters():
+            if _FROZEN.match(name) and stage_of(name) < effort.frozen_stages:
+                parameter.requires_grad_(False)
         self.average = copy.deepcopy(self.learnt).requires_grad_(False).eval()
         weight = plan.teacher_weight
         known_teacher = torch.where(pack.teacher.isnan(), pack.months, pack.teacher)
@@ -280,13 +315,18 @@ class Learner:
         self.training_rows = torch.nonzero(~pack.validation)[:, 0].to(device)
         self.validation_rows = torch.nonzero(pack.validation)[:, 0].to(device)
 
-    def raw(self, module: nn.Module, rows: Tensor, varied: bool) -> tuple[Tensor, Tensor | None]:
+    def raw(
+        self, module: nn.Module, rows: Tensor, varied: bool, joints: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """The output for some radiographs, (N, classes) or (N, 1), and of joints alone, (N, J, classes)."""
         greys = self.inputs[rows].float() / 255
         if self.of_joints:
+            valid = cast(Tensor, self.valid)[rows]
+            if joints is not None:
+                greys, valid = greys[:, joints], valid[:, joints]
             patches = varied_patches(greys) if varied else centre(greys)
             patches = patches / self.deviation[rows][:, None, None, None]
-            answer = module(patches, cast(Tensor, self.valid)[rows], self.male[rows])
+            answer = module(patches, valid, self.male[rows], joints)
             return answer.logits, answer.joint_logits
         pictures = normalised(varied_pictures(greys) if varied else greys, self.pack.about["normalise"])
         pictures = pictures.contiguous(memory_format=torch.channels_last)
@@ -296,10 +336,14 @@ class Learner:
 
     def loss(self, rows: Tensor) -> Tensor:
         """Of one batch: of the whole answer, and a share of each joint's own."""
-        raw, alone = self.raw(self.learnt, rows, varied=True)
+        joints = None
+        if self.of_joints and self.joints < len(JOINTS):
+            joints = torch.randperm(len(JOINTS), device=self.device)[: self.joints]
+        raw, alone = self.raw(self.learnt, rows, varied=True, joints=joints)
         loss = self._loss(raw, self.target[rows])
         if alone is not None:
             there = cast(Tensor, self.valid)[rows]
+            there = there if joints is None else there[:, joints]
             ages = self.target[rows][:, None].expand_as(there)
             loss = loss + JOINT_WEIGHT * self._loss(alone[there], ages[there])
         return loss
@@ -379,6 +423,7 @@ def train(
     at_most: float | None = None,
     resume: bool = False,
     seed: int | None = None,
+    effort: Effort = WHOLE,
 ) -> dict[str, Any]:
     """Train until the minutes or the plan's epochs are over, and write the weights and what was measured.
 
@@ -389,6 +434,7 @@ def train(
         at_most: minutes of this call: it ends with a checkpoint before an epoch that would not fit.
         resume: go on from the checkpoint in `out`.
         seed: in place of the plan's.
+        effort: how much of the work of a step is done.
 
     Returns:
         what stands in result.json.
@@ -403,7 +449,7 @@ def train(
         torch.set_float32_matmul_precision("high")
     seed = plan.seed if seed is None else seed
     torch.manual_seed(seed)
-    learner, state = Learner(pack, plan, device), State()
+    learner, state = Learner(pack, plan, device, effort), State()
     if not len(learner.training_rows) or not len(learner.validation_rows):
         raise BoneAgeError("The pack needs radiographs of both train and val; make it from a table that has both.")
     optimiser = optimiser_of(learner.learnt, plan)
@@ -456,7 +502,6 @@ def train(
             )
         speed = count / (seconds() - began)
         state.val = learner.error(learner.average)
-        now = learner.error(learner.learnt)
         if state.val < state.best:
             state.best = state.val
             if not plan.keep_last:
@@ -465,7 +510,7 @@ def train(
         longest = max(longest, state.seconds - began)
         print(
             f"epoch {state.epoch:3}  {state.seconds / 60:6.2f} min  loss {mean_loss:7.3f}  val {state.val:6.3f} months "
-            f"(without averaging {now:6.3f})  {speed:7.1f} images/s",
+            f"{speed:8.1f} images/s",
             flush=True,
         )
         _keep(out / CHECKPOINT, learner, optimiser, state)
@@ -544,6 +589,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--epochs", type=int, help="instead of the plan's")
     line.add_argument("--batch-size", type=int, help="instead of the plan's")
     line.add_argument("--learning-rate", type=float, help="instead of the plan's")
+    line.add_argument("--joints", type=int, default=len(JOINTS), help="draw so many joints for each batch, for speed")
+    line.add_argument("--frozen-stages", type=int, default=0, help="keep so many stages of the backbone as they are")
     line.add_argument("--seed", type=int, help="instead of the plan's")
     return line
 
@@ -555,11 +602,12 @@ def main(arguments: list[str] | None = None) -> int:
         pack = read_pack(args.files)
         changes = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
         pack.about["plan"] |= {name: value for name, value in changes.items() if value is not None}
+        effort = Effort(args.joints, args.frozen_stages)
         out = args.out or Path("runs") / pack.about["member"]
         print(
             f"{pack.about['member']}: {len(pack.inputs)} radiographs, inputs {tuple(pack.inputs.shape[1:])}", flush=True
         )
-        result = train(pack, out, args.minutes, at_most=args.at_most, resume=args.resume, seed=args.seed)
+        result = train(pack, out, args.minutes, at_most=args.at_most, resume=args.resume, seed=args.seed, effort=effort)
     except BoneAgeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
