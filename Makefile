@@ -3,6 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
@@ -32,7 +33,7 @@ types: $(VENV)/.develop  ## mypy, strict, on baa_core
 	$(BIN)/mypy
 
 pytest: $(VENV)/.develop chromium
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 format: $(VENV)/.develop  ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .
