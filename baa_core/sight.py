@@ -26,7 +26,7 @@ from .outlier import FeatureSpace, check_usual, load_feature_space, shape_of
 from .outline import UNCHECKED, about_outline, widened
 from .panels import check_one_picture
 from .preprocessing import ModelInput, prepare, stages
-from .quality import check_quality, check_whole
+from .quality import about_veil, check_quality, check_whole
 from .recipe import InputSpec, Member, Recipe
 from .steps import Picture
 from .types import BoolArray, Caution, HandChoice, HandMask, Landmarks, Points, Radiograph
@@ -130,7 +130,8 @@ class Sight:
         check_quality(radiograph, hand)
         mask = self.recipe.mask
         drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
-        return replace(drawn, cautions=(*drawn.cautions, *self.about_outline(radiograph, drawn)))
+        said = (*about_veil(radiograph, hand), *self.about_outline(radiograph, drawn))
+        return replace(drawn, cautions=(*drawn.cautions, *said))
 
     def about_outline(self, radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
         """What is wrong with the outline by the joints; nothing for a recipe without a network that places them."""
