@@ -5,7 +5,7 @@ import pytest
 from baa_core.cautions import about_picture
 from baa_core.errors import SeveralHands
 from baa_core.framing import measure_framing
-from baa_core.masking import _without_bridges, field_box
+from baa_core.masking import _without_bridges, _without_strips, field_box
 from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor
 from baa_core.types import HandChoice, Radiograph
@@ -161,3 +161,17 @@ def test_a_collimated_field_is_found_in_its_surround(surround: float) -> None:
 def test_a_frame_without_surround_is_no_field() -> None:
     assert field_box(np.random.default_rng(0).uniform(0, 1, (300, 400)).astype(np.float32)) is None
     assert field_box(np.full((300, 400), 0.5, np.float32)) is None
+
+
+@pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
+@pytest.mark.parametrize("row", [-16, -60])
+def test_an_edge_of_the_field_at_the_wrist_is_cut_off_and_no_finger(
+    label: str, months: float, sex: str, seed: int, row: int
+) -> None:
+    hand = draw_phantom(months, sex, seed=seed).mask.astype(np.uint8)  # type: ignore[arg-type]
+    edged = hand.copy()
+    edged[1000 + row : 1016 + row] = 1
+    kept = _without_strips(edged)
+    assert kept[hand > 0].mean() > 0.999
+    assert kept[:, :40].sum() < 0.1 * edged[:, :40].sum()
+    assert np.array_equal(_without_strips(hand), hand)
