@@ -13,6 +13,7 @@ import pytest
 
 from baa_core.recipes import RECIPES
 from page.examples import EXAMPLES, draw_example
+from tests.unit.export.conftest import dicom_hand
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -31,8 +32,9 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What the README's commands expect to find: hand.png, images/, table.csv, labels.csv, all drawn."""
+    """What the README's commands expect to find: hand.png, hand.dcm, images/, table.csv, labels.csv, all drawn."""
     (tmp_path / "images").mkdir()
+    (tmp_path / "hand.dcm").write_bytes(dicom_hand())
     rows = []
     for number, label in enumerate(EXAMPLES):
         example, content = draw_example(label)
@@ -64,7 +66,17 @@ def test_the_commands_run(folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         if "--json" in command:
             assert json.loads(done.stdout)["status"] == "ok"
-    for name in ("heatmap.png", "mask.png", "results.csv", "evaluation"):
+    for name in (
+        "heatmap.png",
+        "mask.png",
+        "results.csv",
+        "evaluation",
+        "r.txt",
+        "r.pdf",
+        "r.json",
+        "sr.dcm",
+        "sc.dcm",
+    ):
         assert (folder / name).exists(), f"no {name} was made"
 
 
