@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .steps import box_of
-from .types import FINGERS, Caution, HandMask, Landmarks
+from .types import FINGERS, BoolArray, Caution, HandMask, Landmarks, Radiograph
 
 WIDENED_SHARE = 0.1  # of the longer side of the hand's box: shown around the outline when the joints are placed
 MEASURED_PX = 256  # longer side of the box in the reduced mask on which areas are counted
 # Of 33 sharp `val` and 39 `train` radiographs the tips of sound outlines lie at most 0.023 outside; with the last
 # phalanx or the thumb left out of the mask of 11 others, from 0.07 on.
 MOST_TIP_OUTSIDE_HANDS = 0.045
+# Of the contrast between the hand's and the background's median grey, over a square of half this side around the tip.
+LEAST_TISSUE_SHARE, TIP_HANDS = 0.15, 0.02
 # Half the width that a hand may have around its bones: fingers, palm, forearm.
 FINGER_HANDS, PALM_HANDS, FOREARM_HANDS = 0.08, 0.16, 0.2
 # What lies farther from any bone, of the square of the hand's length. Of the same 39 `train` radiographs four lie over
@@ -52,14 +54,15 @@ def widened(hand: HandMask) -> HandMask:
     return replace(hand, pixels=cv2.dilate(hand.pixels.astype(np.uint8), kernel) > 0)
 
 
-def about_outline(hand: HandMask, landmarks: Landmarks) -> tuple[Caution, ...]:
+def about_outline(radiograph: Radiograph, hand: HandMask, landmarks: Landmarks) -> tuple[Caution, ...]:
     """That the outline misses a fingertip, or takes in what is no hand.
 
     Args:
-        hand: on the radiograph's grid.
+        radiograph: as read.
+        hand: on the same grid.
         landmarks: all of `types.LANDMARKS` on the same grid, placed in the `widened` hand.
     """
-    said = [f"misses the tip of the {FINGER_NAMES[finger]}" for finger in missed_fingers(hand, landmarks)]
+    said = [f"misses the tip of the {FINGER_NAMES[finger]}" for finger in missed_fingers(radiograph, hand, landmarks)]
     beside = share_beside(hand, landmarks)
     if beside > MOST_BESIDE_SHARE:
         said.append("takes in something beside the hand, such as a marker or the edge of the field")
@@ -74,19 +77,40 @@ def about_outline(hand: HandMask, landmarks: Landmarks) -> tuple[Caution, ...]:
     )
 
 
-def missed_fingers(hand: HandMask, landmarks: Landmarks) -> list[str]:
-    """The fingers whose tip lies outside the outline by more than `MOST_TIP_OUTSIDE_HANDS`."""
+def missed_fingers(radiograph: Radiograph, hand: HandMask, landmarks: Landmarks) -> list[str]:
+    """The fingers whose tip lies outside the outline by more than `MOST_TIP_OUTSIDE_HANDS`, where there is a finger.
+
+    A tip that was placed on what is as dark as the background misses nothing: a marker may have drawn it there.
+    """
     outside = cv2.distanceTransform((~hand.pixels).astype(np.uint8), cv2.DIST_L2, 5)
-    height, width = hand.pixels.shape
     limit = MOST_TIP_OUTSIDE_HANDS * landmarks.hand_length_px
     found = []
     for finger in FINGERS:
         row, column = landmarks.points[f"{finger}4"]
-        inside_frame = min(max(round(row), 0), height - 1), min(max(round(column), 0), width - 1)
-        beyond = float(np.hypot(row - inside_frame[0], column - inside_frame[1]))
-        if float(outside[inside_frame]) + beyond > limit:
+        at = _within(row, column, hand.pixels.shape)
+        beyond = float(np.hypot(row - at[0], column - at[1]))
+        if float(outside[at]) + beyond > limit and _is_tissue(radiograph, hand, landmarks, finger):
             found.append(finger)
     return found
+
+
+def _is_tissue(radiograph: Radiograph, hand: HandMask, landmarks: Landmarks, finger: str) -> bool:
+    """Is it brighter where a fingertip was placed outside the outline than in most of the background near the hand?"""
+    radius = max(1, round(TIP_HANDS * landmarks.hand_length_px))
+    row, column = _within(*landmarks.points[f"{finger}4"], hand.pixels.shape)
+    near = np.s_[max(0, row - radius) : row + radius + 1, max(0, column - radius) : column + radius + 1]
+    around = radiograph.pixels[widened(hand).pixels & ~hand.pixels]
+    tip, inside = np.median(radiograph.pixels[near]), np.median(radiograph.pixels[hand.pixels])
+    if around.size == 0:
+        return True
+    background = np.median(around)
+    contrast = float(inside - background)  # below 0 where bone is dark
+    return abs(contrast) < 1e-6 or float(tip - background) / contrast > LEAST_TISSUE_SHARE
+
+
+def _within(row: float, column: float, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The pixel of a grid (H, W) nearest to a place."""
+    return min(max(round(row), 0), shape[0] - 1), min(max(round(column), 0), shape[1] - 1)
 
 
 def share_beside(hand: HandMask, landmarks: Landmarks) -> float:
@@ -101,7 +125,7 @@ def share_beside(hand: HandMask, landmarks: Landmarks) -> float:
     at = {name: scale * np.array([column - left, row - top]) for name, (row, column) in landmarks.points.items()}
     length = max(1.0, scale * landmarks.hand_length_px)
     near = np.zeros(small.shape, np.uint8)
-    for one, other, half_width in _bones(at):
+    for one, other, half_width in (*_bones(at), *_forearm(at, small)):
         start, end = (np.round(np.clip(place, -4096, 4096)).astype(int).tolist() for place in (one, other))
         cv2.line(near, start, end, 1, max(1, round(2 * half_width * length)))
     return float((small & (near == 0)).sum() / length**2)
@@ -122,7 +146,17 @@ def _bones(at: dict[str, Place]) -> Iterator[tuple[Place, Place, float]]:
             yield one, other, wide if finger == "thumb" else FINGER_HANDS
     for one_finger, other_finger in pairwise(FINGERS):
         yield at[f"{one_finger}1"], at[f"{other_finger}1"], PALM_HANDS
-    middle = (at["radius"] + at["ulna"]) / 2
     yield at["radius"], at["ulna"], PALM_HANDS
+
+
+def _forearm(at: dict[str, Place], mask: BoolArray) -> Iterator[tuple[Place, Place, float]]:
+    """The same for the forearm: straight on from the palm, and where most of the mask lies, should it bend."""
+    middle, along = (at["radius"] + at["ulna"]) / 2, at["wrist"] - at["middle_finger1"]
     yield at["wrist"], middle, FOREARM_HANDS
-    yield middle, middle + 4 * (at["wrist"] - at["middle_finger1"]), FOREARM_HANDS
+    yield middle, middle + 4 * along, FOREARM_HANDS
+    rows, columns = np.nonzero(mask)
+    places = np.column_stack([columns, rows])
+    beyond = places[(places - middle) @ along > 0.5 * float(along @ along)]
+    if len(beyond):
+        towards = np.median(beyond, axis=0) - middle
+        yield middle, middle + 3 * towards, FOREARM_HANDS

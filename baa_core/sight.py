@@ -141,7 +141,7 @@ class Sight:
             landmarks = self.outline_landmarks(radiograph, hand)
         except LandmarksNotFound:
             return (UNCHECKED,)
-        return about_outline(hand, landmarks)
+        return about_outline(radiograph, hand, landmarks)
 
     def outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks:
         """The joints by which the outline is checked, placed in more than the outline.

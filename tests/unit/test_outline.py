@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from baa_core.errors import HandRefused
-from baa_core.outline import missed_fingers, share_beside
+from baa_core.outline import MOST_BESIDE_SHARE, missed_fingers, share_beside
 from baa_core.phantom import EXAMPLES, draw_phantom
 from baa_core.pipeline import Assessor
 from baa_core.sight import VIEW_UNCHECKED
@@ -24,8 +24,8 @@ def seen(months: float, sex: str, seed: int) -> tuple[Radiograph, HandMask, Land
 
 @pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
 def test_a_whole_outline_brings_no_caution(label: str, months: float, sex: str, seed: int) -> None:
-    _, hand, landmarks = seen(months, sex, seed)
-    assert missed_fingers(hand, landmarks) == []
+    radiograph, hand, landmarks = seen(months, sex, seed)
+    assert missed_fingers(radiograph, hand, landmarks) == []
     assert share_beside(hand, landmarks) < 0.003
 
 
@@ -36,7 +36,7 @@ def test_the_finger_that_an_outline_misses_is_named(assessor: Assessor, finger: 
     gap = np.zeros(hand.pixels.shape, np.uint8)
     cv2.circle(gap, (column, row), 34, 1, -1)
     cut = replace(hand, pixels=hand.pixels & (gap == 0))
-    assert missed_fingers(cut, landmarks) == [finger]
+    assert missed_fingers(radiograph, cut, landmarks) == [finger]
     name = {"forefinger": "index finger", "pinky_finger": "little finger"}.get(finger, finger.replace("_", " "))
     (caution,) = assessor.about_outline(radiograph, cut)
     assert caution.code == "outline_doubtful"
@@ -71,3 +71,22 @@ def test_the_outline_of_a_drawn_hand_is_found_sound(assessor: Assessor) -> None:
 def test_a_system_that_cannot_check_the_view_says_so(tiny_assessor: Assessor) -> None:
     assert tiny_assessor.recipe.shaping is None
     assert tiny_assessor.check_view({}, "hand.png") == (VIEW_UNCHECKED,)
+
+
+def test_a_tip_placed_on_the_background_is_no_missing_finger() -> None:
+    radiograph, hand, landmarks = seen(120.0, "male", 1)
+    row, column = landmarks.points["ring_finger4"]
+    astray = Landmarks({**landmarks.points, "ring_finger4": (row - 40, column)}, {})
+    assert missed_fingers(radiograph, hand, astray) == []
+
+
+def test_a_forearm_that_bends_belongs_to_the_hand() -> None:
+    _, hand, landmarks = seen(120.0, "male", 1)
+    height, width = hand.pixels.shape
+    bent = np.zeros((height + 200, width + 400), np.uint8)
+    bent[:height, 200:-200] = hand.pixels
+    wrist = [round(value) for value in landmarks.points["wrist"]]
+    bent[wrist[0] + 30 :] = 0
+    cv2.line(bent, (wrist[1] + 200, wrist[0]), (wrist[1] + 330, wrist[0] + 170), 1, 90)
+    moved = Landmarks({name: (row, column + 200) for name, (row, column) in landmarks.points.items()}, {})
+    assert share_beside(HandMask(bent > 0, 1.0, 0.0, False), moved) < MOST_BESIDE_SHARE
