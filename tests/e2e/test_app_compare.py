@@ -42,7 +42,6 @@ def compared(served: Served, browser: Browser) -> Iterator[Page]:
     page.context.on("request", lambda request: asked.append(request.url))
     choose_example(page)
     page.locator("#baa-compare").click()
-    page.get_by_text("At work.").first.wait_for()
     keep(page, "comparing_1280")
     wait_for_comparison(page)
     yield page

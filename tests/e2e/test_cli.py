@@ -133,7 +133,7 @@ def test_summary_is_for_people(drawn: tuple[Path, Ran]) -> None:
         "Bone age",
         "year",
         "90 % interval",
-        "the picture suggests",
+        "; check: ",
         "If male",
         "Not a medical device",
     ):
