@@ -9,14 +9,15 @@ network learned from, but for the bias line:
                   "factors": {"0.5": 0.4, "0.9": 1.0}, "count": 100},                      val, sharp films
      "sex_mismatch": {"probability": 0.98, "agreement_probability": 0.9, "youngest_months": 48},   chosen on val
      "trained_range_months": {"female": [24, 168], "male": [24, 204]},                     seen often in training
-     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}}}  val
+     "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}},  val
+     "cut_factors": {"wrist": 1.2, "fingertips": 1.1, "thumb": 1.0}}                 cut val films; may be left out
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from math import floor, isfinite
+from dataclasses import asdict, dataclass, field
+from math import floor, inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from .errors import WeightsCorrupt
 from .interval import IntervalModel, Signals, combine, interval, mixture_interval, pairs
-from .types import ENDS, SEXES, Answer, End, MeasuredError, Prediction, Sex, SexCheck
+from .types import CUT_PARTS, ENDS, SEXES, Answer, CutPart, End, MeasuredError, Prediction, Sex, SexCheck
 
 GROSS_ERROR = 6.0  # median absolute deviations: four standard deviations of a normal distribution
 
@@ -89,9 +90,12 @@ class Calibration:
         mismatch_youngest_months: below this estimate the entry is not checked.
         trained_range_months: by sex, (youngest, oldest) reference age seen often in training.
         range_error_months: by sex, the error on held-out pictures beyond either end of that range.
+        cut_factors: by what the picture's edge cuts off, by how much the interval is widened; a part that is not there
+            was not measured, and a hand without it is refused.
 
     Raises:
-        ValueError: a probability is not between 0 and 1, or an age is not finite.
+        ValueError: a probability is not between 0 and 1, an age is not finite, or a factor is below 1, not finite or
+            of an unknown part.
     """
 
     bias: Mapping[str, LinearBias]
@@ -101,6 +105,7 @@ class Calibration:
     mismatch_youngest_months: float
     trained_range_months: Mapping[Sex, tuple[float, float]]
     range_error_months: Mapping[Sex, Mapping[End, MeasuredError]]
+    cut_factors: Mapping[CutPart, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         probabilities = self.mismatch_probability, self.agreement_probability
@@ -109,6 +114,8 @@ class Calibration:
         spans = self.trained_range_months.values()
         if not all(isfinite(n) for n in (self.mismatch_youngest_months, *(n for span in spans for n in span))):
             raise ValueError("ages must be finite numbers")
+        if set(self.cut_factors) - set(CUT_PARTS) or not all(1 <= f < inf for f in self.cut_factors.values()):
+            raise ValueError(f"cut factors are finite, at least 1, and of {', '.join(CUT_PARTS)}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -130,6 +137,7 @@ class Calibration:
                 float(mismatch["youngest_months"]),
                 {sex: (span[0], span[1]) for sex, span in ranges.items()},
                 {sex: {end: MeasuredError(**errors[sex][end]) for end in ENDS} for sex in SEXES},
+                {part: float(factor) for part, factor in values.get("cut_factors", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise WeightsCorrupt(
@@ -154,6 +162,7 @@ class Calibration:
                 sex: {end: asdict(measured) for end, measured in ends.items()}
                 for sex, ends in self.range_error_months.items()
             },
+            **({"cut_factors": dict(self.cut_factors)} if self.cut_factors else {}),
         }
 
 

@@ -73,6 +73,27 @@ def measure_framing(hand: HandMask) -> Framing:
     )
 
 
+def finger_edge(hand: HandMask) -> tuple[NDArray[np.float64], float]:
+    """Where the fingers or the thumb reach the picture's edge.
+
+    Args:
+        hand: mask (H, W) and the direction of its fingers.
+
+    Returns:
+        (N, 2), (row, column) on the mask's grid of places along the edge, and the length of edge that each stands for,
+        in palms. Their number times that length is `Framing.fingers_on_edge_palms`.
+    """
+    small = _reduced(hand.pixels)
+    depth = cv2.distanceTransform(np.pad(small, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return np.zeros((0, 2)), 0.0
+    towards, (rows, columns) = _Direction(hand.tilt_degrees), _on_edge(small)
+    beyond = towards(rows, columns) > float(towards(*np.nonzero(small)).mean())
+    places = np.column_stack([rows, columns])[beyond].astype(np.float64)
+    return (places + 0.5) * max(hand.pixels.shape) / max(small.shape) - 0.5, 1.0 / palm
+
+
 def without_far_forearm(mask: BoolArray, tilt_degrees: float, most_palms: float) -> BoolArray:
     """The mask without what lies farther from the palm's middle than a forearm is usually shown.
 

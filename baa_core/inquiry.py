@@ -156,7 +156,7 @@ def film_of(
     """A radiograph with its estimate, ready to be asked about; `choice` is how `hand` was chosen among several."""
     teller = teller or Teller(None)
     inputs, about_pose = assessor.prepare_checked(radiograph, hand)
-    estimate = assessor.estimate(inputs, patient)
+    estimate = assessor.estimate(inputs, patient, interval_factor=hand.interval_factor)
     networks = {
         member.name: own_copy(assessor.network(member))
         for member in assessor.recipe.members

@@ -128,7 +128,7 @@ class Assessor(Sight):
             found_hand = self.find_hand(radiograph, hand)
             inputs, about_pose = self.prepare_checked(radiograph, found_hand)
         with clock.stage("estimating"):
-            estimate = self.estimate(inputs, patient, age_group)
+            estimate = self.estimate(inputs, patient, age_group, found_hand.interval_factor)
         explanation = None
         if explain:
             with clock.stage("explaining"):
@@ -196,8 +196,21 @@ class Assessor(Sight):
         )
         return tuple(dict.fromkeys(found))
 
-    def estimate(self, inputs: Mapping[str, ModelInput], patient: Patient, age_group: int | None = None) -> Estimate:
-        """Sex and months for both sexes, corrected, with intervals; `age_group` as for `assess`."""
+    def estimate(
+        self,
+        inputs: Mapping[str, ModelInput],
+        patient: Patient,
+        age_group: int | None = None,
+        interval_factor: float = 1.0,
+    ) -> Estimate:
+        """Sex and months for both sexes, corrected, with intervals.
+
+        Args:
+            inputs: as `prepare` made them.
+            patient: as entered.
+            age_group: as for `assess`.
+            interval_factor: by how much the intervals are widened (`HandMask.interval_factor`).
+        """
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
         male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
         probability_male = agreed(male.values())
@@ -211,7 +224,8 @@ class Assessor(Sight):
             known, weights = self.calibration, self.recipe.weights
             spread = interval_for_unknown_sex(own, probability_male, known, weights)
             prediction = replace(prediction, interval_months=spread)
-        return Estimate(by_sex, prediction, used, probability_male, checked)
+        widened = {sex: answer.widened(interval_factor) for sex, answer in by_sex.items()}
+        return Estimate(widened, prediction.widened(interval_factor), used, probability_male, checked)
 
     def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
         """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""

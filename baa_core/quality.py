@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from .errors import HandCutOff, QualityTooLow
-from .framing import Framing, measure_framing
+from .framing import measure_framing
 from .types import BoolArray, Caution, FloatArray, HandMask, Radiograph
 
 # Cut off, in palms (see `framing`). Train films: fingers on the edge at most 0.37, thumbnails 0.34 in 99 of 100;
@@ -70,14 +70,13 @@ class _Greys:
 
 
 def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
-    """Refuse a hand that is largely cut off or cannot be read.
+    """Refuse a hand in which bone cannot be seen.
 
     Args:
         radiograph: as read; wrong polarity does not matter here.
         hand: on the same grid.
 
     Raises:
-        HandCutOff: fingers or wrist lie beyond the picture's edge.
         QualityTooLow: the hand is too small, too dark, too bright, too flat, too grainy or too blurred.
     """
     framing = measure_framing(hand)
@@ -96,7 +95,6 @@ def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
         raise _too_low(
             radiograph, f"is blurred: fine detail is {greys.fineness:.2f} of the coarse, {LEAST_FINENESS} is the least"
         )
-    check_whole(hand, radiograph.name, framing)  # last: what spoils the greys spoils the outline
 
 
 def about_veil(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
@@ -136,18 +134,19 @@ def _too_low(radiograph: Radiograph, what: str) -> QualityTooLow:
     )
 
 
-def check_whole(hand: HandMask, name: str, framing: Framing | None = None) -> None:
-    """Refuse a hand of which the picture's edge cuts the fingers or the wrist off.
+def check_whole(hand: HandMask, name: str) -> None:
+    """Refuse a hand of which the picture's edge cuts the fingers or the wrist off, by its mask alone.
+
+    It stands in for `cut.find_cuts` where no joints are placed.
 
     Args:
         hand: on the radiograph's grid.
         name: what to call the picture.
-        framing: of the hand; measured here if left out.
 
     Raises:
         HandCutOff: fingers or wrist lie beyond the picture's edge.
     """
-    framing = framing or measure_framing(hand)
+    framing = measure_framing(hand)
     fingers = framing.fingers_on_edge_palms
     short = framing.finger_reach_palms < LEAST_FINGER_REACH_PALMS and fingers > TOUCHING_PALMS
     if fingers > MOST_FINGERS_ON_EDGE_PALMS or short:

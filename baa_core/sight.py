@@ -17,6 +17,7 @@ from . import __version__
 from .anatomy import hand_regions
 from .backbones import fold_norms
 from .calibration import Calibration
+from .cut import cautions_of, find_cuts
 from .errors import HandCutOff, LandmarksNotFound, WeightsMissing
 from .io import read_radiograph
 from .joints import LandmarkNetwork
@@ -29,7 +30,7 @@ from .preprocessing import ModelInput, prepare, stages
 from .quality import about_veil, check_quality, check_whole
 from .recipe import InputSpec, Member, Recipe
 from .steps import Picture
-from .types import BoolArray, Caution, HandChoice, HandMask, Landmarks, Points, Radiograph
+from .types import CUT_PARTS, BoolArray, Caution, CutPart, HandChoice, HandMask, Landmarks, Points, Radiograph
 from .weights import DEFAULT_FOLDER, Manifest, load_network
 
 SHA_DIGITS = 12
@@ -122,7 +123,8 @@ class Sight:
             choice: which of several hands; it does not matter where there is one only.
 
         Raises:
-            HandNotFound, HandCutOff, QualityTooLow: see `masking.find_hands` and `quality.check_quality`.
+            HandNotFound, HandCutOff, QualityTooLow: see `masking.find_hands`, `_cuts` and
+                `quality.check_quality`.
             SeveralHands: there are several and none was chosen; it carries their masks.
             SeveralPictures: the picture is a page or screen that shows several.
         """
@@ -130,18 +132,46 @@ class Sight:
         check_quality(radiograph, hand)
         mask = self.recipe.mask
         drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
-        said = (*about_veil(radiograph, hand), *self.about_outline(radiograph, drawn))
-        return replace(drawn, cautions=(*drawn.cautions, *said))
+        landmarks = self._outline_landmarks(radiograph, drawn)
+        cuts = self._cuts(drawn, landmarks, radiograph.name)
+        factors = self.calibration.cut_factors
+        said = (*about_veil(radiograph, hand), *self._about_outline(radiograph, drawn, landmarks))
+        return replace(
+            drawn,
+            cautions=(*drawn.cautions, *cautions_of(cuts, factors), *said),
+            interval_factor=max((factors[part] for part in cuts), default=1.0),
+        )
+
+    def _cuts(self, hand: HandMask, landmarks: Landmarks | None, name: str) -> tuple[CutPart, ...]:
+        """What the picture's edge cuts off; by the mask alone, which only refuses, where joints or factors are missing.
+
+        Raises:
+            HandCutOff: see `cut.find_cuts` and `quality.check_whole`.
+        """
+        if landmarks is None or set(CUT_PARTS) - set(self.calibration.cut_factors):
+            check_whole(hand, name)
+            return ()
+        return find_cuts(hand, landmarks, name)
 
     def about_outline(self, radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
         """What is wrong with the outline by the joints; nothing for a recipe without a network that places them."""
+        return self._about_outline(radiograph, hand, self._outline_landmarks(radiograph, hand))
+
+    def _about_outline(
+        self, radiograph: Radiograph, hand: HandMask, landmarks: Landmarks | None
+    ) -> tuple[Caution, ...]:
         if self.recipe.shaping is None:
             return ()
+        return (UNCHECKED,) if landmarks is None else about_outline(radiograph, hand, landmarks)
+
+    def _outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks | None:
+        """`outline_landmarks`; None where this recipe has no network for them or they cannot be placed."""
+        if self.recipe.shaping is None:
+            return None
         try:
-            landmarks = self.outline_landmarks(radiograph, hand)
+            return self.outline_landmarks(radiograph, hand)
         except LandmarksNotFound:
-            return (UNCHECKED,)
-        return about_outline(radiograph, hand, landmarks)
+            return None
 
     def outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks:
         """The joints by which the outline is checked, placed in more than the outline.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,8 @@ HAND_CHOICES: tuple[HandChoice, ...] = ("left", "right", "largest")
 SexCheck = Literal["agrees", "inconclusive", "differs", "not_checked"]  # the radiograph against the entered sex
 End = Literal["young", "old"]  # beyond which end of the trained range
 ENDS: tuple[End, End] = ("young", "old")
+CutPart = Literal["wrist", "fingertips", "thumb"]  # what the picture's edge cuts off
+CUT_PARTS: tuple[CutPart, ...] = ("wrist", "fingertips", "thumb")
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Points = Mapping[str, tuple[float, float]]  # landmarks by name, (row, column)
@@ -130,6 +132,7 @@ class HandMask:
         tilt_degrees: how far the fingers point away from straight up, clockwise positive, (-180, 180].
         inverted: the picture's polarity is wrong (bone dark), so it must be inverted before use.
         cautions: what could not be done as meant on the way here.
+        interval_factor: by how much the interval is widened for what the picture's edge cuts off, at least 1.
     """
 
     pixels: BoolArray
@@ -137,6 +140,7 @@ class HandMask:
     tilt_degrees: float
     inverted: bool
     cautions: tuple[Caution, ...] = ()
+    interval_factor: float = 1.0
 
     def __post_init__(self) -> None:
         freeze(self.pixels)
@@ -199,6 +203,11 @@ class Prediction:
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.bone_age_months, *self.interval_months, *self.members.values()))):
             raise ValueError("a prediction needs finite numbers")
+
+    def widened(self, factor: float) -> Prediction:
+        """The same months with an interval so many times as wide on either side; no child is younger than 0."""
+        low, high = (self.bone_age_months + factor * (end - self.bone_age_months) for end in self.interval_months)
+        return replace(self, interval_months=(max(0.0, low), high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +297,7 @@ class Report:
             "status": "ok",
             "bone_age_months": round(self.prediction.bone_age_months, 2),
             "interval_months": [round(low, 2), round(high, 2)],
+            "interval_factor": self.hand.interval_factor,
             "sex_entered": self.sex_entered or "unknown",
             "sex_used": self.prediction.sex_used,
             "sex_predicted": self.sex_predicted,

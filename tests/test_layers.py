@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "faults", "_torchvision"),
     ("types",),
     ("feature_clustering", "steps", "tables", "framing", "anatomy", "wording"),
-    ("clustering", "outline", "panels", "gridlines"),
+    ("clustering", "cut", "outline", "panels", "gridlines"),
     ("recipe", "cases", "steps_published"),
     ("backbones", "interval"),
     ("published",),

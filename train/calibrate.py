@@ -304,6 +304,9 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     bias, pictures, found = choose_bias(recipe, table)
     print(f"{recipe.name}: {found}", file=sys.stderr)
     calibration = fit_calibration(bias, pictures)
+    if recipe.name in manifest.calibration:  # fitted by train.cut_check
+        kept = Calibration.from_dict(manifest.calibration[recipe.name]).cut_factors
+        calibration = replace(calibration, cut_factors=kept)
     proof = args.weights / "evaluation" / recipe.name
     write_proof(pictures, calibration, proof, command, found)
     fitted = {**manifest.calibration, recipe.name: calibration.to_dict()}

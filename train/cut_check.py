@@ -3,7 +3,7 @@
 Sharp `val` radiographs are set upright and cut: at the wrist, at given distances from the growth plates of radius and
 ulna; across the fingertips; through the thumb. Every cut picture is estimated whether it would be refused or not.
 Writes one row a picture and prints one JSON object with the error by depth of the cut, from which the thresholds of
-`baa_core.quality` are chosen.
+`baa_core.cut` are chosen. With `--fit` the factors by which the interval is widened go into the manifest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ from tqdm import tqdm
 from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.errors import BoneAgeError, HandRefused, LandmarksNotFound
+from baa_core.calibration import Calibration
+from baa_core.cut import find_cuts, fingers_on_edge_palms, plate_spread_hands
+from baa_core.errors import BoneAgeError, HandRefused, InvalidTable, LandmarksNotFound
 from baa_core.framing import measure_framing
+from baa_core.interval import COVERAGE
 from baa_core.landmarks import find_landmarks
 from baa_core.pipeline import Assessor, load_assessor
 from baa_core.preprocessing import prepare
 from baa_core.recipes import DEFAULT_RECIPE
-from baa_core.types import Landmarks, Radiograph, Sex
+from baa_core.types import CUT_PARTS, CutPart, Landmarks, Radiograph, Sex
+from baa_core.weights import Manifest, read_manifest, write_manifest
 
 from .command import says_problems
 from .robustness_check import turned
@@ -43,6 +48,19 @@ WRIST_HANDS = (0.20, 0.15, 0.10, 0.07, 0.05, 0.03, 0.01, -0.01, -0.03, -0.06, -0
 # How much of the middle finger's distal phalanx lies beyond the picture's edge; above 1 the middle phalanx is cut too.
 FINGERTIP_SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)
 THUMB_SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)  # the same of the thumb, at the picture's side
+
+
+def without_factors(assessor: Assessor) -> Assessor:
+    """The same with intervals as they are for a whole hand, and of the sex networks only that which places joints.
+
+    Raises:
+        BoneAgeError: the recipe has none.
+    """
+    shaping = assessor.recipe.shaping
+    if shaping is None:
+        raise BoneAgeError(f"The recipe '{assessor.recipe.name}' has no network that places joints. Choose another.")
+    calibration = replace(assessor.calibration, cut_factors=dict.fromkeys(CUT_PARTS, 1.0))
+    return replace(assessor, recipe=replace(assessor.recipe, sex=(shaping,)), calibration=calibration)
 
 
 def landmarks_of(assessor: Assessor, radiograph: Radiograph) -> Landmarks:
@@ -85,12 +103,11 @@ def cuts(pixels: Grey, at: Landmarks) -> Iterator[tuple[str, float, Grey]]:
 def measured(assessor: Assessor, pixels: Grey, sex: Sex) -> dict[str, Any]:
     """What is said of a picture when no cut is refused, and whether it would be."""
     radiograph = Radiograph(np.ascontiguousarray(pixels))
+    row: dict[str, Any] = {"refusal": "", "parts": ""}
     try:
         assessor.find_hand(radiograph)
-        refusal = ""
     except HandRefused as refused:
-        refusal = type(refused).__name__
-    row: dict[str, Any] = {"refusal": refusal}
+        row["refusal"] = type(refused).__name__
     try:
         hand = assessor.find_hands(radiograph)[0]
         prediction = assessor.predict(assessor.prepare(radiograph, hand), sex)
@@ -103,12 +120,12 @@ def measured(assessor: Assessor, pixels: Grey, sex: Sex) -> dict[str, Any]:
         "high": prediction.interval_months[1],
         **{name: value for name, value in vars(framing).items() if name != "length_px"},
     }
-    try:
-        placed = landmarks_of(assessor, radiograph)
-        plates = (placed.points["radius"][0] + placed.points["ulna"][0]) / 2
-        row["forearm_seen_hands"] = (len(pixels) - 1 - plates) / placed.hand_length_px
-    except (HandRefused, LandmarksNotFound):
-        row["forearm_seen_hands"] = float("nan")
+    with suppress(LandmarksNotFound):
+        placed = assessor.outline_landmarks(radiograph, hand)
+        row["plate_spread_hands"] = plate_spread_hands(placed)
+        row |= {f"{part}_on_edge_palms": share for part, share in fingers_on_edge_palms(hand, placed).items()}
+        with suppress(HandRefused):
+            row["parts"] = "+".join(find_cuts(hand, placed, ""))
     return row
 
 
@@ -155,6 +172,29 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     return summary
 
 
+def fit_factors(table: pd.DataFrame) -> dict[CutPart, float]:
+    """By how much each part's loss widens the interval.
+
+    Of the errors over half the interval's width that value is taken which `COVERAGE` of the pictures that are not
+    refused stay under; the factor is its ratio to that of the whole radiographs, or to 1 where they exceed it.
+    So a widened interval holds `COVERAGE` of these, with the margin that whole radiographs have.
+
+    Raises:
+        InvalidTable: no picture of a part that is not refused.
+    """
+    seen = table.dropna(subset=["months"])
+    seen = seen[seen.refusal == ""]
+    errors = (seen.months - seen.bone_age_months).abs() / (seen.high - seen.months)
+    whole = min(1.0, float(errors[seen.cut == "none"].quantile(COVERAGE)))
+    factors: dict[CutPart, float] = {}
+    for part in CUT_PARTS:
+        chosen = errors[(seen.cut == part) & seen.parts.str.contains(part)]
+        if chosen.empty:
+            raise InvalidTable(f"No picture with a cut of the {part} was accepted. Give more radiographs.")
+        factors[part] = max(1.0, round(float(chosen.quantile(COVERAGE)) / whole, 2))
+    return factors
+
+
 @says_problems
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
@@ -164,16 +204,23 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument("--radiographs", type=int, default=RADIOGRAPHS, help="how many, evenly taken from `val`")
     line.add_argument("--rows", type=Path, help="write one row a picture here, as CSV")
+    line.add_argument("--fit", type=Path, metavar="WEIGHTS", help="write the factors into this folder's manifest.json")
     args = line.parse_args(arguments)
-    assessor, labels = load_assessor(args.recipe), read_labels(args.labels)
-    assessor = replace(assessor, recipe=replace(assessor.recipe, sex=assessor.recipe.sex[-1:]))  # faster: age only
+    labels = read_labels(args.labels)
+    assessor = without_factors(load_assessor(args.recipe))
     sharp = [s for s in find_samples(args.images, labels) if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
     samples = sharp[:: max(1, len(sharp) // args.radiographs)][: args.radiographs]
     table = pd.DataFrame(rows(assessor, samples, labels))
     if args.rows:
         args.rows.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.rows, index=False)
-    print(json.dumps(figures(table), indent=1))
+    found = figures(table) | {"factors": fit_factors(table)}
+    if args.fit:
+        manifest = read_manifest(args.fit)
+        calibration = replace(Calibration.from_dict(manifest.calibration[args.recipe]), cut_factors=found["factors"])
+        fitted = {**manifest.calibration, args.recipe: calibration.to_dict()}
+        write_manifest(Manifest(manifest.weights, fitted), args.fit)
+    print(json.dumps(found, indent=1))
     return 0
 
 

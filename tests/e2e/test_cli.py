@@ -37,7 +37,7 @@ PROMISED = {
     "versions",
     "seconds",
 }
-ADDED = {"sex_used", "sex_check", "chronological_age_months", "disclaimer"}
+ADDED = {"sex_used", "sex_check", "chronological_age_months", "interval_factor", "disclaimer"}
 LABELS = "rsna_id,sex,bone_age_months,split\n1,female,96,test\n2,male,150,test\n3,female,50,test\n9,female,90,train\n"
 
 

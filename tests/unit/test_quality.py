@@ -7,7 +7,7 @@ import pytest
 from baa_core.errors import HandCutOff, QualityTooLow
 from baa_core.framing import Framing, measure_framing
 from baa_core.phantom import EXAMPLES, Phantom, draw_phantom
-from baa_core.quality import check_quality
+from baa_core.quality import check_quality, check_whole
 from baa_core.types import HandMask, Radiograph
 
 
@@ -26,6 +26,12 @@ def seen(pixels: np.ndarray, mask: np.ndarray, tilt_degrees: float = 0.0) -> tup
     )
 
 
+def refuse_cut(radiograph: Radiograph, hand: HandMask) -> None:
+    """All that is checked where no joints are placed."""
+    check_quality(radiograph, hand)
+    check_whole(hand, radiograph.name)
+
+
 def row_of(drawn: Phantom, *names: str) -> int:
     return round(float(np.mean([drawn.landmarks[name][0] for name in names])))
 
@@ -34,7 +40,7 @@ def row_of(drawn: Phantom, *names: str) -> int:
 def test_a_drawn_hand_is_good_enough(label: str, months: float, sex: str, seed: int) -> None:
     for height_px in (200, 1000):
         drawn = draw_phantom(months, sex, seed=seed, height_px=height_px)  # type: ignore[arg-type]
-        check_quality(*seen(drawn.radiograph.pixels, drawn.mask))
+        refuse_cut(*seen(drawn.radiograph.pixels, drawn.mask))
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
@@ -46,7 +52,7 @@ def test_a_turned_hand_is_measured_like_an_upright_one(drawn: Phantom, quarters:
     assert turned.wrist_reach_palms == pytest.approx(whole.wrist_reach_palms, abs=0.03)
     assert turned.wrist_on_edge_palms == pytest.approx(whole.wrist_on_edge_palms, abs=0.05)
     assert turned.fingers_on_edge_palms == 0.0
-    check_quality(*seen(np.rot90(drawn.radiograph.pixels, quarters), np.rot90(drawn.mask, quarters), tilt))
+    refuse_cut(*seen(np.rot90(drawn.radiograph.pixels, quarters), np.rot90(drawn.mask, quarters), tilt))
 
 
 def test_an_empty_mask_has_no_length() -> None:
@@ -71,18 +77,18 @@ def test_missing_fingers_are_refused_however_the_film_lies(drawn: Phantom, quart
     pixels, mask = (np.rot90(a[top:], quarters) for a in (drawn.radiograph.pixels, drawn.mask))
     tilt = {0: 0.0, 1: -90.0, 2: 180.0, 3: 90.0}[quarters]
     with pytest.raises(HandCutOff, match=r"fingers in hand\.png are cut off: \d\.\d palm widths.*whole film"):
-        check_quality(*seen(pixels, mask, tilt))
+        refuse_cut(*seen(pixels, mask, tilt))
 
 
 def test_a_missing_wrist_is_refused(drawn: Phantom) -> None:
     bottom = row_of(drawn, "wrist")
     with pytest.raises(HandCutOff, match=r"wrist in hand\.png is cut off: .* 0\.\d palm widths.*radius and ulna"):
-        check_quality(*seen(drawn.radiograph.pixels[:bottom], drawn.mask[:bottom]))
+        refuse_cut(*seen(drawn.radiograph.pixels[:bottom], drawn.mask[:bottom]))
 
 
 def test_a_forearm_that_leaves_the_picture_is_as_it_should_be(drawn: Phantom) -> None:
     bottom = row_of(drawn, "wrist") + round(0.12 * drawn.mask.shape[0])
-    check_quality(*seen(drawn.radiograph.pixels[:bottom], drawn.mask[:bottom]))
+    refuse_cut(*seen(drawn.radiograph.pixels[:bottom], drawn.mask[:bottom]))
 
 
 def grainy(pixels: np.ndarray) -> np.ndarray:
