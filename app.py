@@ -50,7 +50,7 @@ LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
-STYLE, SCRIPT = (Path(__file__).resolve().parent / "page" / name for name in ("style.css", "entries.js"))
+STYLE, *SCRIPTS = (Path(__file__).resolve().parent / "page" / name for name in ("style.css", "stream.js", "entries.js"))
 
 
 class Shown(NamedTuple):
@@ -315,7 +315,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         footer_links=[],
         theme=look(),
         css_paths=[STYLE],
-        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+        head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
     )
     page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
     print(f"The page answers at {page.local_url} (stop with Ctrl+C). {DISCLAIMER}", flush=True)
