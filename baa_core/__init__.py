@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from .errors import (
         BoneAgeError,
@@ -30,9 +28,10 @@ if TYPE_CHECKING:
     )
     from .io import read_radiograph
     from .phantom import draw_phantom
-    from .pipeline import Assessor, load_assessor
     from .recipes import RECIPES
     from .types import Caution, HandMask, Patient, Prediction, Radiograph, Report
+    from .workflows.assess import Assessor, load_assessor
+
 
 __all__ = [
     "RECIPES",

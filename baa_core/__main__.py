@@ -17,32 +17,27 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
-from .batch import Batch, refusal, run_batch
-from .cases import Cases, mean_train_age, read_cases
-from .comparison import compare, picture_names, pictures_of, summarise_comparison, to_dict
 from .errors import BoneAgeError, UnreadableImage, WeightsCorrupt, WeightsMissing
-from .evaluation import Evaluation, evaluate
-from .explain import METHODS, find_method
-from .export import FORMS, Identity, ReportContent, check_forms, collect, identity_in, json_report
+from .evaluation.batch import Batch, run_batch
+from .evaluation.metrics import Evaluation, evaluate
+from .evaluation.pairs import Cases, mean_train_age, read_cases
+from .explanation.methods import METHODS, find_method
+from .export.content import Identity, ReportContent, collect
+from .export.dicom import identity_in
+from .export.forms import FORMS, check_forms
+from .export.plain import json_report
 from .faults import log_fault
-from .figures import (
-    bland_altman_figure,
-    encode_png,
-    error_by_age_figure,
-    heatmap_picture,
-    mask_picture,
-    predicted_figure,
-    write_figure,
-)
-from .inquiry import DEFAULT_METHOD, examine
 from .io import read_bytes
-from .panel_figures import write_panel
-from .pipeline import Assessor, load_assessor
 from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
-from .reference import CONVENTIONS, DEFAULT_CONVENTION
-from .summary import summarise, summarise_panel, summarise_systems
-from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_sex
+from .reference.growth import CONVENTIONS, DEFAULT_CONVENTION
+from .reporting.charts import bland_altman_figure, error_by_age_figure, predicted_figure, write_figure
+from .reporting.overlays import encode_png, heatmap_picture, mask_picture
+from .reporting.text import summarise, summarise_panel, summarise_systems
+from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_sex, refusal
+from .version import __version__
+from .workflows.assess import Assessor, load_assessor
+from .workflows.compare import compare, picture_names, pictures_of, summarise_comparison, to_dict
+from .workflows.explain import DEFAULT_METHOD, examine, write_panel
 
 REPORTS = ("text", "pdf", "fhir", "sr", "sc")  # of `export.FORMS`, each a flag; `--json` prints the JSON
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130

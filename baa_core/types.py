@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidPatient
+from .errors import BoneAgeError, InvalidPatient
 
 Sex = Literal["female", "male"]
 SEXES: tuple[Sex, Sex] = ("female", "male")
@@ -31,9 +31,6 @@ Points = Mapping[str, tuple[float, float]]  # landmarks by name, (row, column)
 
 DISCLAIMER = "Research and education only. Not a medical device; not for diagnosis or treatment."
 OLDEST_MONTHS = 300.0  # 25 years: beyond every atlas of the hand
-FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
-# From palm to tip; radius and ulna are their growth plates.
-LANDMARKS = ("wrist", *(f"{finger}{joint}" for finger in FINGERS for joint in (1, 2, 3, 4)), "radius", "ulna")
 
 
 def freeze(array: NDArray[Any]) -> None:
@@ -333,3 +330,20 @@ class Landmarks:
         """From the wrist to the tip of the middle finger."""
         (top, left), (bottom, right) = self.points["middle_finger4"], self.points["wrist"]
         return float(np.hypot(bottom - top, right - left))
+
+
+def refusal(file: str, recipe: str, error: Exception) -> dict[str, Any]:
+    """What stands in the place of a report when there is none.
+
+    A `BoneAgeError` speaks for itself. Anything else is a fault of this software: its text may
+    quote the file, so only its type is told.
+    """
+    if isinstance(error, BoneAgeError):
+        kind, message = type(error).__name__, " ".join(str(error).split())
+    else:
+        kind = "InternalError"
+        message = (
+            f"This radiograph could not be assessed because of a fault in the software ({type(error).__name__}). "
+            "Please report how it happened, without sending the radiograph."
+        )
+    return {"file": file, "status": "refused", "recipe": recipe, "error": {"type": kind, "message": message}}

@@ -35,19 +35,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from baa_core.backbones import fold_norms
-from baa_core.batch import Batch, run_batch
-from baa_core.ensemble import encode_sex, shown
-from baa_core.explain import smooth_and_scale
+from baa_core.estimation.ensemble import encode_sex, shown
+from baa_core.evaluation.batch import Batch, run_batch
+from baa_core.explanation.heatmap import smooth_and_scale
+from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
-from baa_core.masking import find_hand
+from baa_core.networks.backbones import fold_norms
+from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
-from baa_core.pipeline import Assessor, load_assessor
-from baa_core.preprocessing import prepare
-from baa_core.recipe import Member, Views
+from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes import DEFAULT_RECIPE, find_recipe
+from baa_core.recipes.schema import Member, Views
 from baa_core.types import SEXES, Patient
-from baa_core.weights import load_network
+from baa_core.workflows.assess import Assessor, load_assessor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENT = Patient(sex="male", chronological_age_months=120)

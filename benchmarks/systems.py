@@ -19,11 +19,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from baa_core.cases import mean_train_age, read_cases
-from baa_core.evaluation import evaluate, markdown_table
+from baa_core.evaluation.metrics import evaluate, markdown_table
+from baa_core.evaluation.pairs import mean_train_age, read_cases
+from baa_core.networks.weights import DEFAULT_FOLDER, read_manifest
 from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER
-from baa_core.weights import DEFAULT_FOLDER, read_manifest
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,27 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from baa_core.comparison import Compared, summarise_comparison, to_dict
-from baa_core.figures import systems_figure
 from baa_core.recipes import RECIPES
+from baa_core.reporting.charts import systems_figure
 from baa_core.types import Prediction
+from baa_core.workflows.compare import Compared, summarise_comparison, to_dict
 
+from . import assess_text as text
 from . import compare_text as words
-from . import text
+from .cancellation import Run, Runs, Stopped, session_of
 from .compare_view import Seen, Traces, heatmap_address, seen_of
-from .intake import Chosen, asked, entered, entered_patient
-from .layout import FORGET_AFTER_SECONDS, NETWORKS, SAY, Entries, lay_out_outdated
-from .loading import CanAnswer, sentence_for
-from .running import Run, Runs, Stopped, session_of
+from .entries import (
+    FORGET_AFTER_SECONDS,
+    NETWORKS,
+    SAY,
+    Chosen,
+    Entries,
+    asked,
+    entered,
+    entered_patient,
+    lay_out_outdated,
+)
+from .service import CanAnswer, sentence_for
 
 NAMES = tuple(RECIPES)
 WAITS, WORKS = "Waits for its turn.", "At work."

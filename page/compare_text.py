@@ -7,13 +7,13 @@ from functools import cache
 from html import escape
 from typing import Any
 
-from baa_core.comparison import Compared, Spread, about_system, read_measured_errors
-from baa_core.figures import years_and_months
 from baa_core.recipes import RECIPES
+from baa_core.reporting.text import years_and_months
 from baa_core.types import DISCLAIMER, MeasuredError, Report
+from baa_core.workflows.compare import Compared, Spread, about_system, read_measured_errors
 
 from .compare_view import Seen
-from .text import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row
+from .html import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row
 
 EMPTY = f"""
 <section class="baa-card baa-empty" aria-live="polite">
@@ -123,7 +123,7 @@ def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
 
     Args:
         spread: of all answers.
-        values: the whole comparison as `comparison.to_dict` makes it.
+        values: the whole comparison as `compare.to_dict` makes it.
         drawn: the picture is no patient's.
     """
     low, high = spread.low_months, spread.high_months

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from baa_core.comparison import Traced
-from baa_core.figures import overlay
+from baa_core.reporting.overlays import overlay
 from baa_core.types import Report
+from baa_core.workflows.compare import Traced
 
-from .view import address_of, view_of
+from .assess_view import view_of
+from .html import address_of
 
 HEATMAP_PX = 600  # small: a page shows one for each system
 OPACITY = 0.5

@@ -6,17 +6,26 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from baa_core.explain.panel import Panel
-from baa_core.inquiry import DEFAULT_METHOD, STAGES
-from baa_core.panel_figures import deletion_figure, drift_figure, insertion_figure, regions_figure
+from baa_core.explanation.report import Panel
+from baa_core.reporting.charts import deletion_figure, drift_figure, insertion_figure, regions_figure
+from baa_core.workflows.explain import DEFAULT_METHOD, STAGES
 
 from . import explain_text as words
+from .cancellation import Run, Runs, Stopped, session_of
+from .entries import (
+    FORGET_AFTER_SECONDS,
+    NETWORKS,
+    SAY,
+    Chosen,
+    Entries,
+    asked,
+    entered,
+    entered_patient,
+    lay_out_outdated,
+)
 from .explain_view import PanelView, panel_view_of
-from .intake import Chosen, asked, entered, entered_patient
-from .layout import FORGET_AFTER_SECONDS, NETWORKS, SAY, Entries, lay_out_outdated
-from .loading import CanAnswer, sentence_for
-from .running import Run, Runs, Stopped, session_of
-from .text import NO_PICTURE, refusal
+from .html import NO_PICTURE, refusal
+from .service import CanAnswer, sentence_for
 
 OPACITY_PERCENT = 60
 # Gradio tells nobody of a click into a figure, so the page itself turns a click on a bar into one on its radio button.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from html import escape
 
-from baa_core.anatomy import REGION_TITLES
-from baa_core.explain import ELSEWHERE, METHODS, OUTSIDE, likeness_sentence
-from baa_core.explain.panel import Panel
-from baa_core.figures import years_and_months
-from baa_core.panel_figures import OLDER, YOUNGER
+from baa_core.explanation.methods import METHODS
+from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE
+from baa_core.explanation.report import Panel
+from baa_core.explanation.verdict import likeness_sentence
+from baa_core.hand_anatomy import REGION_TITLES
+from baa_core.reporting.overlays import OLDER, YOUNGER
+from baa_core.reporting.text import years_and_months
 from baa_core.types import DISCLAIMER
 
-from .text import CHILD, DRAWN_TAG, buttons, json_link, please_note, table
+from .html import CHILD, DRAWN_TAG, buttons, json_link, please_note, table
 
 METHOD_CHOICES = [(method.title, name) for name, method in METHODS.items()]
 NO_REGION = ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from baa_core.explain.panel import Panel
-from baa_core.figures import downsample_for_display, outlined
-from baa_core.panel_figures import full_colour_months, signed_overlay
+from baa_core.explanation.report import Panel
+from baa_core.reporting.overlays import downsample_for_display, full_colour_months, outlined, signed_overlay
 from baa_core.types import BoolArray, FloatArray
 
 from . import explain_text
-from .view import LONGEST_SIDE_PX, address_of
+from .assess_view import LONGEST_SIDE_PX
+from .html import address_of
 
 
 @dataclass(frozen=True, eq=False)

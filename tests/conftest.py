@@ -14,14 +14,24 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.calibration import Calibration, LinearBias
-from baa_core.interval import COVERAGE, IntervalModel, Scale
-from baa_core.models import CompetitiveBlock, HandNetwork, build
-from baa_core.pipeline import Assessor, load_assessor
-from baa_core.recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
-from baa_core.steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
+from baa_core.estimation.calibration import Calibration, LinearBias
+from baa_core.estimation.conformal import COVERAGE, IntervalModel, Scale
+from baa_core.networks.build import build
+from baa_core.networks.hand import CompetitiveBlock, HandNetwork
+from baa_core.networks.weights import Manifest, WeightsEntry, save_network, write_manifest
+from baa_core.preprocessing.prepare import InputSpec
+from baa_core.preprocessing.steps import (
+    CropToHand,
+    MaskBackground,
+    PadSquare,
+    Resize,
+    Standardise,
+    StretchContrast,
+    Upright,
+)
+from baa_core.recipes.schema import Architecture, Member, Recipe, TrainingPlan
 from baa_core.types import HandMask, MeasuredError, Radiograph
-from baa_core.weights import Manifest, WeightsEntry, save_network, write_manifest
+from baa_core.workflows.assess import Assessor, load_assessor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PLAN = TrainingPlan(epochs=1, batch_size=2, learning_rate=1e-3)
@@ -124,7 +134,7 @@ def tiny_assessor(tiny_recipe: Recipe, tiny_weights: Path) -> Assessor:
 
 def assessor_of(recipe: Recipe, folder: Path) -> Assessor:
     """An assessor for a recipe that is not listed."""
-    from baa_core.weights import read_manifest
+    from baa_core.networks.weights import read_manifest
 
     manifest = read_manifest(folder)
     return Assessor(recipe, manifest, Calibration.from_dict(manifest.calibration[recipe.name]), folder)

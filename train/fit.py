@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from baa_core.bones import BoneNetwork
 from baa_core.errors import BoneAgeError
-from baa_core.models import build
-from baa_core.recipe import Member
-from baa_core.weights import save_network
+from baa_core.networks.bone_strips import BoneNetwork
+from baa_core.networks.build import build
+from baa_core.networks.weights import save_network
+from baa_core.recipes.schema import Member
 
-from .bones import BoneAgeTask, BoneSexTask, add_joints
-from .hands import HandTask
-from .labelled import LabelledPictures, labelled
-from .landmarks import LandmarkTask, landmark_sets
-from .module import AgeTask, SexTask, Task
-from .outlines import OutlineTask, outline_sets
-from .samples import find_samples, read_labels
-from .start import imagenet_start, member_start, start_file
+from .age_sex.bone_strips import BoneAgeTask, BoneSexTask, add_joints
+from .age_sex.tasks import AgeTask, SexTask, Task
+from .data.dataset import LabelledPictures, labelled
+from .data.samples import find_samples, read_labels
+from .hand.task import HandTask
+from .hand.unet import OutlineTask, outline_sets
+from .initial_weights import imagenet_start, member_start, start_file
+from .landmarks.task import LandmarkTask, landmark_sets
 
 EVALUATION_BATCH = 32
 LAST = "last.ckpt"

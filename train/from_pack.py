@@ -1,4 +1,4 @@
-"""`python -m train.from_pack packs/MEMBER*.npz --minutes 9 --out runs/MEMBER`: train from what `train.pack` wrote.
+"""`python -m train.from_pack packs/MEMBER*.npz --minutes 9 --out runs/MEMBER`: train from what `train pack` wrote.
 
 Needs torch, timm (which brings torchvision, Pillow and safetensors) and NumPy, and of this project only what builds a
 network. On CUDA: data on the device, augmentation there, bfloat16, channels last. On a CPU: float32.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from baa_core import _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
+from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
 import numpy as np
@@ -42,17 +42,18 @@ from torch.nn.functional import (
     mse_loss,
 )
 
-from baa_core.backbones import belief
 from baa_core.errors import BoneAgeError
-from baa_core.joint_patches import JOINTS, PATCH_PX, JointAgeNetwork
-from baa_core.models import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, AgeNetwork, build
-from baa_core.recipe import Architecture, TrainingPlan
-from baa_core.weights import save_network
+from baa_core.networks.age import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, AgeNetwork
+from baa_core.networks.backbones import belief
+from baa_core.networks.build import build
+from baa_core.networks.joint_patches import JOINTS, PATCH_PX, JointAgeNetwork
+from baa_core.networks.weights import save_network
+from baa_core.recipes.schema import Architecture, TrainingPlan
 
-from .losses import expectation_loss, mean_error_loss
+from .age_sex.losses import expectation_loss, mean_error_loss
 
 FORMAT: Final = 1
-WARM_UP_SHARE, FLOOR_SHARE = 0.05, 0.01  # of the learning rate, as `train.module` has them
+WARM_UP_SHARE, FLOOR_SHARE = 0.05, 0.01  # of the learning rate, as `train.age_sex.tasks` has them
 CLIP: Final = 5.0
 EVALUATION_BATCH: Final = 64
 CHECKPOINT: Final = "last.pt"
@@ -60,11 +61,11 @@ JOINT_WEIGHT: Final = 0.3  # of the error of each joint alone, beside that of al
 
 # Patches: a landmark is placed to 1 % of the hand's length (weights/evaluation), a patch is 11 to 20 % of it.
 SHIFT_SHARE, TURN_DEGREES, ZOOM = 0.08, 12.0, 0.14  # of the patch's side; either way; enlarged or reduced by at most
-GAMMAS = (0.6, 1.65)  # as the set "tones" of `train.augment`
+GAMMAS = (0.6, 1.65)  # as the set "tones" of `train.data.augmentation`
 COARSE_SHARE, COARSE_FACTORS = 0.4, (1.3, 2.6)  # of hands; reduced by, as a radiograph of 385 px beside one of 810
 GRAIN: Final = 0.15  # the most that is added to a patch, as a share of its own standard deviation
 
-# Pictures: the set "light_degraded" of `train.augment`, without its local equalisation.
+# Pictures: the set "light_degraded" of `train.data.augmentation`, without its local equalisation.
 PICTURE_SCALE, PICTURE_SHIFT, PICTURE_TURN, PICTURE_SHEAR = 0.15, 0.06, 15.0, 3.0
 MOVED_SHARE, DEGRADED_SHARE, SHARPENED_SHARE, GAMMA_SHARE = 0.9, 0.3, 0.2, 0.4
 DEGRADED_PX, PICTURE_GAMMAS = (90, 200), (0.7, 1.4)
@@ -72,7 +73,7 @@ DEGRADED_PX, PICTURE_GAMMAS = (90, 200), (0.7, 1.4)
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """What `train.pack` wrote, decoded. N radiographs.
+    """What `train pack` wrote, decoded. N radiographs.
 
     Attributes:
         about: member, architecture, plan, and how the inputs are made.
@@ -121,7 +122,9 @@ def read_pack(files: Sequence[Path]) -> Pack:
                 arrays = {name: archive[name] for name in archive.files}
             parts.append((json.loads(bytes(arrays.pop("about")).decode()), arrays))
         except (OSError, ValueError, KeyError) as error:
-            raise BoneAgeError(f"{file} is not a pack that can be read ({error}). Make it with train.pack.") from error
+            raise BoneAgeError(
+                f"{file} is not a pack that can be read ({error}). Make it with train.data.pack."
+            ) from error
     parts.sort(key=lambda part: int(part[0]["file"]))
     about = parts[0][0]
     if about["format"] != FORMAT:
@@ -403,7 +406,7 @@ class State:
 
 
 def optimiser_of(module: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
-    """As `train.module` makes it: biases and norms are not decayed."""
+    """As `train.age_sex.tasks` makes it: biases and norms are not decayed."""
     learnt = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learnt if p.ndim > 1], "weight_decay": plan.weight_decay},

@@ -6,8 +6,11 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..figures import BLUE, GREY, INK
-from ..reference import POPULATION, Convention, GrowthPoint, chart_ranges_years, growth_bands
+from ..reference.bands import chart_ranges_years, growth_bands
+from ..reference.brush import POPULATION
+from ..reference.course import GrowthPoint
+from ..reference.growth import Convention
+from ..reporting.charts import BLUE, GREY, INK
 from ..types import Sex
 from .content import ReportContent
 

@@ -6,21 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from ..figures import years_and_months
-from ..reference import (
-    CONVENTIONS,
-    DEFAULT_CONVENTION,
-    Convention,
-    GrowthComparison,
-    GrowthPoint,
-    HalfYear,
-    Velocity,
-    compare_growth,
-    growth_velocity,
-    likely_half_years,
-)
+from ..reference.course import GrowthPoint, Velocity, growth_velocity
+from ..reference.growth import CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth
+from ..reference.half_years import HalfYear, likely_half_years
+from ..reporting.text import years_and_months
+from ..reporting.wording import percent, sex_check_sentence
 from ..types import DISCLAIMER, Report
-from ..wording import percent, sex_check_sentence
 
 TITLE = "Bone age of the hand"
 PRELIMINARY = "Computed by software; preliminary, not reviewed by a physician."

@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import ReportNotPossible
-from ..figures import Bytes, downsample_for_display, overlay, years_and_months
-from ..io import SourceHeader, read_source_header
+from ..io.source import SourceHeader, read_source_header
+from ..reporting.overlays import Bytes, downsample_for_display, overlay
+from ..reporting.text import years_and_months
 from ..types import DISCLAIMER
 from .content import PRELIMINARY, SCALE, WEIGHTS, Identity, ReportContent
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from .content import DISCLAIMER, SCALE, ReportContent
+from ..types import DISCLAIMER
+from .content import SCALE, ReportContent
 
 LOINC, UCUM, DCM = "http://loinc.org", "http://unitsofmeasure.org", "http://dicom.nema.org/resources/ontology/DCM"
 INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 
-from ..figures import CONTOUR_RGB, Bytes, downsample_for_display, overlay, years_and_months
+from ..reporting.overlays import CONTOUR_RGB, Bytes, downsample_for_display, overlay
+from ..reporting.text import years_and_months
 from ..types import DISCLAIMER, BoolArray
 from .chart import draw_growth_chart
 from .content import TITLE, ReportContent

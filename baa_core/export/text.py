@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from .content import DISCLAIMER, ReportContent
+from ..types import DISCLAIMER
+from .content import ReportContent
 
 COLUMNS = 100
 

@@ -13,11 +13,11 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnreadableImage
-from ..gridlines import without_grid
 from ..types import Radiograph
 from .dicom import dicom_start, read_dicom
-from .picture import read_image
-from .refusals import MOST_BYTES, too_large
+from .gridlines import without_grid
+from .limits import MOST_BYTES, too_large
+from .raster import read_image
 from .source import SourceHeader, read_source_header
 
 __all__ = ["SourceHeader", "read_bytes", "read_radiograph", "read_source_header"]

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnreadableImage
 from ..types import OLDEST_MONTHS, Caution, Radiograph, Sex
 from .compression import about_compression
-from .grey import stretch, to_grey
+from .grayscale import stretch, to_grey
 from .integrity import jpeg_head
-from .refusals import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
+from .limits import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
 from .shown import as_shown
 from .stored import JPEG2000_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, syntax_of, whole
 

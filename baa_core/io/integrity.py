@@ -16,7 +16,7 @@ import simplejpeg
 from PIL import Image
 
 from ..errors import UnsupportedImage
-from .refusals import MOST_PIXELS, Damaged
+from .limits import MOST_PIXELS, Damaged
 
 PNG_HEAD = 8
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}  # what the pixels depend on

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import BoolArray, Caution, FloatArray
-from .grey import grey_limits
-from .refusals import Damaged, of_decoder
+from .grayscale import grey_limits
+from .limits import Damaged, of_decoder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

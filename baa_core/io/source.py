@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .dicom import DICOM_KEYWORDS, dicom_start, offered, parse_dicom
-from .refusals import decoding
+from .limits import decoding
 from .stored import whole
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..errors import UnreadableImage
 from ..types import BoolArray
 from .integrity import SEQUENTIAL, check_jpeg, check_rle, jpeg_head, with_right_scan
-from .isolated import FAILED, MEMORY, MOST_SECONDS
-from .refusals import Damaged, decoding, out_of_memory
+from .isolated_decoder import FAILED, MEMORY, MOST_SECONDS
+from .limits import Damaged, decoding, out_of_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -225,7 +225,7 @@ def _decoded_apart(picture: Dataset, name: str) -> NDArray[Any]:
     picture["PixelData"].is_undefined_length = True
     picture["PixelData"].VR = "OB"
     picture.save_as(stream, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    command = [sys.executable, "-P", str(Path(__file__).with_name("isolated.py"))]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("isolated_decoder.py"))]
     try:
         done = subprocess.run(command, input=stream.getvalue(), capture_output=True, timeout=MOST_SECONDS, check=False)
     except subprocess.TimeoutExpired as fault:

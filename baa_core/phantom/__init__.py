@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from ..errors import UnsupportedImage
+from ..hand_anatomy import REGIONS
 from ..types import SEXES, BoolArray, FloatArray, Radiograph, Sex, freeze
-from .anatomy import Bone, build_bones, growth_centres, place_joints
-from .film import add_collimation, add_marker, background, bone_attenuation, develop, expose, grain
-from .proportions import REGIONS
+from .bones import Bone, build_bones, growth_centres, place_joints
+from .exposure import add_collimation, add_marker, background, bone_attenuation, develop, expose, grain
+from .ossification import maturity, ossified_carpals
 from .shapes import Points
-from .soft import Frame, fill, outline_hand, tissue_thickness
-from .timetable import maturity, ossified_carpals
+from .soft_tissue import Frame, fill, outline_hand, tissue_thickness
 
 __all__ = ["EXAMPLES", "REGIONS", "Phantom", "draw_phantom", "ossified_carpals", "to_png"]
 

@@ -1,8 +1,9 @@
 """Every system by name: our own and the published ones. Another one is a file here and a line in this dict."""
 
 from ..errors import UnknownRecipe
-from ..recipe import Recipe
-from . import deeplasia, fanciulli_motisi2024, house, iglovikov2018, li2021, malanga2024
+from . import deeplasia, fanciulli_motisi2024, iglovikov2018, li2021, malanga2024
+from . import lite as house
+from .schema import Recipe
 
 DEFAULT_RECIPE = house.RECIPE.name
 

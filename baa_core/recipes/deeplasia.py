@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan, Views
-from ..steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
+from ..preprocessing.prepare import InputSpec
+from ..preprocessing.steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
+from .schema import Architecture, Member, Recipe, TrainingPlan, Views
 
 
 def masked_hand(side_px: int) -> InputSpec:
@@ -36,7 +37,7 @@ HEADS = {"": (256,), "_wide": (512, 512), "_deep": (1024, 1024, 512, 512)}
 
 
 # The same networks as two cores can train them: each begins as a smaller one that has learnt already. B0 with ReLU6 and
-# open gates can take over a Lite0 as it is; B4 takes it in among its wider layers (`train.start.widened`).
+# open gates can take over a Lite0 as it is; B4 takes it in among its wider layers (`train.initial_weights.widened`).
 LIGHT = replace(
     PAPER,
     epochs=30,
@@ -120,7 +121,7 @@ SEX = Member(
     eight_bit=True,
 )
 
-# Beside the published kind of network: one that measures, since a hand's proportions differ (`bones.BoneNetwork`).
+# Beside the published kind of network: one that measures, since proportions differ (`bone_strips.BoneNetwork`).
 SEX_BONES = Member(
     name="sex_bones",
     architecture=Architecture(LITE0, task="sex", heads="bones", hidden=(64,), sex_features=0, dropout=0.3),

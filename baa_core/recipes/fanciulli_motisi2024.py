@@ -5,11 +5,11 @@ A VGG16 with one regression output and no sex, on pictures cropped by landmarks,
 
 from dataclasses import replace
 
-from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
-from ..steps import PadSquare, Resize, Scale, Upright
-from ..steps_published import CropToPoints, Equalise, WindowFromPeak
+from ..preprocessing.prepare import InputSpec
+from ..preprocessing.steps import CropToPoints, Equalise, PadSquare, Resize, Scale, Upright, WindowFromPeak
 from .deeplasia import HAND, LANDMARKS, SEX_CHECK
-from .small import SMALL
+from .schema import Architecture, Member, Recipe, TrainingPlan
+from .small_budget import SMALL
 
 
 def windowed(side_px: int) -> InputSpec:

@@ -6,23 +6,26 @@ Hand masks by a U-Net, three key points, registration, and VGG networks for thre
 from dataclasses import replace
 from typing import Literal
 
-from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan, Views
-from ..steps import (
+from ..preprocessing.picture import Step
+from ..preprocessing.prepare import InputSpec
+from ..preprocessing.steps import (
+    REGISTERED_SHAPE,
     CropToHand,
+    CutRegion,
     FitInto,
     MaskBackground,
     PadSquare,
+    Register,
     Resize,
     Scale,
     Standardise,
-    Step,
     StretchContrast,
     Upright,
 )
-from ..steps_published import REGISTERED_SHAPE, CutRegion, Register
 from ..types import Sex
 from .deeplasia import HAND, SEX_CHECK
-from .small import SMALL
+from .schema import Architecture, Member, Recipe, TrainingPlan, Views
+from .small_budget import SMALL
 
 UNET = Member(
     name="iglovikov_unet",

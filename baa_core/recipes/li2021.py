@@ -5,11 +5,12 @@ Each picture is segmented by a clustering fitted to itself; MobileNetV3 with the
 
 from dataclasses import replace
 
-from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
-from ..steps import CropToHand, Resize, Standardise, Step, Upright
-from ..steps_published import CropToCluster, Equalise
+from ..preprocessing.picture import Step
+from ..preprocessing.prepare import InputSpec
+from ..preprocessing.steps import CropToCluster, CropToHand, Equalise, Resize, Standardise, Upright
 from .deeplasia import HAND, SEX_CHECK
-from .small import SMALL
+from .schema import Architecture, Member, Recipe, TrainingPlan
+from .small_budget import SMALL
 
 
 def equalised(side_px: int, crop: Step) -> InputSpec:

@@ -5,11 +5,20 @@ A classifier of four age groups for each sex, then a regressor for the group, al
 
 from dataclasses import replace
 
-from ..published import AGE_GROUPS_MONTHS
-from ..recipe import Architecture, InputSpec, Member, Recipe, TrainingPlan
-from ..steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, Step, Upright
-from ..steps_published import Equalise, LargestObject
+from ..preprocessing.picture import Step
+from ..preprocessing.prepare import InputSpec
+from ..preprocessing.steps import (
+    CropToHand,
+    Equalise,
+    LargestObject,
+    MaskBackground,
+    PadSquare,
+    Resize,
+    Standardise,
+    Upright,
+)
 from .deeplasia import HAND, LITE0, SEX_CHECK
+from .schema import AGE_GROUPS_MONTHS, Architecture, Member, Recipe, TrainingPlan
 
 
 def equalised(side_px: int, frame: Step) -> InputSpec:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from ..errors import InvalidPatient
-from ..interval import COVERAGE
+from ..estimation.conformal import COVERAGE
 
 HALF_YEAR_MONTHS = 6.0
 QUANTILE = NormalDist().inv_cdf((1 + COVERAGE) / 2)  # 1.645

@@ -1,11 +1,11 @@
 """The shipped network on drawn hands with one region of another age: is that region named?"""
 
-from baa_core.pipeline import Assessor
-from train.altered_check import CHILDREN, check
+from baa_core.workflows.assess import Assessor
+from train.reports.altered_phantoms import CHILDREN, check
 
 
 def test_months_by_region_name_the_altered_region(assessor: Assessor) -> None:
-    """One child's twelve hands; `python -m train.altered_check` takes two children. Training has seen neither."""
+    """One child's twelve hands; `python -m train altered` takes two children. Training has seen neither."""
     found = check(assessor, CHILDREN[1:])
     assert found["hands"] == 12
     assert found["named_alone"] >= 0.8 * found["hands"], found["rows"]

@@ -13,8 +13,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
-from baa_core.pipeline import Assessor
 from baa_core.types import Patient
+from baa_core.workflows.assess import Assessor
 from page.examples import EXAMPLES, draw_example
 from tests.e2e.served_page import Served, assess, keep, open_page, serve, upload
 from tests.hostile import dicom_bytes, drawn_hand

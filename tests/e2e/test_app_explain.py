@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from baa_core.anatomy import REGION_TITLES
-from baa_core.explain import METHODS
+from baa_core.explanation.methods import METHODS
+from baa_core.hand_anatomy import REGION_TITLES
 from baa_core.types import DISCLAIMER
 from page.examples import EXAMPLES
 from tests.e2e.served_page import Served, keep, open_page

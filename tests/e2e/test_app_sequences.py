@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from baa_core.phantom import draw_phantom, to_png
 from page.examples import EXAMPLES, draw_example
-from page.guard import BUSY
+from page.security import BUSY
 from tests.e2e.served_page import Served, assess, open_page, upload
 
 pytestmark = pytest.mark.browser

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import baa_core
-from baa_core.figures import encode_png
-from baa_core.pipeline import Assessor
-from baa_core.weights import DEFAULT_FOLDER
+from baa_core.networks.weights import DEFAULT_FOLDER
+from baa_core.reporting.overlays import encode_png
+from baa_core.workflows.assess import Assessor
 from tests.e2e.command import Ran, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -237,7 +237,7 @@ def broken_weights(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
     file.unlink()
     if request.param == "WeightsCorrupt":
         file.write_bytes(b"other bytes")
-    monkeypatch.setattr("baa_core.pipeline.DEFAULT_FOLDER", folder)
+    monkeypatch.setattr("baa_core.workflows.assess.DEFAULT_FOLDER", folder)
     return str(request.param)
 
 

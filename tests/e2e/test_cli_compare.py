@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from baa_core.comparison import LONGEST_SEEN_PX
+from baa_core.networks.weights import DEFAULT_FOLDER, read_manifest
 from baa_core.phantom import draw_phantom, to_png
-from baa_core.pipeline import STAGES, load_assessor
 from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER, Patient
-from baa_core.weights import DEFAULT_FOLDER, read_manifest
+from baa_core.workflows.assess import STAGES, load_assessor
+from baa_core.workflows.compare import LONGEST_SEEN_PX
 from tests.e2e.command import Ran, run
 
 

@@ -11,14 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from baa_core.ensemble import age_forward
-from baa_core.explain import METHODS, OTHER_SEX, TRANSFORMS, months_by_region
-from baa_core.inquiry import STAGES
-from baa_core.phantom import REGIONS, Phantom, draw_phantom, to_png
-from baa_core.pipeline import Assessor
-from baa_core.preprocessing import ModelInput, prepare
+from baa_core.estimation.ensemble import age_forward
+from baa_core.explanation.methods import METHODS
+from baa_core.explanation.region_effects import months_by_region
+from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS
+from baa_core.hand_anatomy import REGIONS
+from baa_core.phantom import Phantom, draw_phantom, to_png
+from baa_core.preprocessing.prepare import ModelInput, prepare
 from baa_core.recipes.deeplasia import masked_hand
 from baa_core.types import HandMask
+from baa_core.workflows.assess import Assessor
+from baa_core.workflows.explain import STAGES
 from tests.e2e.command import run
 from tests.e2e.test_heatmap import SIDE_PX, learn
 

@@ -10,7 +10,7 @@ from fhirclient.models.observation import Observation
 from pydicom import dcmread
 from pypdf import PdfReader
 
-from baa_core.export import report_schema
+from baa_core.export.plain import report_schema
 from baa_core.types import DISCLAIMER
 from tests.e2e.command import Ran, run
 from tests.unit.export.conftest import dicom_hand
@@ -89,7 +89,7 @@ def test_a_picture_that_is_refused_gives_no_report(tmp_path: Path) -> None:
 
 
 def test_the_summary_for_people_has_the_sd_score(reported: tuple[Path, Ran]) -> None:
-    from baa_core.summary import summarise
+    from baa_core.reporting.text import summarise
 
     _, ran = reported
     words = summarise(json.loads(ran.output))

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from baa_core.phantom import draw_phantom
-from baa_core.pipeline import Assessor
 from baa_core.types import Patient, Report
+from baa_core.workflows.assess import Assessor
 from tests.conftest import Labelled
 from tests.encodings import CASES, DARK, Case, twin
 
 MOST_MONTHS = 1.0
-# One of each kind; `tests/unit/test_encodings.py` compares the pixels of all of them.
+# One of each kind; `tests/unit/io/test_encodings.py` compares the pixels of all of them.
 THROUGH_THE_ASSESSOR = (
     "tiff_16_white_is_zero", "png_12_in_16", "png_label_at_full_scale", "dicom_jpeg_extended_12",
     "dicom_left_justified", "dicom_jpeg_2000_13_unsigned_in_signed", "bare_acr_nema", "window_narrow",

@@ -5,8 +5,8 @@ import pytest
 
 from baa_core.errors import HandRefused, SeveralHands, SeveralPictures, UnsupportedImage
 from baa_core.io import read_radiograph
-from baa_core.pipeline import Assessor
 from baa_core.types import Patient, Report
+from baa_core.workflows.assess import Assessor
 from tests.conftest import Labelled
 from tests.everyday import VARIANTS, Hand, drawn_hand, png
 

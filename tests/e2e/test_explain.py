@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baa_core.ensemble import age_forward, encode_sex
-from baa_core.explain import METHODS
-from baa_core.explain.trust import correlation
-from baa_core.models import AgeNetwork
+from baa_core.estimation.ensemble import age_forward, encode_sex
+from baa_core.explanation.methods import METHODS
+from baa_core.explanation.verdict import correlation
+from baa_core.networks.age import AgeNetwork
+from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
-from baa_core.pipeline import Assessor
-from baa_core.preprocessing import ModelInput, prepare
+from baa_core.preprocessing.prepare import ModelInput, prepare
 from baa_core.types import HandMask
-from baa_core.weights import load_network
+from baa_core.workflows.assess import Assessor
 
 MOST_SIMILAR = 0.5  # correlation of the smoothed signed maps before and after, on average
 SEEDS = (0, 1, 2)  # of the random weights: a coarse map may resemble a chance one once

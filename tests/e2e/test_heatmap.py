@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baa_core.ensemble import age_forward
-from baa_core.explain import saliency
+from baa_core.estimation.ensemble import age_forward
+from baa_core.explanation.heatmap import saliency
 from baa_core.phantom import draw_phantom
-from baa_core.preprocessing import prepare
+from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes.deeplasia import masked_hand
 from baa_core.types import HandMask
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from baa_core.errors import BoneAgeError, HandCutOff, HandNotFound, QualityTooLow, SeveralHands, UnusualPicture
+from baa_core.hand.quality import check_quality
+from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
-from baa_core.masking import find_hand
 from baa_core.phantom import draw_phantom
-from baa_core.pipeline import STAGES, Assessor
-from baa_core.quality import check_quality
 from baa_core.types import SEXES, Patient, Report
-from train.robustness_check import turned
+from baa_core.workflows.assess import STAGES, Assessor
+from train.reports.robustness import turned
 
 MOST_CHANGE_MONTHS = 3.0  # issue 2, "Must show" 6: the mean over real pictures
 

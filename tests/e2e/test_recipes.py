@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 
 from baa_core.__main__ import main
-from baa_core.calibration import LinearBias
 from baa_core.errors import BoneAgeError, HandNotFound, InvalidPatient, UnreadableImage, WeightsCorrupt
-from baa_core.explain import deletion, drift, regions
-from baa_core.figures import encode_png
-from baa_core.inquiry import examine
-from baa_core.models import build
+from baa_core.estimation.calibration import LinearBias
+from baa_core.explanation import faithfulness as deletion
+from baa_core.explanation import region_effects as regions
+from baa_core.explanation import robustness as drift
+from baa_core.networks.build import build
+from baa_core.networks.weights import DEFAULT_FOLDER, Manifest, WeightsEntry, read_manifest, save_network
 from baa_core.phantom import draw_phantom, to_png
-from baa_core.pipeline import Assessor, load_assessor
-from baa_core.preprocessing import prepare
+from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES
+from baa_core.reporting.overlays import encode_png
 from baa_core.types import Patient, Radiograph
-from baa_core.weights import DEFAULT_FOLDER, Manifest, WeightsEntry, read_manifest, save_network
+from baa_core.workflows.assess import Assessor, load_assessor
+from baa_core.workflows.explain import examine
 from tests.conftest import REPOSITORY, Labelled
 
 DOCUMENTATION = REPOSITORY / "docs" / "adding_a_system.md"
@@ -30,7 +32,7 @@ DOCUMENTATION = REPOSITORY / "docs" / "adding_a_system.md"
 SHIPPED = [name for name in RECIPES if name != DEFAULT_RECIPE and name in read_manifest().calibration]
 PUBLISHED = [
     pytest.param(
-        name, marks=[] if name in SHIPPED else pytest.mark.skip(f"no weights yet: python -m train.calibrate {name}")
+        name, marks=[] if name in SHIPPED else pytest.mark.skip(f"no weights yet: python -m train calibrate {name}")
     )
     for name in RECIPES
     if name != DEFAULT_RECIPE

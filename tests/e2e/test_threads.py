@@ -11,10 +11,10 @@ from types import FrameType
 import pytest
 import torch
 
-from baa_core.comparison import compare
-from baa_core.explain import captum_door
+from baa_core.explanation import lazy_captum as captum_door
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import Patient
+from baa_core.workflows.compare import compare
 
 THREADS = 3  # unlike what any machine or test run begins with
 EVERYTHING = ("ignore", None, Warning, None, 0)  # what `simplefilter` would leave behind

@@ -20,9 +20,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from baa_core.models import build
+from baa_core.networks.build import build
 from baa_core.phantom import draw_phantom
-from baa_core.recipe import Architecture
+from baa_core.recipes.schema import Architecture
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -143,10 +143,10 @@ from baa_core import _torchvision
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from baa_core.recipe import Architecture, Member, TrainingPlan
+from baa_core.recipes.schema import Architecture, Member, TrainingPlan
 from baa_core.recipes.deeplasia import whole_frame
 from train.fit import Options, run
-from train.module import AgeTask
+from train.age_sex.tasks import AgeTask
 
 if __name__ == "__main__":
     processes, out = int(sys.argv[1]), Path(sys.argv[2])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import baa_core.__main__ as command_line
-from baa_core.batch import Batch, run_batch
 from baa_core.errors import HandNotFound
+from baa_core.evaluation.batch import Batch, run_batch
 from baa_core.faults import describe_fault
 from baa_core.types import Patient, Report
 

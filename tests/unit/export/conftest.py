@@ -8,11 +8,11 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from baa_core import draw_phantom
-from baa_core.export import Identity, ReportContent, collect
-from baa_core.pipeline import Assessor
-from baa_core.reference import GrowthPoint
+from baa_core.export.content import Identity, ReportContent, collect
+from baa_core.phantom import draw_phantom
+from baa_core.reference.course import GrowthPoint
 from baa_core.types import Patient, Report
+from baa_core.workflows.assess import Assessor
 
 NAME, PATIENT_ID = "Mustermann^Erika", "PID-4711"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"

@@ -14,21 +14,17 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from baa_core.errors import BoneAgeError, ReportNotPossible
-from baa_core.export import FORMS as FORMS_BY_NAME
-from baa_core.export import (
-    check_forms,
-    collect,
-    fhir_observation,
-    identity_in,
-    json_report,
-    secondary_capture,
-    structured_report,
-)
-from baa_core.io import read_radiograph, read_source_header
+from baa_core.export.content import collect
+from baa_core.export.dicom import identity_in, secondary_capture, structured_report
+from baa_core.export.fhir import fhir_observation
+from baa_core.export.forms import FORMS as FORMS_BY_NAME
+from baa_core.export.forms import check_forms
+from baa_core.export.plain import json_report
+from baa_core.io import read_radiograph
+from baa_core.io.source import read_source_header
 from baa_core.types import DISCLAIMER
-
-from .conftest import NAME, PATIENT_ID, dicom_hand
-from .test_plain import SECRETS
+from tests.unit.export.conftest import NAME, PATIENT_ID, dicom_hand
+from tests.unit.export.test_plain import SECRETS
 
 FORMS = (secondary_capture, structured_report)
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "AccessionNumber", "StudyID")

@@ -8,11 +8,10 @@ import pypdfium2
 import pytest
 from pypdf import PdfReader
 
-from baa_core.export import Identity, collect, pdf_report
-from baa_core.export.pdf import NOT_PRINTABLE
+from baa_core.export.content import Identity, collect
+from baa_core.export.pdf import NOT_PRINTABLE, pdf_report
 from baa_core.types import DISCLAIMER, Caution
-
-from .test_plain import SECRETS
+from tests.unit.export.test_plain import SECRETS
 
 CONVENTION_WORDS = ("children of Ohio, 1930s", "brush-age")
 

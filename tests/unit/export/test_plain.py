@@ -13,14 +13,16 @@ from fhirclient.models.observation import Observation as ObservationR4
 from pypdf import PdfReader
 
 import baa_core.export
-from baa_core.batch import refusal
 from baa_core.errors import HandNotFound, InvalidPatient
-from baa_core.export import collect, fhir_observation, json_report, pdf_report, report_schema, text_report
-from baa_core.reference import GrowthPoint
-from baa_core.summary import summarise
-from baa_core.types import DISCLAIMER
-
-from .conftest import NAME, PATIENT_ID
+from baa_core.export.content import collect
+from baa_core.export.fhir import fhir_observation
+from baa_core.export.pdf import pdf_report
+from baa_core.export.plain import json_report, report_schema
+from baa_core.export.text import text_report
+from baa_core.reference.course import GrowthPoint
+from baa_core.reporting.text import summarise
+from baa_core.types import DISCLAIMER, refusal
+from tests.unit.export.conftest import NAME, PATIENT_ID
 
 SECRETS = ("Mustermann", "Erika", PATIENT_ID, "20140203", "2014-02-03", "ACC-77", "STUDY-5", "2024-04-05", "20240405")
 

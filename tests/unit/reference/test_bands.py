@@ -2,7 +2,8 @@
 
 import pytest
 
-from baa_core.reference import chart_ranges_years, growth_bands, reference_rows
+from baa_core.reference.bands import chart_ranges_years, growth_bands
+from baa_core.reference.brush import reference_rows
 
 
 def test_bands_lie_one_and_two_sd_about_the_centre_of_the_convention() -> None:

@@ -5,13 +5,8 @@ import math
 import pytest
 
 from baa_core.errors import InvalidPatient
-from baa_core.reference import (
-    GrowthPoint,
-    growth_velocity,
-    interval_sd_months,
-    likely_half_years,
-    point_from_result,
-)
+from baa_core.reference.course import GrowthPoint, growth_velocity, point_from_result
+from baa_core.reference.half_years import interval_sd_months, likely_half_years
 
 RESULT = {"chronological_age_months": 96.0, "bone_age_months": 90.0, "interval_months": [80.0, 100.0]}
 

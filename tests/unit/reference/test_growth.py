@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from baa_core.errors import InvalidPatient
-from baa_core.reference import CONVENTIONS, compare_growth, find_convention, reference_rows
+from baa_core.reference.brush import reference_rows
+from baa_core.reference.growth import CONVENTIONS, compare_growth, find_convention
 
 # Sex, age, bone age; published row at or below the age and at or above it (age, mean, SD); SD score by the age, by the
 # mean. By hand: share = (age - lower age) / (upper age - lower age); mean and SD = lower + share * (upper - lower);

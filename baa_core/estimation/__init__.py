@@ -1,0 +1,1 @@
+"""The networks' outputs become months, a sex probability and an interval."""

@@ -1,0 +1,172 @@
+"""Networks + inputs -> an answer per member. The one place that knows how sex is encoded.
+
+A hand and its mirror image are the same hand to a network trained on both, but not to the
+last decimal: both go through in one batch and the answers are averaged (`schema.Views`), so left
+and right hands get the same answer and the estimate is steadier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
+
+from ..networks.age import AgeNetwork
+from ..networks.bone_strips import BoneAgeNetwork
+from ..networks.joint_patches import JointAgeNetwork
+from ..networks.weights import check_finite
+from ..preprocessing.prepare import ModelInput
+from ..recipes.schema import Views
+from ..types import SEXES, Answer, Sex
+
+SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
+LEAST_DOUBT = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
+    """Sexes as the networks take them, float32 (N,)."""
+    return torch.tensor([SEX_CODE[sex] for sex in sexes])
+
+
+def shown(image: Tensor, views: Views) -> Tensor:
+    """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""
+    turned = torch.cat([turn(image, degrees, views.zoom) for degrees in views.turns_degrees])
+    return torch.cat([turned, turned.flip(3)]) if views.mirror else turned
+
+
+def turn(image: Tensor, degrees: float, zoom: float = 1.0) -> Tensor:
+    """A square picture turned clockwise and enlarged about its middle; beyond its edge, the edge is repeated."""
+    if degrees == 0.0 and zoom == 1.0:
+        return image
+    angle = torch.deg2rad(torch.tensor(degrees))
+    cosine, sine, zero = angle.cos() / zoom, angle.sin() / zoom, torch.zeros(())
+    back = torch.stack([torch.stack([cosine, sine, zero]), torch.stack([-sine, cosine, zero])])[None]
+    grid = affine_grid(back, list(image.shape), align_corners=False)
+    return grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def tensor(model_input: ModelInput) -> Tensor:
+    """The input's image, float32 (1, C, S, S), channels last."""
+    return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
+
+
+def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | None = None) -> Forward:
+    """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable.
+
+    Explanations are of the picture as it stands (and its mirror image), never of turned ones.
+
+    Args:
+        network: an age network.
+        sex: for which it answers.
+        mirror: average over the mirror image too.
+        held: the picture on which a network of bones or joints places the joints, once, whatever is done to the
+            picture afterwards; None to place them anew on each.
+    """
+    answer: Callable[[Tensor, Tensor], Tensor] = network
+    if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
+        with torch.inference_mode(False):  # what is made inside cannot be differentiated through
+            answer = network.held(shown(tensor(held), Views(mirror)))
+
+    def months(image: Tensor) -> Tensor:
+        both = shown(image, Views(mirror))
+        answers = answer(both, encode_sex([sex] * len(both)))
+        return answers.mean(dim=0, keepdim=True)
+
+    return months
+
+
+def by_weight(forwards: Mapping[str, Forward], weights: Mapping[str, float]) -> dict[str, Forward]:
+    """The same functions of pictures, each multiplied so that their plain mean is the mean by weight.
+
+    An explanation averages what it finds over the networks, and all it finds is linear in their months.
+    """
+    middle = sum(weights[name] for name in forwards) / max(1, len(forwards))
+    return {name: _times(weights[name] / middle, forward) for name, forward in forwards.items()}
+
+
+def _times(factor: float, forward: Forward) -> Forward:
+    return lambda picture: factor * forward(picture)
+
+
+def predict_months_by_sex(
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], views: Views
+) -> dict[Sex, dict[str, Answer]]:
+    """What every member answers for each of the sexes, with one backbone pass a member.
+
+    Args:
+        networks: member name to its network.
+        inputs: member name to its prepared picture.
+        sexes: for which to answer.
+        views: over which to average.
+
+    Returns:
+        sex to member name to months before any correction, with the deviation of all views' beliefs taken together.
+
+    Raises:
+        WeightsCorrupt: an answer is no finite number.
+    """
+    found: dict[Sex, dict[str, Answer]] = {sex: {} for sex in sexes}
+    with torch.inference_mode():
+        for name, network in networks.items():
+            image = shown(tensor(inputs[name]), views)
+            codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
+            answers = network.distribution(image, codes)
+            check_finite(network, *answers)
+            mean, deviation = mixture(*(part.reshape(len(sexes), -1) for part in answers))
+            for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
+                found[sex][name] = Answer(months, spread)
+    return found
+
+
+def mixture(months: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of several beliefs in equal parts, (K, V) to (K,) each.
+
+    Where a deviation is 0 the network has no belief but one number, and its views' difference is not counted.
+    """
+    mean = months.mean(dim=1)
+    squares = deviations**2 + (months - mean[:, None]) ** 2
+    return mean, torch.where(deviations > 0, squares, 0.0).mean(dim=1).sqrt()
+
+
+def predict_months(
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, views: Views
+) -> dict[str, Answer]:
+    """What every member answers for one sex; see `predict_months_by_sex`."""
+    return predict_months_by_sex(networks, inputs, (sex,), views)[sex]
+
+
+def predict_sex(
+    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Mapping[str, Views]
+) -> dict[str, float]:
+    """The probability that the hand is a boy's, 0 to 1, by network, averaged over its views.
+
+    Raises:
+        WeightsCorrupt: an answer is no finite number.
+    """
+    found = {}
+    with torch.inference_mode():
+        for name, network in networks.items():
+            logits = network(shown(tensor(inputs[name]), views[name]))
+            check_finite(network, logits)
+            found[name] = float(logits.sigmoid().mean())
+    return found
+
+
+def agreed(probabilities: Iterable[float]) -> float:
+    """What several networks hold probable together: the mean of their log-odds, as a probability.
+
+    One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
+    """
+    held = np.clip(list(probabilities), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
+
+
+def likelier_sex(probability_male: float) -> Sex:
+    """The sex a probability speaks for."""
+    female, male = SEXES
+    return male if probability_male >= 0.5 else female

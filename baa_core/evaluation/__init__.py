@@ -1,0 +1,1 @@
+"""Tables of radiographs: batch assessment, and how well the results agree with reference readings."""

@@ -1,0 +1,245 @@
+"""A table of radiographs in, a table of estimates out: row by row, refusals kept, restartable.
+
+The results hold every column of the table as it was given, then `RESULT_COLUMNS`. Each row is
+written as soon as it is known, so an interrupted run loses one row at most, and running the same
+command again continues behind the last whole row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+from ..errors import BoneAgeError, InvalidPatient, InvalidTable, WeightsCorrupt, WeightsMissing
+from ..faults import log_fault
+from ..types import Patient, Report, parse_sex, refusal
+from .tables import Table, parse_number, read_table
+
+NEEDED_COLUMNS = ("file", "sex")
+AGE_COLUMN = "chronological_age_months"  # optional in the table
+RESULT_COLUMNS = (
+    "status",
+    "bone_age_months",
+    "interval_low_months",
+    "interval_high_months",
+    "sex_entered",
+    "sex_used",
+    "sex_predicted",
+    "sex_probability_male",
+    "sex_mismatch",
+    "sex_check",
+    "bone_age_if_female_months",
+    "bone_age_if_male_months",
+    "cautions",
+    "recipe",
+    "members",
+    "versions",
+    "seconds",
+    "error_type",
+    "error_message",
+)
+
+
+class CanAssess(Protocol):
+    """What a batch needs of `assess.Assessor`."""
+
+    def assess(self, source: Path, patient: Patient) -> Report:
+        """One radiograph and what is known of the child to a report."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch, as asked for.
+
+    Attributes:
+        table_csv: with the columns file and sex; chronological_age_months is used if there.
+        images: the folder that `file` is relative to; nothing outside it is opened.
+        results_csv: where the results go; continued if it is a beginning of them.
+        recipe: name of the recipe.
+    """
+
+    table_csv: Path
+    images: Path
+    results_csv: Path
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rows of the results were assessed and how many refused, earlier runs included."""
+
+    assessed: int
+    refused: int
+
+
+def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progress: bool = True) -> Tally:
+    """Assess every row of a table that its results do not hold yet.
+
+    Args:
+        batch: what to assess, and where the results go.
+        load_assessor: called once, and only if there is a row left to assess.
+        show_progress: draw a progress bar on standard error.
+
+    Raises:
+        InvalidTable: the table lacks columns, or the results file belongs to something else.
+        WeightsMissing, WeightsCorrupt: about no row in particular, so the batch stops there.
+    """
+    table = read_table(batch.table_csv, NEEDED_COLUMNS, (AGE_COLUMN,))
+    if not batch.images.is_dir():
+        raise InvalidTable(f"{batch.images.name} is not a folder. Give the folder with the radiographs as --images.")
+    if batch.results_csv.resolve() == batch.table_csv.resolve():
+        raise InvalidTable("The results would overwrite the table. Give another file as --out.")
+    columns = [_carried_name(name) for name in table.columns] + list(RESULT_COLUMNS)
+    done = _read_done(batch, table, columns)
+    if len(done) < len(table.rows):
+        assessor = load_assessor()
+        with _append_to(batch.results_csv) as handle:
+            writer = csv.DictWriter(handle, columns, lineterminator="\n")
+            if handle.tell() == 0:
+                writer.writeheader()
+            left = tqdm(table.rows[len(done) :], "radiographs", len(table.rows), initial=len(done), unit="",
+                        disable=not show_progress)  # fmt: skip
+            for row in left:
+                fields = flatten(_assess_row(batch, row, assessor))
+                writer.writerow({_carried_name(name): value for name, value in row.items()} | fields)
+                handle.flush()
+                done.append(fields["status"])
+    refused = done.count("refused")
+    return Tally(assessed=len(done) - refused, refused=refused)
+
+
+def flatten(result: dict[str, Any]) -> dict[str, str]:
+    """A report's or refusal's dict as the text of `RESULT_COLUMNS`; what it does not hold is ""."""
+    low, high = result.get("interval_months", ("", ""))
+    error = result.get("error", {"type": "", "message": ""})
+    values: dict[str, Any] = result | {
+        "interval_low_months": low,
+        "interval_high_months": high,
+        "sex_mismatch": str(result["sex_mismatch"]).lower() if "sex_mismatch" in result else "",
+        "cautions": "; ".join(caution["code"] for caution in result.get("cautions", ())),
+        "members": json.dumps(result["members"]) if "members" in result else "",
+        "versions": json.dumps(result["versions"]) if "versions" in result else "",
+        "error_type": error["type"],
+        "error_message": error["message"],
+    }
+    return {name: str(values.get(name, "")) for name in RESULT_COLUMNS}
+
+
+def _carried_name(column: str) -> str:
+    """A table's own column keeps its name unless a result has it already."""
+    return f"input_{column}" if column in RESULT_COLUMNS else column
+
+
+def _assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[str, Any]:
+    """One row's report or refusal."""
+    try:
+        path = _inside(batch.images, row["file"])
+        patient = Patient(parse_sex(row["sex"]), _parse_age(row.get(AGE_COLUMN, "")))
+        return assessor.assess(path, patient).to_dict()
+    except (WeightsMissing, WeightsCorrupt):
+        raise
+    except Exception as error:  # noqa: BLE001, one row must not end the others
+        if not isinstance(error, BoneAgeError):
+            log_fault(error)
+        return refusal(row["file"], batch.recipe, error)
+
+
+def _inside(images: Path, file: str) -> Path:
+    """The path of a row's file, if it lies in the folder by its name (links in the folder are the owner's choice).
+
+    Raises:
+        InvalidTable: it names nothing, or leads outside.
+    """
+    if not file.strip() or "\0" in file:
+        raise InvalidTable("The row names no file. Write the radiograph's name in the column file.")
+    folder = os.path.abspath(images)
+    path = os.path.abspath(os.path.join(folder, file.strip()))
+    if path == folder or os.path.commonpath([folder, path]) != folder:
+        raise InvalidTable("The file leads outside the images folder. Name it relative to that folder, without '..'.")
+    return Path(path)
+
+
+def _parse_age(text: str) -> float | None:
+    """Months from a field; an empty one means not known."""
+    if not text.strip():
+        return None
+    try:
+        return parse_number(text)
+    except ValueError:
+        raise InvalidPatient(
+            f"'{text[:20]}' is not an age in months. Give a number such as 121, or leave it empty."
+        ) from None
+
+
+def _append_to(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8", newline="")
+    except OSError:
+        raise InvalidTable(f"{path.name} cannot be written. Check that its folder is there and may be used.") from None
+
+
+def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
+    """The status of every row an earlier run finished; cuts a torn last line off the file.
+
+    Raises:
+        InvalidTable: the file is not a beginning of this batch's results. It is left as it is.
+    """
+    path = batch.results_csv
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
+    except OSError:
+        raise InvalidTable(f"{path.name} cannot be read. Give another file as --out.") from None
+    records, whole_text = _whole_records(text, len(columns))
+    torn = text[len(whole_text) :]
+    header_agrees = records[0] == columns if records else _line(columns).startswith(torn)
+    torn_records = len(list(csv.reader(_lines(torn))))
+    if not header_agrees or len(records) - 1 > len(table.rows) or torn_records > 1:
+        raise _foreign(path)
+    done = []
+    for record, row in zip(records[1:], table.rows, strict=False):
+        fields = dict(zip(columns, record, strict=True))
+        if record[: len(row)] != list(row.values()) or fields["recipe"] != batch.recipe:
+            raise _foreign(path)
+        done.append(fields["status"])
+    if torn:
+        os.truncate(path, len(whole_text.encode("utf-8", "surrogateescape")))
+    return done
+
+
+def _lines(text: str) -> list[str]:
+    return list(io.StringIO(text, newline=""))
+
+
+def _line(fields: list[str]) -> str:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerow(fields)
+    return buffer.getvalue()
+
+
+def _whole_records(text: str, fields: int) -> tuple[list[list[str]], str]:
+    """The records before a torn end, and the text they take up."""
+    lines = _lines(text)
+    reader = csv.reader(lines)
+    records: list[list[str]] = []
+    whole_lines = 0
+    for record in reader:
+        if len(record) != fields or not lines[reader.line_num - 1].endswith("\n"):
+            break
+        records.append(record)
+        whole_lines = reader.line_num
+    return records, "".join(lines[:whole_lines])
+
+
+def _foreign(path: Path) -> InvalidTable:
+    return InvalidTable(
+        f"{path.name} already holds something else than the beginning of these results (another table, recipe or "
+        "order of rows). It was left as it is: give another file as --out, or remove it first."
+    )

@@ -1,0 +1,135 @@
+"""CSV file -> Table: rows of text under named columns, refused with a clear sentence if it is anything else.
+
+Spreadsheets write CSV in many ways. Read are: comma, semicolon and tab as separator (also named by a first line
+`sep=;`), UTF-8 and UTF-16 with or without a byte order mark, any line ends, column names in capitals or with spaces,
+empty columns at the right, and a decimal comma in numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InvalidTable
+
+SEPARATORS = ",;\t"  # the first one where several fit equally well
+SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[ ,;]*\n', re.IGNORECASE)  # what Excel takes for the separator
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")  # three digits after it may as well be thousands
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text as it stands in a CSV file.
+
+    Attributes:
+        columns: header names, in order, all different.
+        rows: one dict a row, every column present; a field the row lacks is "".
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+
+
+def read_table(path: Path, needed: Sequence[str] = (), optional: Sequence[str] = ()) -> Table:
+    """Read a table with a header line; see the module's docstring for what counts as one.
+
+    Args:
+        path: the file.
+        needed: columns that must be there, in lower case with underscores. A name in the file that differs only in
+            capitals, spaces or hyphens counts as the column and is named so in the result; all others stay as they are.
+        optional: columns that are looked for likewise.
+
+    Raises:
+        InvalidTable: it cannot be read, is no CSV, has no rows, or lacks a needed column.
+    """
+    records = _records(path, needed)
+    if not records:
+        raise InvalidTable(f"{path.name} is empty. Give a table with a header line and one line for each radiograph.")
+    columns = _named(records[0], (*needed, *optional))
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InvalidTable(
+            f"{path.name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{', '.join(columns)[:120]}. Give a table of comma-separated values whose first line names its columns."
+        )
+    if len(set(columns)) != len(columns):
+        raise InvalidTable(f"{path.name} names a column twice. Give every column a name of its own.")
+    rows = []
+    for number, record in enumerate(records[1:], start=1):
+        if any(field.strip() for field in record[len(columns) :]):
+            raise InvalidTable(
+                f"Row {number} of {path.name} has {len(record)} fields where the header has {len(columns)}. "
+                "Put fields that hold the separator in double quotes."
+            )
+        fields = (record + [""] * len(columns))[: len(columns)]
+        rows.append(dict(zip(columns, fields, strict=True)))
+    if not rows:
+        raise InvalidTable(f"{path.name} has a header but no rows. Add one line for each radiograph.")
+    return Table(columns, tuple(rows))
+
+
+def read_number(text: str, column: str, place: str) -> float:
+    """A finite number from one field, with a decimal point or comma.
+
+    Raises:
+        InvalidTable: it is none; the message names the column and the place.
+    """
+    try:
+        number = parse_number(text)
+    except ValueError:
+        number = float("nan")
+    if number - number != 0:  # nan or infinite
+        raise InvalidTable(f"'{text[:20]}' in column {column} of {place} is not a number. Correct it and try again.")
+    return number
+
+
+def parse_number(text: str) -> float:
+    """The number that a text holds, with a decimal point or comma.
+
+    Raises:
+        ValueError: it holds none, or "1,234", which may be meant either way.
+    """
+    plain = text.strip()
+    return float(plain.replace(",", ".") if DECIMAL_COMMA.fullmatch(plain) else plain)
+
+
+def _records(path: Path, needed: Sequence[str]) -> list[list[str]]:
+    """All records with any text in them, the header first, split where most needed columns come out."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        stated = SEPARATOR_LINE.match(text)
+        if stated:
+            return _split(text[stated.end() :], stated.group(1))
+
+        def fit(separator: str) -> tuple[int, int]:
+            header = next(csv.reader(io.StringIO(text.lstrip("\n"), newline=""), delimiter=separator), [])
+            return len(set(needed) & set(_named(header, needed))), len(header)
+
+        return _split(text, max(SEPARATORS, key=fit))
+    except OSError:
+        raise InvalidTable(f"{path.name} cannot be read. Check that the file is there and may be opened.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InvalidTable(
+            f"{path.name} is not a CSV text file. Save the table as comma-separated values (CSV) in UTF-8."
+        ) from None
+
+
+def _split(text: str, separator: str) -> list[list[str]]:
+    records = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return [record for record in records if any(field.strip() for field in record)]
+
+
+def _named(header: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Column names: known ones as they are known, others as they stand, without empty ones at the right."""
+    names = [name.strip() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    plain = [re.sub(r"[\s-]+", "_", name).lower() for name in names]
+    return tuple(low if low in known and low not in names else name for name, low in zip(names, plain, strict=True))

@@ -1,0 +1,65 @@
+"""Networks + inputs -> which places of the radiograph move the bone age, and whether that can be relied on.
+
+heatmap       the default picture, Deeplasia's saliency: fast, unsigned
+methods       six methods by name, signed and in months, for one network or the ensemble
+attributions  how each is made: by gradients
+occlusions    and by hiding squares
+regions       contributions and shares by region of the hand
+textbook      which bones the atlas looks at for a stage
+drift         the same radiograph changed in ways that should not matter
+deletion      curves: does the map mark what moves the estimate?
+trust         stability, likeness of the networks' maps, a verdict
+panel         all of it about one radiograph
+captum_door   Captum, imported when the first map is made
+"""
+
+from __future__ import annotations
+
+from .atlas import Stage, textbook_stage
+from .attribution import Attribution, blurred_hand
+from .faithfulness import Deletion, Removal, measure_deletion
+from .gradients import own_copy
+from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth, smooth_and_scale
+from .lazy_captum import captum_attr
+from .methods import METHODS, Method, bring_months_home, evidence, explain_with, find_method
+from .region_effects import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region, regions_on_input
+from .robustness import OTHER_SEX, TRANSFORMS, Drift, measure_drift
+from .verdict import Verdict, agreement, judge, likeness_sentence, stability
+
+__all__ = [
+    "DRAWN_FROM",
+    "ELSEWHERE",
+    "METHODS",
+    "OTHER_SEX",
+    "OUTSIDE",
+    "TRANSFORMS",
+    "Attribution",
+    "Deletion",
+    "Drift",
+    "Method",
+    "RegionEffect",
+    "Removal",
+    "Stage",
+    "Verdict",
+    "absolute_gradient",
+    "agreement",
+    "attribution_shares",
+    "blurred_hand",
+    "bring_months_home",
+    "captum_attr",
+    "evidence",
+    "explain_with",
+    "find_method",
+    "judge",
+    "likeness_sentence",
+    "measure_deletion",
+    "measure_drift",
+    "months_by_region",
+    "own_copy",
+    "regions_on_input",
+    "saliency",
+    "smooth",
+    "smooth_and_scale",
+    "stability",
+    "textbook_stage",
+]

@@ -1,0 +1,114 @@
+"""What attribution methods share: the function that is explained, and what a hidden place shows instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NotFinite
+from ..preprocessing.prepare import ModelInput
+from ..types import BoolArray, FloatArray, freeze
+
+Forward = Callable[[Tensor], Tensor]
+
+
+UNSEEN_WEIGHT = 1e-3  # beside 1 around: enough where nothing else is near
+
+
+BLUR_SHARE = 0.05  # deviation of the blurred hand's Gaussian, as a share of the side: wider than a growth plate
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """One network's map of one picture.
+
+    Attributes:
+        months: float32 (H, W) on the input grid, positive where it speaks for an older hand. For
+            `saliency` and `smoothgrad` in months per unit of standardised grey: how far the estimate
+            would go if that pixel alone grew brighter by 1. For the others in months: the map's sum
+            is what is explained (see each method).
+        method: its name in `METHODS`.
+        completeness_error_months: how far the sum of `integrated_gradients` is from the difference of
+            estimates it should equal; None for methods that promise no sum.
+    """
+
+    months: FloatArray
+    method: str
+    completeness_error_months: float | None = None
+
+    def __post_init__(self) -> None:
+        require_finite(self.months, f"The map by '{self.method}'")
+        freeze(self.months)
+
+
+def require_finite(values: FloatArray | float, what: str) -> None:
+    """Stop a computation that ended in something that is no number.
+
+    Args:
+        values: all that was computed.
+        what: what it is, as a message begins: "The map by Grad-CAM".
+
+    Raises:
+        NotFinite: a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise NotFinite(
+            f"{what} holds values that are no numbers, so no explanation is shown; every value must be finite. "
+            "A weights file may be damaged: get the weights folder again as weights/README.md says. If it happens "
+            "again, choose another method and report it."
+        )
+
+
+def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> FloatArray:
+    """The prepared picture without its detail: what IG, occlusion and the deletion curves put in its place.
+
+    Args:
+        model_input: the prepared picture.
+        unseen: (H, W), where greys hardly count: what is there comes from the hand around it, as far as that reaches.
+
+    Returns:
+        float32 (H, W): inside the mask a Gaussian mean over the hand alone, of deviation 5 % of the side;
+        outside it the picture, untouched.
+    """
+    picture, mask = model_input.image[0, 0], model_input.mask
+    weight = mask.astype(np.float32)
+    if unseen is not None:
+        weight[unseen] *= UNSEEN_WEIGHT
+    deviation_px = BLUR_SHARE * len(picture)
+    total = cv2.GaussianBlur(picture * weight, (0, 0), deviation_px)
+    share = cv2.GaussianBlur(weight, (0, 0), deviation_px)
+    return np.asarray(np.where(mask, total / np.maximum(share, np.float32(1e-6)), picture), np.float32)
+
+
+def visible(model_input: ModelInput) -> BoolArray:
+    """Where the network can see anything of the radiograph, (H, W)."""
+    return model_input.mask if model_input.background_masked else np.ones_like(model_input.mask)
+
+
+def one_by_one(forward: Forward) -> Forward:
+    """A function of several pictures, (N, C, H, W) to (N,), from one that averages all it is given.
+
+    On a CPU this costs nothing: two views of one picture already fill it.
+    """
+    return lambda pictures: torch.cat([forward(picture) for picture in pictures.split(1)])
+
+
+def as_batch(pixels: FloatArray) -> Tensor:
+    """A picture, (H, W), as networks take it, (1, 1, H, W); a copy."""
+    return torch.tensor(pixels)[None, None].contiguous(memory_format=torch.channels_last)
+
+
+def as_leaf(model_input: ModelInput) -> Tensor:
+    """The picture as a leaf that wants a gradient; without one, frozen networks give their layers none either."""
+    return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def as_months(values: Tensor, model_input: ModelInput) -> FloatArray:
+    """(1, C, H, W) to float32 (H, W): summed over channels, 0 where nothing is visible."""
+    found = np.ascontiguousarray(values.detach().sum(dim=(0, 1)).numpy(), dtype=np.float32)
+    return np.where(visible(model_input), found, np.float32(0.0))

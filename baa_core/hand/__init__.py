@@ -1,0 +1,1 @@
+"""Radiograph -> hand mask, its quality, pose, landmarks and regions."""

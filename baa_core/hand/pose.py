@@ -1,0 +1,157 @@
+"""ModelInput -> nothing, or a refusal: do the joints lie as they do in a hand seen from the front?
+
+The hand network may take a foot or a hand seen from the side for a hand, and an age network answers whatever it is
+shown. But the network that places joints finds other proportions there than in any hand that lies flat, or is unsure
+of its places, and that is measured here: by the Mahalanobis distance in the directions that ordinary hands vary in
+most, and by what lies beside them (after Lee et al., NeurIPS 2018, arXiv:1807.03888, without classes; the residual
+after Wang et al., CVPR 2022, arXiv:2203.10807). `python -m train outliers` fits it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as dump_safetensors
+
+from ..errors import UnusualPicture, WeightsCorrupt, WeightsMissing
+from ..networks.landmarks import LandmarkNetwork
+from ..networks.weights import Manifest, check_finite, read_verified
+from ..preprocessing.prepare import ModelInput
+from ..types import Caution, FloatArray, freeze
+
+NAME = "outlier"  # in the manifest
+# Of 33 sharp `val` radiographs one lies farther, whose outline is wrong. Of hands in false colours, with one half
+# inverted, or laid over their mirror image all of 28 that were not refused do (`train robustness --outlines`).
+RARE_DISTANCE = 14.0
+RARE_POSE = Caution(
+    "pose_rare",
+    "The joints lie as in few hands seen from the front that the networks learned from. The picture may have been "
+    "changed, the hand bent, or its outline wrong: look at both before you trust the number.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """Where the shapes of ordinary hands lie. All arrays float32.
+
+    Attributes:
+        mean: (F,), of what `landmarks.LandmarkNetwork.shape` says of a hand.
+        axes: (F, D), orthonormal, the directions in which they vary most.
+        deviations: (D,), how much along each.
+        residual: (2,), mean and deviation of the length of what the axes leave over.
+        threshold: (1,), the largest distance that is not refused.
+        network_sha256: (32,) uint8: the weights file that placed the joints; those of others cannot be judged.
+
+    Raises:
+        ValueError: the shapes do not belong together, a value is not finite, or a deviation not above 0.
+    """
+
+    mean: FloatArray
+    axes: FloatArray
+    deviations: FloatArray
+    residual: FloatArray
+    threshold: FloatArray
+    network_sha256: np.ndarray
+
+    def __post_init__(self) -> None:
+        width = (*self.mean.shape, *self.deviations.shape)
+        rest = (self.residual.shape, self.threshold.shape, self.network_sha256.shape)
+        if self.axes.shape != width or rest != ((2,), (1,), (32,)):
+            raise ValueError("mean, axes and deviations do not belong together")
+        for array in self.to_arrays().values():
+            if not np.isfinite(array).all():
+                raise ValueError("a value is not finite")
+            freeze(array)
+        if min(self.deviations.min(initial=1.0), self.residual[1]) <= 0:
+            raise ValueError("a deviation must be above 0")
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Every array by its name, as the file holds them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def distance(self, features: FloatArray) -> float:
+        """How far a picture lies from ordinary films, in deviations: about the root of D for one of them.
+
+        Args:
+            features: (F,), of the picture as it is, not mirrored.
+        """
+        beside = features - self.mean
+        along = beside @ self.axes
+        left = float(np.linalg.norm(beside - self.axes @ along))
+        # Lying closer to the axes than most is nothing unusual.
+        excess = max(0.0, (left - float(self.residual[0])) / float(self.residual[1]))
+        return float(np.sqrt(((along / self.deviations) ** 2).sum() + excess**2))
+
+
+def shape_of(model_input: ModelInput, network: LandmarkNetwork) -> FloatArray:
+    """What is judged of a prepared hand, (F,)."""
+    image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        shape = network.shape(image)[0]
+    check_finite(network, shape)
+    return np.asarray(shape.numpy(), np.float32)
+
+
+def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> tuple[Caution, ...]:
+    """Refuse a picture whose joints lie otherwise than those of any ordinary hand; caution at one that is rare.
+
+    Args:
+        features: (F,), of the network that the space was fitted on.
+        space: where ordinary hands lie.
+        name: what to call the picture.
+
+    Raises:
+        UnusualPicture: the distance is over the threshold.
+    """
+    distance, most = space.distance(features), float(space.threshold[0])
+    if distance > most:
+        raise UnusualPicture(
+            f"The joints in {name} lie unlike those of any hand seen from the front that this software learned from "
+            f"(distance {distance:.1f}, at most {most:.1f} is read). A child's hand and wrist, flat, palm down, "
+            "fingers apart, is expected: check that it is the right file and view."
+        )
+    return (RARE_POSE,) if distance > RARE_DISTANCE else ()
+
+
+def save_feature_space(space: FeatureSpace) -> bytes:
+    """The bytes of a file that `load_feature_space` reads."""
+    return bytes(dump_safetensors({name: np.ascontiguousarray(array) for name, array in space.to_arrays().items()}))
+
+
+def load_feature_space(network: str, folder: Path, manifest: Manifest) -> FeatureSpace:
+    """The feature space of a weights folder, verified.
+
+    Args:
+        network: name of the member whose features will be judged.
+        folder: where manifest and files lie.
+        manifest: the folder's.
+
+    Raises:
+        WeightsMissing: the manifest does not list it, or its file is not there.
+        WeightsCorrupt: its sha256 or contents are wrong, or it was fitted on other weights of the network.
+    """
+    if NAME not in manifest.weights:
+        raise WeightsMissing(
+            f"weights/manifest.json lists no '{NAME}', so unusual pictures cannot be told. "
+            "Fit it with 'python -m train outliers', or get the weights folder as weights/README.md says."
+        )
+    entry, content = read_verified(NAME, folder, manifest)
+    try:
+        space = FeatureSpace(**parse_safetensors(content))
+    except (SafetensorError, TypeError, ValueError) as wrong:
+        raise WeightsCorrupt(
+            f"weights/{entry.file} does not hold a feature space. "
+            "Weights and software must be of the same version: get both again as weights/README.md says."
+        ) from wrong
+    judged = manifest.weights.get(network)
+    if judged is None or space.network_sha256.tobytes().hex() != judged.sha256:
+        raise WeightsCorrupt(
+            f"weights/{entry.file} was not fitted on the weights of '{network}' in this folder. "
+            "Run 'python -m train outliers' after every training, or get the weights folder again."
+        )
+    return space

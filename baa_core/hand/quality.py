@@ -1,0 +1,345 @@
+"""Radiograph + HandMask -> nothing, or a refusal: is enough of a hand there, and can bone be seen in it?
+
+Thresholds lie well outside what was measured on 200 sharp films and 100 thumbnails (100 px, enlarged to 256) of the
+`train` split, of which these rules refuse one (a thumbnail without fingertips), and where 16 other train films came
+to lie after the damage named beside each. Greys are measured with the hand brought to one length, so that they mean
+the same for every picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import HandCutOff, QualityTooLow
+from ..types import BoolArray, Caution, FloatArray, HandMask, Radiograph
+
+# Cut off, in palms (see `framing`). Train films: fingers on the edge at most 0.37, thumbnails 0.34 in 99 of 100;
+# finger reach from 0.96; wrist reach from 0.66, the wrist on the edge up to 0.91.
+# Of films cut across the fingers 50 of 62 are refused, of films cut at the wrist or through the carpals 25 of 31.
+MOST_FINGERS_ON_EDGE_PALMS = 0.45
+LEAST_FINGER_REACH_PALMS = 0.9
+TOUCHING_PALMS = 0.1  # on the edge at all, beyond the chance of a pixel or two
+LEAST_WRIST_REACH_PALMS = 0.68
+WRIST_TOUCHING_PALMS = 0.3
+MOST_WRIST_ON_EDGE_PALMS = 1.0  # wider than the palm is: the cut goes through the palm
+
+LEAST_LENGTH_PX = 60  # 98 of 100 train thumbnails have a hand of more than 61 px on their own 100 px grid
+LEAST_LEVELS = 16  # train films have 33 or more different greys of 256 in the hand; at 3 % brightness 3 to 8 are left
+MOST_CLIPPED_SHARE = 0.1  # train films up to 0.021; at four times the brightness most of the hand
+LEAST_BONE_CONTRAST = 0.03  # train films from 0.053; blurred until no bone shows 0.015 to 0.042, half under 0.028
+LEAST_BONE_TO_GRAIN = 1.0  # train films from 3.8; with noise of 0.2 of full brightness 0.5 to 1.8, half under 0.7
+LEAST_FINENESS = 0.12  # train thumbnails from 0.17, sharp films from 0.24; blurred over 1 % of the height up to 0.11
+
+# Detail in palm and wrist against detail in the fingers: plaster hides the one and not the other. Lowest of 372 sharp
+# `train` radiographs 0.46, of 94 thumbnails 0.45, of 34 `val` radiographs 0.47; drawn plaster to 0.40.
+LEAST_PALM_DETAIL = 0.44
+PALM_FROM_TO, FINGERS_FROM = (-1.2, 0.4), 0.75  # in palms from the palm's middle, towards the fingers
+LEAST_PART_PX = 50
+VEILED = Caution(
+    "foreign_material",
+    "Wrist and palm show far less detail than the fingers, as under plaster or another dressing. The estimate can be "
+    "off by a year and more there; use a radiograph without it if you can.",
+)
+
+MEASURED_LENGTH_PX = 256  # of the hand, in the picture that greys are measured in
+SKIN_PX = 4  # there: left out at the hand's outline, which is no bone
+BLACK, WHITE = 0.5 / 255, 254.5 / 255
+
+
+@dataclass(frozen=True)
+class _Greys:
+    """What the greys in a hand allow to be seen.
+
+    Attributes:
+        levels: different greys of 256.
+        clipped_share: of the hand that is pure black or pure white, whichever is more.
+        bone_contrast: deviation of bone-sized detail, of the hand's grey range (1st to 99th percentile).
+        bone_to_grain: the same detail against the deviation of pixel noise.
+        fineness: detail a pixel or two wide against bone-sized detail.
+    """
+
+    levels: int
+    clipped_share: float
+    bone_contrast: float
+    bone_to_grain: float
+    fineness: float
+
+
+def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
+    """Refuse a hand in which bone cannot be seen.
+
+    Args:
+        radiograph: as read; wrong polarity does not matter here.
+        hand: on the same grid.
+
+    Raises:
+        QualityTooLow: the hand is too small, too dark, too bright, too flat, too grainy or too blurred.
+    """
+    framing = measure_framing(hand)
+    if framing.length_px < LEAST_LENGTH_PX:
+        raise _too_low(radiograph, f"is only {framing.length_px} pixels long, {LEAST_LENGTH_PX} are the least")
+    greys = _measure_greys(radiograph, hand, framing.length_px)
+    if greys.clipped_share > MOST_CLIPPED_SHARE:
+        raise _too_low(radiograph, f"is pure black or white over {greys.clipped_share:.0%} of its area")
+    if greys.levels < LEAST_LEVELS:
+        raise _too_low(radiograph, f"has only {greys.levels} different greys, {LEAST_LEVELS} are the least")
+    if greys.bone_to_grain < LEAST_BONE_TO_GRAIN:
+        raise _too_low(radiograph, f"is grainy: the grain is {1 / greys.bone_to_grain:.1f} times as strong as the bone")
+    if greys.bone_contrast < LEAST_BONE_CONTRAST:
+        raise _too_low(radiograph, f"is flat: bone makes up {greys.bone_contrast:.1%} of its range of greys")
+    if greys.fineness < LEAST_FINENESS:
+        raise _too_low(
+            radiograph, f"is blurred: fine detail is {greys.fineness:.2f} of the coarse, {LEAST_FINENESS} is the least"
+        )
+
+
+def about_veil(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
+    """That plaster or another foreign material veils wrist and palm.
+
+    Args:
+        radiograph: as read; wrong polarity does not matter here.
+        hand: on the same grid.
+    """
+    detail = palm_detail(radiograph, hand)
+    return (VEILED,) if detail is not None and detail < LEAST_PALM_DETAIL else ()
+
+
+def palm_detail(radiograph: Radiograph, hand: HandMask) -> float | None:
+    """Bone-sized detail in palm and wrist, of that in the fingers; None where either is hardly there."""
+    pixels, whole, core = _at_one_length(radiograph.pixels, hand.pixels, max(1, measure_framing(hand).length_px))
+    depth = cv2.distanceTransform(np.pad(whole, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return None
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    rows, columns = np.nonzero(core)
+    tilt = np.deg2rad(hand.tilt_degrees)
+    along = ((columns - column) * np.sin(tilt) - (rows - row) * np.cos(tilt)) / palm
+    detail = np.abs(_blurred_within(whole, pixels, 1.5) - _blurred_within(whole, pixels, 8.0))[rows, columns]
+    fingers, below = along > FINGERS_FROM, (along > PALM_FROM_TO[0]) & (along < PALM_FROM_TO[1])
+    if min(int(fingers.sum()), int(below.sum())) < LEAST_PART_PX:
+        return None
+    return float(detail[below].mean()) / max(float(detail[fingers].mean()), 1e-6)
+
+
+def _too_low(radiograph: Radiograph, what: str) -> QualityTooLow:
+    """The error every fault of the greys ends in."""
+    return QualityTooLow(
+        f"The hand in {radiograph.name} {what}, so no bone can be assessed in it. "
+        "Use the original file, not a copy made smaller, darkened or photographed from a screen."
+    )
+
+
+def check_whole(hand: HandMask, name: str) -> None:
+    """Refuse a hand of which the picture's edge cuts the fingers or the wrist off, by its mask alone.
+
+    It stands in for `cut.find_cuts` where no joints are placed.
+
+    Args:
+        hand: on the radiograph's grid.
+        name: what to call the picture.
+
+    Raises:
+        HandCutOff: fingers or wrist lie beyond the picture's edge.
+    """
+    framing = measure_framing(hand)
+    fingers = framing.fingers_on_edge_palms
+    short = framing.finger_reach_palms < LEAST_FINGER_REACH_PALMS and fingers > TOUCHING_PALMS
+    if fingers > MOST_FINGERS_ON_EDGE_PALMS or short:
+        raise HandCutOff(
+            f"The fingers in {name} are cut off: {fingers:.1f} palm widths of them lie on the picture's edge. "
+            "All fingers and the wrist are needed: use the whole film, or take a new one if it ends there."
+        )
+    wrist = framing.wrist_on_edge_palms
+    short = framing.wrist_reach_palms < LEAST_WRIST_REACH_PALMS and wrist > WRIST_TOUCHING_PALMS
+    if wrist > MOST_WRIST_ON_EDGE_PALMS or short:
+        raise HandCutOff(
+            f"The wrist in {name} is cut off: the picture ends {framing.wrist_reach_palms:.1f} palm widths below the "
+            "middle of the palm. The ends of radius and ulna are needed: use the whole film, or take a new one."
+        )
+
+
+def _measure_greys(radiograph: Radiograph, hand: HandMask, length_px: int) -> _Greys:
+    inside = radiograph.pixels[hand.pixels]
+    low, high = np.percentile(inside, (1.0, 99.0))
+    pixels, whole, core = _at_one_length(radiograph.pixels, hand.pixels, length_px)
+    fine, middle, coarse = (_blurred_within(whole, pixels, sigma) for sigma in (0.7, 1.5, 8.0))
+    bone = max(float((middle - coarse)[core].std()), 1e-6)
+    return _Greys(
+        levels=len(np.unique(np.round(inside * 255))),
+        clipped_share=float(max((inside < BLACK).mean(), (inside > WHITE).mean())),
+        bone_contrast=bone / max(float(high - low), 1e-6),
+        bone_to_grain=bone / max(_noise_deviation(pixels, core), 1e-6),
+        fineness=float((fine - middle)[core].std()) / bone,
+    )
+
+
+def _noise_deviation(pixels: FloatArray, core: BoolArray) -> float:
+    """Deviation of pixel noise by a mask that edges hardly move (Immerkaer, CVIU 1996;64:300-302)."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(pixels, cv2.CV_32F, kernel)[core])
+    return float(response.mean() * np.sqrt(np.pi / 2) / 6)
+
+
+def _blurred_within(whole: BoolArray, pixels: FloatArray, sigma_px: float) -> FloatArray:
+    """Gaussian blur that mixes in nothing from beside the hand: the step at the skin is no bone."""
+    weight = whole.astype(np.float32)
+    total, area = (cv2.GaussianBlur(values, (0, 0), sigma_px) for values in (pixels * weight, weight))
+    return np.asarray(total / np.maximum(area, 1e-3), np.float32)
+
+
+def _at_one_length(pixels: FloatArray, mask: BoolArray, length_px: int) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """The box around the hand brought to where the hand is `MEASURED_LENGTH_PX` long, the hand, and it without skin.
+
+    Cut out first: a small hand in a huge picture must not make it larger still.
+    """
+    scale = MEASURED_LENGTH_PX / length_px
+    margin = int(np.ceil(SKIN_PX / scale))
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = np.s_[
+        max(0, rows[0] - margin) : rows[-1] + margin + 1, max(0, columns[0] - margin) : columns[-1] + margin + 1
+    ]
+    size = (max(1, round(pixels[box].shape[1] * scale)), max(1, round(pixels[box].shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(pixels[box], size, interpolation=how), np.float32)
+    hand = cv2.resize(mask[box].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    core = cv2.erode(hand, np.ones((2 * SKIN_PX + 1, 2 * SKIN_PX + 1), np.uint8)) > 0
+    return small, hand > 0, core if core.any() else hand > 0
+
+
+MEASURED_SIDE_PX = 256  # of the reduced mask; its edges are then good to half a percent
+
+
+# Close to an edge is on it: of 16 films cut through the fingers, up to 14 masks ended up to 0.8 % short of the cut.
+EDGE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a hand lies in its picture. Lengths in palms are in diameters of the palm's circle.
+
+    Attributes:
+        length_px: longer side of the box around the hand, on the radiograph's grid; 0 for an empty mask.
+        fingers_on_edge_share: how much of the finger half lies on the picture's edge, of its longer side.
+        fingers_on_edge_palms: the same, in palms.
+        finger_reach_palms: from the palm's middle to the farthest fingertip.
+        wrist_reach_palms: from the palm's middle to the end of the wrist or forearm.
+        wrist_on_edge_palms: how much of the edge that end takes up; 0 if the forearm ends within the picture.
+    """
+
+    length_px: int
+    fingers_on_edge_share: float = 0.0
+    fingers_on_edge_palms: float = 0.0
+    finger_reach_palms: float = 0.0
+    wrist_reach_palms: float = 0.0
+    wrist_on_edge_palms: float = 0.0
+
+
+def measure_framing(hand: HandMask) -> Framing:
+    """Measure how a hand lies in its picture.
+
+    Args:
+        hand: mask (H, W) and the direction of its fingers.
+    """
+    rows, columns = np.flatnonzero(hand.pixels.any(axis=1)), np.flatnonzero(hand.pixels.any(axis=0))
+    if rows.size == 0:
+        return Framing(0)
+    length_px = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+    small = _reduced(hand.pixels)
+    # A rim of no hand, so that the palm's circle ends at the picture's edge.
+    depth = cv2.distanceTransform(np.pad(small, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return Framing(length_px)
+    towards = _Direction(hand.tilt_degrees)
+    middle = float(towards(*np.nonzero(depth == depth.max()))[0])
+    reach = towards(*np.nonzero(small))
+    half = float(reach.mean())
+    edge = towards(*_on_edge(small))
+    fingers = int((edge > half).sum())
+    wrist = int((edge < (reach.min() + middle) / 2).sum())
+    return Framing(
+        length_px=length_px,
+        fingers_on_edge_share=fingers / max(small.shape),
+        fingers_on_edge_palms=fingers / palm,
+        finger_reach_palms=float(reach.max() - middle) / palm,
+        wrist_reach_palms=float(middle - reach.min()) / palm,
+        wrist_on_edge_palms=wrist / palm,
+    )
+
+
+def finger_edge(hand: HandMask) -> tuple[NDArray[np.float64], float]:
+    """Where the fingers or the thumb reach the picture's edge.
+
+    Args:
+        hand: mask (H, W) and the direction of its fingers.
+
+    Returns:
+        (N, 2), (row, column) on the mask's grid of places along the edge, and the length of edge that each stands for,
+        in palms. Their number times that length is `Framing.fingers_on_edge_palms`.
+    """
+    small = _reduced(hand.pixels)
+    depth = cv2.distanceTransform(np.pad(small, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return np.zeros((0, 2)), 0.0
+    towards, (rows, columns) = _Direction(hand.tilt_degrees), _on_edge(small)
+    beyond = towards(rows, columns) > float(towards(*np.nonzero(small)).mean())
+    places = np.column_stack([rows, columns])[beyond].astype(np.float64)
+    return (places + 0.5) * max(hand.pixels.shape) / max(small.shape) - 0.5, 1.0 / palm
+
+
+def without_far_forearm(mask: BoolArray, tilt_degrees: float, most_palms: float) -> BoolArray:
+    """The mask without what lies farther from the palm's middle than a forearm is usually shown.
+
+    Args:
+        mask: (H, W), True on the hand.
+        tilt_degrees: direction of the fingers, clockwise of up.
+        most_palms: what is kept below the middle of the palm, in palms.
+    """
+    small = _reduced(mask)
+    depth = cv2.distanceTransform(np.pad(small, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    palm = 2.0 * float(depth.max())
+    if palm == 0.0:
+        return mask
+    towards, scale = _Direction(tilt_degrees), max(mask.shape) / max(small.shape)
+    middle = scale * float(towards(*np.nonzero(depth == depth.max()))[0])
+    rows, columns = np.nonzero(mask)
+    far = towards(rows, columns) < middle - most_palms * scale * palm
+    kept = np.array(mask)
+    kept[rows[far], columns[far]] = False
+    return kept
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """How far places lie in the direction of the fingers, in pixels."""
+
+    tilt_degrees: float
+
+    def __call__(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        tilt = np.deg2rad(self.tilt_degrees)
+        return np.asarray(columns * np.sin(tilt) - rows * np.cos(tilt), np.float64)
+
+
+def _reduced(mask: BoolArray) -> BoolArray:
+    height, width = mask.shape
+    scale = MEASURED_SIDE_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small > 127, np.bool_)
+
+
+def _on_edge(mask: BoolArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(row, column) of every place along the four edges that the mask reaches."""
+    height, width = mask.shape
+    band = max(1, round(EDGE_SHARE * max(height, width)))
+    top, bottom = (np.flatnonzero(side.any(axis=0)) for side in (mask[:band], mask[-band:]))
+    left, right = (np.flatnonzero(side.any(axis=1)) for side in (mask[:, :band], mask[:, -band:]))
+    rows = [np.zeros_like(top), np.full_like(bottom, height - 1), left, right]
+    columns = [top, bottom, np.zeros_like(left), np.full_like(right, width - 1)]
+    return np.concatenate(rows), np.concatenate(columns)

@@ -1,0 +1,230 @@
+"""Networks that look along the bones between the joints, for the sex and for the bone age.
+
+A convolutional network that averages its features over the picture cannot measure: how long a finger is beside
+another, how broad a bone beside its length. Both differ between girls and boys, and change with age. Straightened,
+every bone of every hand lies on the same pixels: small convolutions sum up each, and a dense layer compares the
+summaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate
+
+from ..hand_anatomy import BONES, FOREARM, LANDMARKS, STRIPS, WRIST
+from ..recipes.schema import Architecture
+from .age import CLASSES
+from .backbones import belief, dense
+from .landmarks import LandmarkNetwork, palm, proportions
+
+OVERHANG = 0.15  # of a bone's length, to either side of it
+HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
+FARTHEST = 4.0  # deviations
+LEAST_CONTRAST = 0.05  # deviation below which a strip's greys are grain
+UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none is relied on
+
+
+@dataclass(frozen=True)
+class JudgeShape:
+    """How closely a judge looks along the bones.
+
+    Attributes:
+        samples: of a strip, along the bone and across it.
+        filters: of its convolutions, of which all but the first halve a strip.
+        summary: values that sum up a bone.
+        head: units of the layer that compares the bones.
+    """
+
+    samples: tuple[int, int]
+    filters: tuple[int, ...]
+    summary: int
+    head: int
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """What the convolutions leave of a strip."""
+        shrunk = 2 ** (len(self.filters) - 1)
+        return self.samples[0] // shrunk, self.samples[1] // shrunk
+
+
+SEX_JUDGE: Final = JudgeShape((32, 24), (16, 32, 48), 12, 96)
+AGE_JUDGE: Final = JudgeShape((64, 24), (16, 32, 64, 64), 16, 192)
+
+
+class BoneJudge(nn.Module):
+    """Tells something from straightened bones and the hand's proportions.
+
+    The same convolutions see every bone; how they are summed up is each bone's own affair.
+
+    Args:
+        shape: how closely it looks.
+        told: how many values it is told besides.
+        out: how many values come out.
+        dropout: before and behind the layer that compares the bones.
+    """
+
+    def __init__(self, shape: JudgeShape, told: int, out: int, dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for seen, made in pairwise((1, *shape.filters)):
+            layers += [
+                nn.Conv2d(seen, made, 3, 2 if layers else 1, padding=1, bias=False),
+                nn.BatchNorm2d(made),
+                nn.ReLU(inplace=True),
+            ]
+        self.look = nn.Sequential(*layers)
+        cells = shape.filters[-1] * shape.cells[0] * shape.cells[1]
+        self.sum_up = nn.Parameter(torch.randn(STRIPS, cells, shape.summary) / cells**0.5)
+        self.summary_norm = nn.BatchNorm1d(STRIPS * shape.summary)
+        measures = proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1] + told + 2 * STRIPS
+        self.measure_norm = nn.BatchNorm1d(measures, affine=False)
+        self.compare = nn.Sequential(
+            nn.Dropout(dropout), dense(STRIPS * shape.summary + measures, (shape.head,), out, dropout)
+        )
+
+    def forward(self, strips: Tensor, measures: Tensor) -> Tensor:
+        """What it has to say, (N, out).
+
+        Args:
+            strips: as `straightened` makes them, (N, bones, *samples).
+            measures: as `proportions` makes them, and what it is told besides, (N, F).
+        """
+        level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
+        even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
+        number, bones = level.shape
+        cells = self.look(even.flatten(0, 1)[:, None]).reshape(number, bones, -1)
+        summary = torch.einsum("nbc,bcs->nbs", cells, self.sum_up).flatten(1)
+        summary = torch.relu(self.summary_norm(summary)).view(number, bones, -1)
+        if self.training:
+            summary = summary * (torch.rand(number, bones, 1, device=summary.device) >= UNSEEN_SHARE)
+        measured = self.measure_norm(torch.cat([measures, level, contrast], dim=1)).clamp(-FARTHEST, FARTHEST)
+        said: Tensor = self.compare(torch.cat([summary.flatten(1), measured], dim=1))
+        return said
+
+
+class BoneNetwork(LandmarkNetwork):
+    """Places the joints, straightens every bone, and lets a judge look at the strips and the hand's proportions.
+
+    The part that places joints is a trained `LandmarkNetwork`; `train.age_sex.bone_strips` trains only what judges.
+
+    Args:
+        architecture: of the part that places joints; its dropout is the judge's.
+        judge: what judges.
+        samples: of a strip, as the judge wants it.
+    """
+
+    def __init__(self, architecture: Architecture, judge: BoneJudge, samples: tuple[int, int]) -> None:
+        super().__init__(architecture)
+        self.judge, self.samples = judge, samples
+
+    def places(self, image: Tensor) -> Tensor:
+        """Where the joints lie, (N, K, 2), on pictures (N, 1, S, S)."""
+        return self.placed(image).places
+
+    def strips(self, image: Tensor, places: Tensor) -> Tensor:
+        """The bones of pictures whose joints lie at `places`, as the judge wants them."""
+        return straightened(image, places, self.samples)
+
+
+class BoneSexNetwork(BoneNetwork):
+    """The sex from straightened bones, and the bone age besides, to learn more from."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        judge = BoneJudge(SEX_JUDGE, told=0, out=2, dropout=architecture.dropout)
+        super().__init__(architecture, judge, SEX_JUDGE.samples)
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+        """Logit of "male", (N,), of pictures (N, 1, S, S)."""
+        return self.told(image, self.places(image))[:, 0]
+
+    def told(self, image: Tensor, places: Tensor) -> Tensor:
+        """Logit of "male" and standardised age, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
+        told: Tensor = self.judge(self.strips(image, places), proportions(places))
+        return told
+
+
+class BoneAgeNetwork(BoneNetwork):
+    """The bone age from straightened bones and the sex: a softmax over months, as `age.AgeNetwork` has it."""
+
+    pieces: Final = STRIPS
+
+    def __init__(self, architecture: Architecture) -> None:
+        judge = BoneJudge(AGE_JUDGE, told=1, out=CLASSES, dropout=architecture.dropout)
+        super().__init__(architecture, judge, AGE_JUDGE.samples)
+
+    def forward(self, image: Tensor, male: Tensor) -> Tensor:  # type: ignore[override]
+        """Bone age in months, (N,), before any bias correction."""
+        return self.distribution(image, male)[0]
+
+    def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in months, (k*N,) each, of pictures (N, 1, S, S) and sexes (k*N,), 1 for male."""
+        places = self.places(image)
+        strips, known = self.strips(image, places), proportions(places)
+        times = len(male) // len(image)
+        return belief(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
+
+    def logits_from(self, strips: Tensor, known: Tensor, male: Tensor) -> Tensor:
+        """Class logits, (N, CLASSES), from strips, proportions and sexes."""
+        said: Tensor = self.judge(strips, torch.cat([known, male[:, None]], dim=1))
+        return said
+
+    def held(self, image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network as a function of pictures like these, (N, 1, S, S), with the joints where they are on these.
+
+        For explanations: what a bone looks like is asked, not where a changed picture would have its joints.
+        """
+        with torch.no_grad():
+            places = self.places(image)
+            known = proportions(places)
+        return lambda pictures, male: belief(self.logits_from(self.strips(pictures, places), known, male))[0]
+
+    def bring_home(self, cells: Tensor, image: Tensor) -> Tensor:
+        """Values of the cells that the judge's convolutions leave, spread over the pictures below them.
+
+        Args:
+            cells: (N * bones, 1, *cells), as the last convolution orders them.
+            image: the pictures, (N, 1, S, S).
+
+        Returns:
+            (N, 1, S, S) with the same total.
+        """
+        with torch.enable_grad():
+            seen = image.detach().requires_grad_()
+            strips = self.strips(seen, self.places(seen.detach()))
+            size = strips.shape[-2:]
+            spread = interpolate(cells, size, mode="bilinear", align_corners=False)
+            spread = spread * (cells.shape[2] * cells.shape[3] / (size[0] * size[1]))
+            (home,) = torch.autograd.grad(strips, seen, spread.reshape(strips.shape))
+        return home
+
+
+def straightened(image: Tensor, places: Tensor, samples: tuple[int, int]) -> Tensor:
+    """Every bone laid straight, the thumb's side first: pictures (N, 1, S, S) to strips (N, bones, *samples).
+
+    Args:
+        image: square.
+        places: (row, column) of `LANDMARKS` as shares of the side, (N, K, 2).
+        samples: of each strip, along the bone and across it.
+    """
+    up, length, side = palm(places)
+    start = torch.stack([places[:, a] for a, _ in BONES] + [places[:, end] for end in FOREARM], dim=1)
+    end = torch.stack(
+        [places[:, b] for _, b in BONES] + [places[:, e] - FOREARM_LENGTH * length * up for e in FOREARM], dim=1
+    )
+    bone = end - start
+    beside = torch.stack([-bone[..., 1], bone[..., 0]], dim=-1)
+    beside = beside / beside.norm(dim=-1, keepdim=True).clamp(min=1e-3) * (length * side)[:, None]
+    half = torch.tensor([PALM_HALF_WIDTH if a == WRIST else HALF_WIDTH for a, _ in BONES] + [HALF_WIDTH] * 2)
+    along = torch.linspace(-OVERHANG, 1 + OVERHANG, samples[0], device=image.device)[:, None, None]
+    across = torch.linspace(-1, 1, samples[1], device=image.device)[:, None]
+    across = across * half.to(image.device)[:, None, None, None]
+    at = start[:, :, None, None] + along * bone[:, :, None, None] + across * beside[:, :, None, None]
+    grid = 2 * at.flip(-1) - 1  # column first, from -1 to 1
+    found = grid_sample(image, grid.flatten(1, 2), padding_mode="border", align_corners=False)
+    return found.reshape(len(image), STRIPS, *samples)

@@ -1,0 +1,1 @@
+"""Radiograph and hand mask -> the input of one network."""

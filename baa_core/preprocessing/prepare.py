@@ -1,0 +1,126 @@
+"""Radiograph + HandMask + InputSpec -> ModelInput: the picture one network was trained on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ..types import BoolArray, Caution, FloatArray, HandMask, Points, Radiograph, freeze
+from .picture import IDENTITY, Affine, Picture
+
+if TYPE_CHECKING:
+    from .picture import Step
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """What a network gets, and the way back.
+
+    Attributes:
+        image: float32 (1, 1, H, W), normalised; a square for most networks.
+        mask: bool (H, W), True on the hand.
+        to_radiograph: 2x3 affine from the image's (column, row) to the radiograph's.
+        radiograph_shape: (H, W) of the radiograph.
+        background_masked: outside the mask the image is constant: nothing there can move the answer.
+        cautions: of the steps that made it.
+    """
+
+    image: FloatArray
+    mask: BoolArray
+    to_radiograph: Affine
+    radiograph_shape: tuple[int, int]
+    background_masked: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    def __post_init__(self) -> None:
+        freeze(self.image)
+
+    def bring_home(self, values: FloatArray) -> FloatArray:
+        """Resample a map on the image's grid onto the radiograph's; outside is 0."""
+        height, width = self.radiograph_shape
+        return np.asarray(
+            cv2.warpAffine(values, self.to_radiograph, (width, height), flags=cv2.INTER_LINEAR), dtype=np.float32
+        )
+
+
+def stages(
+    radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None
+) -> Iterator[tuple[str, Picture]]:
+    """The picture after every step, for those who want to see what a recipe does to it.
+
+    Args:
+        radiograph: as read.
+        hand: on the same grid.
+        spec: the steps.
+        points: landmarks on the same grid, for the steps that go by them.
+
+    Yields:
+        the step's name and what it made: first "Radiograph", bone bright, then every step but the normalisation.
+    """
+    pixels = 1.0 - radiograph.pixels if hand.inverted else radiograph.pixels
+    picture = Picture(pixels, hand.pixels, IDENTITY, hand.tilt_degrees, points=points or {})
+    yield "Radiograph", picture
+    for step in spec.steps:
+        picture = step(picture)
+        yield type(step).__name__, picture
+
+
+def arrange(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> Picture:
+    """Everything but the normalisation: crop, turn, resize. Training caches and augments this.
+
+    Returns:
+        a picture of `spec.shape` in [0, 1].
+    """
+    ((_, picture),) = deque(stages(radiograph, hand, spec, points), maxlen=1)
+    return picture
+
+
+def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> ModelInput:
+    """Bring a radiograph to the form one network was trained on.
+
+    Args:
+        radiograph: as read; an inverted one is turned right here if `hand.inverted` says so.
+        hand: on the same grid.
+        spec: steps and normalisation, from the recipe.
+        points: landmarks on the same grid, for the steps that go by them.
+
+    Returns:
+        image (1, 1, H, W) and the geometry that brings heatmaps home.
+    """
+    picture = spec.normalise(arrange(radiograph, hand, spec, points))
+    return ModelInput(
+        picture.pixels[None, None],
+        picture.mask,
+        picture.to_radiograph,
+        radiograph.shape,
+        picture.background_masked,
+        picture.cautions,
+    )
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a radiograph becomes a network's input: steps in order, the last one normalises.
+
+    `steps` end in a float32 picture (side_px, width_px) in [0, 1]; training augments that
+    picture, then both training and serving apply `normalise`.
+
+    Attributes:
+        side_px: height of the picture.
+        width_px: its width; 0 for a square.
+    """
+
+    side_px: int
+    steps: tuple[Step, ...]
+    normalise: Step
+    width_px: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.side_px, self.width_px or self.side_px

@@ -1,0 +1,1 @@
+"""What people see: cautions, overlays, charts and text."""

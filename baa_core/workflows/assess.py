@@ -1,0 +1,556 @@
+"""The only file that composes the stages: bytes -> Report.
+
+Example:
+    assessor = baa_core.load_assessor()
+    report = assessor.assess("hand.dcm", baa_core.Patient(sex="female", chronological_age_months=121))
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import TypeVar, cast
+
+import torch
+from torch import nn
+
+from ..errors import HandCutOff, InvalidPatient, LandmarksNotFound, WeightsMissing
+from ..estimation.calibration import Calibration, calibrate, check_sex, interval_for_unknown_sex
+from ..estimation.ensemble import age_forward, agreed, likelier_sex, predict_months_by_sex, predict_sex
+from ..explanation.heatmap import saliency
+from ..hand.cut import cautions_of, find_cuts
+from ..hand.landmarks import find_landmarks, place_points
+from ..hand.outline import UNCHECKED, about_outline, widened
+from ..hand.pose import FeatureSpace, check_usual, load_feature_space, shape_of
+from ..hand.quality import about_veil, check_quality, check_whole
+from ..hand.regions import hand_regions
+from ..hand.segmentation import choose_hand, draw_hand, find_hands
+from ..io import read_radiograph
+from ..io.panels import check_one_picture
+from ..networks.age import AgeNetwork, GroupedAgeNetwork
+from ..networks.backbones import fold_norms
+from ..networks.landmarks import LandmarkNetwork
+from ..networks.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
+from ..preprocessing.picture import Picture
+from ..preprocessing.prepare import InputSpec, ModelInput, prepare, stages
+from ..recipes import DEFAULT_RECIPE, find_recipe
+from ..recipes.schema import Member, Recipe
+from ..reporting import cautions
+from ..types import (
+    CUT_PARTS,
+    SEXES,
+    Answer,
+    BoolArray,
+    Caution,
+    CutPart,
+    Explanation,
+    HandChoice,
+    HandMask,
+    Landmarks,
+    Patient,
+    Points,
+    Prediction,
+    Radiograph,
+    Report,
+    Sex,
+    SexCheck,
+)
+from ..version import __version__
+
+SHA_DIGITS = 12
+
+
+VIEW_UNCHECKED = Caution(
+    "view_unchecked",
+    "This system has no network that places joints, so it was not checked that the picture shows a hand from the "
+    "front and that the outline is that of a whole hand.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """A recipe with its weights, up to the prepared pictures.
+
+    Attributes:
+        recipe: what runs.
+        manifest: which files and what was measured.
+        calibration: of this recipe, from the manifest.
+        folder: where the weights lie.
+    """
+
+    recipe: Recipe
+    manifest: Manifest
+    calibration: Calibration
+    folder: Path = DEFAULT_FOLDER
+    _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
+    _spaces: dict[str, FeatureSpace] = field(default_factory=dict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def network(self, member: Member) -> nn.Module:
+        """The member's network with its verified weights, loaded once.
+
+        Raises:
+            WeightsMissing, WeightsCorrupt: see `weights.load_network`.
+        """
+        with self._lock:
+            if member.name not in self._networks:
+                with torch.inference_mode(False):
+                    loaded = fold_norms(load_network(member, self.folder, self.manifest)).requires_grad_(False)
+                    self._networks[member.name] = loaded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return self._networks[member.name]
+
+    def warm_up(self) -> None:
+        """Load every network now, so that the first picture need not wait."""
+        for member in self.recipe.served:
+            self.network(member)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
+        weights = {
+            f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
+            for member in self.recipe.served
+            if member.name in self.manifest.weights
+        }
+        software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        return {**software, "recipe": self.recipe.name, **weights}
+
+    def look(
+        self, source: str | os.PathLike[str] | bytes, name: str | None = None, hand: HandChoice | None = None
+    ) -> tuple[Radiograph, HandMask]:
+        """A radiograph and its hand; `hand` as for `find_hand`.
+
+        Raises:
+            BoneAgeError: as `assess`.
+        """
+        radiograph = read_radiograph(source, name)
+        return radiograph, self.find_hand(radiograph, hand)
+
+    def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
+        """Every hand of a radiograph from left to right; at least one.
+
+        A hand beside others that the picture's edge cuts off does not count, unless all of them are cut off.
+
+        Raises:
+            HandNotFound: there is none.
+            SeveralPictures: see `panels.check_one_picture`.
+        """
+        check_one_picture(radiograph)
+        hands = find_hands(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        if len(hands) == 1:
+            return hands
+        return tuple(hand for hand in hands if _is_whole(radiograph, hand)) or hands
+
+    def find_hand(self, radiograph: Radiograph, choice: HandChoice | None = None) -> HandMask:
+        """The hand of a radiograph, if it can be read.
+
+        Args:
+            radiograph: as read.
+            choice: which of several hands; it does not matter where there is one only.
+
+        Raises:
+            HandNotFound, HandCutOff, QualityTooLow: see `segmentation.find_hands`, `_cuts` and
+                `quality.check_quality`.
+            SeveralHands: there are several and none was chosen; it carries their masks.
+            SeveralPictures: the picture is a page or screen that shows several.
+        """
+        hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
+        check_quality(radiograph, hand)
+        mask = self.recipe.mask
+        drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
+        landmarks = self._outline_landmarks(radiograph, drawn)
+        cuts = self._cuts(drawn, landmarks, radiograph.name)
+        factors = self.calibration.cut_factors
+        said = (*about_veil(radiograph, hand), *self._about_outline(radiograph, drawn, landmarks))
+        return replace(
+            drawn,
+            cautions=(*drawn.cautions, *cautions_of(cuts, factors), *said),
+            interval_factor=max((factors[part] for part in cuts), default=1.0),
+        )
+
+    def _cuts(self, hand: HandMask, landmarks: Landmarks | None, name: str) -> tuple[CutPart, ...]:
+        """What the picture's edge cuts off; by the mask alone, which only refuses, where joints or factors are missing.
+
+        Raises:
+            HandCutOff: see `cut.find_cuts` and `quality.check_whole`.
+        """
+        if landmarks is None or set(CUT_PARTS) - set(self.calibration.cut_factors):
+            check_whole(hand, name)
+            return ()
+        return find_cuts(hand, landmarks, name)
+
+    def about_outline(self, radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
+        """What is wrong with the outline by the joints; nothing for a recipe without a network that places them."""
+        return self._about_outline(radiograph, hand, self._outline_landmarks(radiograph, hand))
+
+    def _about_outline(
+        self, radiograph: Radiograph, hand: HandMask, landmarks: Landmarks | None
+    ) -> tuple[Caution, ...]:
+        if self.recipe.shaping is None:
+            return ()
+        return (UNCHECKED,) if landmarks is None else about_outline(radiograph, hand, landmarks)
+
+    def _outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks | None:
+        """`outline_landmarks`; None where this recipe has no network for them or they cannot be placed."""
+        if self.recipe.shaping is None:
+            return None
+        try:
+            return self.outline_landmarks(radiograph, hand)
+        except LandmarksNotFound:
+            return None
+
+    def outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks:
+        """The joints by which the outline is checked, placed in more than the outline.
+
+        Raises:
+            LandmarksNotFound: they cannot be placed.
+            WeightsMissing: this recipe has no network that places them.
+        """
+        member = self.recipe.shaping
+        if member is None:
+            raise WeightsMissing(f"The recipe '{self.recipe.name}' has no network that places joints. Choose another.")
+        return find_landmarks(prepare(radiograph, widened(hand), member.input), self.network(member))
+
+    def points(self, radiograph: Radiograph, hand: HandMask) -> Points:
+        """The points that this recipe's steps go by; empty if it needs none, or can do without them here.
+
+        Raises:
+            LandmarksNotFound: they cannot be placed and the recipe needs them.
+        """
+        member = self.recipe.points
+        if member is None:
+            return {}
+        return place_points(radiograph, hand, member, self.network(member), needed=self.recipe.points_needed)
+
+    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+        """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).
+
+        Raises:
+            LandmarksNotFound: its joints cannot be placed.
+            WeightsMissing: this recipe places none, or the network's weights are not there.
+        """
+        member = self.recipe.landmarks
+        if member is None:
+            raise WeightsMissing(
+                f"The recipe '{self.recipe.name}' has no network that places joints, and so no regions. "
+                "Choose a recipe that has one."
+            )
+        landmarks = find_landmarks(prepare(radiograph, hand, member.input), self.network(member))
+        return hand_regions(landmarks, hand)
+
+    def prepare(self, radiograph: Radiograph, hand: HandMask, points: Points | None = None) -> dict[str, ModelInput]:
+        """Each member's picture by name; members with the same input share one.
+
+        Args:
+            radiograph: as read.
+            hand: on the same grid.
+            points: what `points` gave; asked for if left out.
+        """
+        placed = self.points(radiograph, hand) if points is None else points
+        made: dict[InputSpec, ModelInput] = {}
+        for member in self.recipe.estimating:
+            if member.input not in made:
+                made[member.input] = prepare(radiograph, hand, member.input, placed)
+        return {member.name: made[member.input] for member in self.recipe.estimating}
+
+    def check_view(self, inputs: Mapping[str, ModelInput], name: str) -> tuple[Caution, ...]:
+        """Refuse what is no hand seen from the front.
+
+        Args:
+            inputs: as `prepare` made them.
+            name: what to call the picture.
+
+        Returns:
+            a caution where the pose is rare, or where this recipe has no network that can tell.
+
+        Raises:
+            UnusualPicture: see `pose.check_usual`.
+            WeightsMissing, WeightsCorrupt: see `pose.load_feature_space`.
+        """
+        member = self.recipe.shaping
+        if member is None:
+            return (VIEW_UNCHECKED,)
+        if member.name not in self._spaces:
+            self._spaces[member.name] = load_feature_space(member.name, self.folder, self.manifest)
+        network = cast(LandmarkNetwork, self.network(member))
+        return check_usual(shape_of(inputs[member.name], network), self._spaces[member.name], name)
+
+    def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
+        """The picture after every step on its way to the first age network, by the step's name."""
+        return list(stages(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
+
+
+def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
+    """Is neither fingers nor wrist cut off by the picture's edge?"""
+    try:
+        check_whole(hand, radiograph.name)
+    except HandCutOff:
+        return False
+    return True
+
+
+Something = TypeVar("Something")
+STAGES = ("reading", "finding the hand", "estimating", "explaining")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the networks said about one prepared radiograph.
+
+    Attributes:
+        by_sex: the prediction for each sex.
+        prediction: the one for the sex used; where no sex was entered its interval covers the mixture of both sexes.
+        sex_used: entered, or else predicted.
+        probability_male: of the sex network.
+        sex_check: what the sex networks say about the entered sex.
+    """
+
+    by_sex: Mapping[Sex, Prediction]
+    prediction: Prediction
+    sex_used: Sex
+    probability_male: float
+    sex_check: SexCheck
+
+
+class Clock:
+    """Seconds by stage, telling the listener when one begins."""
+
+    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
+        self.on_stage = on_stage
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        if self.on_stage:
+            self.on_stage(name)
+        start = perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+
+
+@dataclass(frozen=True, eq=False)
+class Assessor(Sight):
+    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it."""
+
+    def assess(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        patient: Patient | None = None,
+        *,
+        name: str | None = None,
+        explain: bool = False,
+        age_group: int | None = None,
+        hand: HandChoice | None = None,
+        on_stage: Callable[[str], None] | None = None,
+    ) -> Report:
+        """Assess one radiograph. The same bytes always give the same months.
+
+        Args:
+            source: a file, or its bytes.
+            patient: sex and chronological age as entered; unknown if left out.
+            name: what to call the picture in messages; the file's name otherwise.
+            explain: also make the heatmap, about twice the work.
+            age_group: which of the recipe's age groups the child is known to be in, from 1; only for a recipe that
+                has some.
+            hand: which one to assess if the picture shows several hands: the one on the left or on the right side of
+                the picture, or the largest.
+            on_stage: told the name of each stage of `STAGES` as it begins.
+
+        Returns:
+            everything found, with the cautions that belong beside the number.
+
+        Raises:
+            SeveralHands: the picture shows several hands and `hand` was left out; it carries their masks.
+            BoneAgeError: no honest number can be given; the message says why and what to do.
+        """
+        patient, clock = patient or Patient(), Clock(on_stage)
+        self._check_group(age_group)
+        start = perf_counter()
+        with clock.stage("reading"):
+            radiograph = read_radiograph(source, name)
+        with clock.stage("finding the hand"):
+            found_hand = self.find_hand(radiograph, hand)
+            inputs, about_pose = self.prepare_checked(radiograph, found_hand)
+        with clock.stage("estimating"):
+            estimate = self.estimate(inputs, patient, age_group, found_hand.interval_factor)
+        explanation = None
+        if explain:
+            with clock.stage("explaining"):
+                explanation = self.explain(inputs, estimate.sex_used, age_group)
+        found = (
+            *self.cautions_about(radiograph, found_hand, inputs, about_pose, estimate, patient),
+            *(cautions.about_explanation(explanation) if explanation else ()),
+        )
+        return Report(
+            file=radiograph.name,
+            recipe=self.recipe.name,
+            prediction=estimate.prediction,
+            sex_entered=patient.sex,
+            sex_predicted=likelier_sex(estimate.probability_male),
+            sex_probability_male=estimate.probability_male,
+            sex_check=estimate.sex_check,
+            bone_age_if_female_months=estimate.by_sex["female"].bone_age_months,
+            bone_age_if_male_months=estimate.by_sex["male"].bone_age_months,
+            chronological_age_months=patient.chronological_age_months,
+            cautions=found,
+            versions=self.versions,
+            seconds=perf_counter() - start,
+            radiograph=radiograph,
+            hand=found_hand,
+            explanation=explanation,
+            stage_seconds=clock.seconds,
+        )
+
+    def prepare_checked(
+        self, radiograph: Radiograph, hand: HandMask
+    ) -> tuple[dict[str, ModelInput], tuple[Caution, ...]]:
+        """Each network's picture of a hand, after every check that stands before an estimate.
+
+        Assessments, explanations and their tests of robustness all pass here.
+
+        Returns:
+            the pictures by network, and the cautions of `check_view`.
+
+        Raises:
+            LandmarksNotFound: the recipe needs points that cannot be placed.
+            UnusualPicture: the hand is not seen from the front (`check_view`).
+        """
+        inputs = self.prepare(radiograph, hand, self.points(radiograph, hand))
+        return inputs, self.check_view(inputs, radiograph.name)
+
+    def cautions_about(
+        self,
+        radiograph: Radiograph,
+        hand: HandMask,
+        inputs: Mapping[str, ModelInput],
+        about_pose: tuple[Caution, ...],
+        estimate: Estimate,
+        patient: Patient,
+    ) -> tuple[Caution, ...]:
+        """All cautions that belong beside an estimate: of file, hand, preparation, entry and estimate, each once."""
+        found = (
+            *radiograph.cautions,
+            *hand.cautions,
+            *cautions.about_picture(radiograph, hand),
+            *about_pose,
+            *(said for made in inputs.values() for said in made.cautions),
+            *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
+            *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
+            *self._about_estimate(estimate, patient),
+        )
+        return tuple(dict.fromkeys(found))
+
+    def estimate(
+        self,
+        inputs: Mapping[str, ModelInput],
+        patient: Patient,
+        age_group: int | None = None,
+        interval_factor: float = 1.0,
+    ) -> Estimate:
+        """Sex and months for both sexes, corrected, with intervals.
+
+        Args:
+            inputs: as `prepare` made them.
+            patient: as entered.
+            age_group: as for `assess`.
+            interval_factor: by how much the intervals are widened (`HandMask.interval_factor`).
+        """
+        sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
+        male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
+        probability_male = agreed(male.values())
+        answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
+        by_sex = {sex: self._calibrated(answers[sex], sex) for sex in SEXES}
+        used = patient.sex or likelier_sex(probability_male)
+        checked = check_sex(patient.sex, probability_male, by_sex[used].bone_age_months, self.calibration)
+        prediction = by_sex[used]
+        if patient.sex is None:
+            own = {sex: self.own(answers[sex], sex) for sex in SEXES}
+            known, weights = self.calibration, self.recipe.weights
+            spread = interval_for_unknown_sex(own, probability_male, known, weights)
+            prediction = replace(prediction, interval_months=spread)
+        widened = {sex: answer.widened(interval_factor) for sex, answer in by_sex.items()}
+        return Estimate(widened, prediction.widened(interval_factor), used, probability_male, checked)
+
+    def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
+        """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
+        answers = predict_months_by_sex(self._age_networks(), inputs, (sex,), self.recipe.views)[sex]
+        return self._calibrated(answers, sex)
+
+    def _calibrated(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
+        return calibrate(self.own(answers, sex), sex, self.calibration, self.recipe.weights)
+
+    def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
+        """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
+        networks = self.own(self._age_networks(age_group), sex)
+        mirror = self.recipe.views.mirror
+        forwards = {name: age_forward(net, sex, mirror, inputs[name]) for name, net in networks.items()}
+        return saliency(forwards, inputs, self.recipe.weights)
+
+    def _age_networks(self, age_group: int | None = None) -> dict[str, AgeNetwork]:
+        networks = {member.name: self.network(member) for member in self.recipe.members}
+        if age_group is not None:
+            networks = {name: cast(GroupedAgeNetwork, net).stating(age_group - 1) for name, net in networks.items()}
+        return cast(dict[str, AgeNetwork], networks)
+
+    def own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
+        """What belongs to the members that answer for this sex."""
+        return {member.name: by_member[member.name] for member in self.recipe.members if sex in member.sexes}
+
+    def _check_group(self, age_group: int | None) -> None:
+        """Raises InvalidPatient unless the recipe has this age group, or none is stated."""
+        groups = len(self.recipe.age_groups_months) - 1
+        if age_group is None or 1 <= age_group <= groups:
+            return
+        raise InvalidPatient(
+            f"There is no age group {age_group} in the recipe '{self.recipe.name}'. "
+            + (f"Give 1 to {groups}, or none." if groups > 0 else "It knows no age groups: leave it out.")
+        )
+
+    def _about_estimate(self, estimate: Estimate, patient: Patient) -> tuple[Caution, ...]:
+        """Cautions that need the calibration."""
+        known = self.calibration
+        sex = estimate.sex_used
+        span, measured = known.trained_range_months[sex], known.range_error_months[sex]
+        return (
+            *cautions.about_sex(
+                patient.sex,
+                estimate.probability_male,
+                estimate.sex_check,
+                estimate.by_sex,
+                known.mismatch_youngest_months,
+            ),
+            *cautions.about_age(estimate.prediction, patient.chronological_age_months, span, measured),
+        )
+
+
+def load_assessor(
+    recipe: str = DEFAULT_RECIPE, *, weights_dir: Path | None = None, networks: dict[str, nn.Module] | None = None
+) -> Assessor:
+    """An assessor for a recipe by name. Reads the manifest; the networks follow when needed.
+
+    Args:
+        recipe: one of `RECIPES`.
+        weights_dir: a folder with manifest.json; `weights.DEFAULT_FOLDER` if left out.
+        networks: loaded networks by name, to be shared by assessors that one thread uses in turn.
+
+    Raises:
+        UnknownRecipe: there is none of that name.
+        WeightsMissing: there is no manifest, or it holds nothing for this recipe.
+        WeightsCorrupt: the manifest cannot be used.
+    """
+    folder = Path(weights_dir) if weights_dir is not None else DEFAULT_FOLDER
+    chosen, manifest = find_recipe(recipe), read_manifest(folder)
+    if chosen.name not in manifest.calibration:
+        raise WeightsMissing(
+            f"The weights of {chosen.title} are not in the weights folder, so no estimate can be made. Get the folder "
+            "as weights/README.md says, or train them as train/README.md says."
+        )
+    calibration = Calibration.from_dict(manifest.calibration[chosen.name])
+    return Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)

@@ -1,0 +1,309 @@
+"""Assessor + film -> Panel: every part of an explanation, in order, with progress and a way to stop.
+
+Example:
+    panel = baa_core.workflows.explain.examine(assessor, "hand.dcm", Patient(sex="female"), on_stage=print)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from torch import Tensor, nn
+
+from ..errors import HandRefused, LandmarksNotFound, WeightsMissing
+from ..estimation.ensemble import Forward, age_forward, by_weight
+from ..explanation.atlas import textbook_stage
+from ..explanation.attribution import require_finite
+from ..explanation.faithfulness import Deletion, measure_deletion
+from ..explanation.gradients import own_copy
+from ..explanation.methods import Attribute, Method, evidence, explain_with, find_method
+from ..explanation.region_effects import attribution_shares, months_by_region
+from ..explanation.report import Panel
+from ..explanation.robustness import OTHER_SEX, SIDES_EXCHANGED, Drift, measure_drift
+from ..explanation.verdict import judge, stability
+from ..preprocessing.prepare import ModelInput
+from ..reporting import cautions
+from ..reporting.charts import deletion_figure, drift_figure, insertion_figure, regions_figure, write_figure
+from ..reporting.overlays import encode_png, regions_picture, signed_overlay
+from ..types import SEXES, BoolArray, Caution, FloatArray, HandChoice, HandMask, Patient, Radiograph, SignedExplanation
+from .assess import Assessor, Clock, Estimate
+
+STAGES = (
+    "finding the hand",
+    "estimating",
+    "drawing the map",
+    "going region by region",
+    "trying the map",
+    "shaking the picture",
+    "changing the film",
+)
+DEFAULT_METHOD = "both_ways"
+OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": "left"}
+
+Listener = Callable[[str], None]
+
+
+class Teller:
+    """Tells the listener each stage as it begins, and the same one again whenever asked to."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self.listener, self.stage = listener, STAGES[0]
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins."""
+        self.stage = stage
+        self.again()
+
+    def again(self) -> None:
+        """Before a pass: the listener's moment to raise."""
+        if self.listener:
+            self.listener(self.stage)
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A radiograph with everything that is asked about it.
+
+    Attributes:
+        assessor, radiograph, hand, patient, estimate: by whom, of what, as entered.
+        inputs: member name to its prepared picture.
+        about_pose: cautions of the check of the pose.
+        networks: the age networks by name, each an `gradients.own_copy`: other threads use the assessor's meanwhile.
+        forwards: the same as functions of the picture alone, for the sex used, multiplied so that their mean is the
+            estimate (`ensemble.by_weight`); each tells the listener before a pass.
+        anew: the same again, with joints placed anew on every picture by networks that look along bones: so they
+            learned to do without a region that is filled in (`train.data.phantoms`).
+        teller: tells the listener.
+        choice: which of several hands was asked for.
+    """
+
+    assessor: Assessor
+    radiograph: Radiograph
+    hand: HandMask
+    patient: Patient
+    estimate: Estimate
+    inputs: Mapping[str, ModelInput]
+    about_pose: tuple[Caution, ...]
+    networks: Mapping[str, nn.Module]
+    forwards: Mapping[str, Forward]
+    anew: Mapping[str, Forward]
+    teller: Teller
+    choice: HandChoice | None = None
+
+    @property
+    def months(self) -> float:
+        """The film's own estimate."""
+        return self.estimate.prediction.bone_age_months
+
+
+def examine(
+    assessor: Assessor,
+    source: str | os.PathLike[str] | bytes,
+    patient: Patient | None = None,
+    method: str = DEFAULT_METHOD,
+    on_stage: Listener | None = None,
+    *,
+    name: str | None = None,
+    hand: HandChoice | None = None,
+) -> Panel:
+    """Explain one radiograph's estimate and put the explanation to the test.
+
+    Args:
+        assessor: the system.
+        source: a file, or its bytes.
+        patient: the sex as entered; unknown if left out.
+        method: one of `explain.METHODS`.
+        on_stage: told the name of each stage of `STAGES` as it begins, and the same name again before every pass of a
+            network. What it raises ends the inquiry there and then.
+        name: what to call the picture in messages; the file's name otherwise.
+        hand: which one of several hands, as for `Assessor.assess`.
+
+    Raises:
+        UnknownMethod: no method has that name.
+        BoneAgeError: no honest number can be given; the message says why and what to do.
+    """
+    chosen, teller, start = find_method(method), Teller(on_stage), perf_counter()
+    clock = Clock(teller)
+    with clock.stage(STAGES[0]):
+        radiograph, found = assessor.look(source, name, hand)
+    with clock.stage(STAGES[1]):
+        film = film_of(assessor, radiograph, found, patient or Patient(), teller, hand)
+    return _examine(film, chosen, clock, start)
+
+
+def film_of(
+    assessor: Assessor,
+    radiograph: Radiograph,
+    hand: HandMask,
+    patient: Patient,
+    teller: Teller | None = None,
+    choice: HandChoice | None = None,
+) -> Film:
+    """A radiograph with its estimate, ready to be asked about; `choice` is how `hand` was chosen among several."""
+    teller = teller or Teller(None)
+    inputs, about_pose = assessor.prepare_checked(radiograph, hand)
+    estimate = assessor.estimate(inputs, patient, interval_factor=hand.interval_factor)
+    networks = {
+        member.name: own_copy(assessor.network(member))
+        for member in assessor.recipe.members
+        if estimate.sex_used in member.sexes
+    }
+    mirror = assessor.recipe.views.mirror
+
+    def forwards(held: Mapping[str, ModelInput]) -> dict[str, Forward]:
+        asked = {
+            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), teller, name)
+            for name, network in networks.items()
+        }
+        return by_weight(asked, assessor.recipe.weights)
+
+    return Film(
+        assessor, radiograph, hand, patient, estimate, inputs, about_pose, networks,
+        forwards=forwards(inputs), anew=forwards({}), teller=teller, choice=choice,
+    )  # fmt: skip
+
+
+def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
+    """The map and all that is asked about it."""
+    with clock.stage(STAGES[2]):
+        explanation = draw_map(film, method)
+    with clock.stage(STAGES[3]):
+        masks, unplaced = _divide(film)
+        regions = months_by_region(film.anew, film.inputs, masks)
+    with clock.stage(STAGES[4]):
+        deletion = try_map(film, method, explanation)
+    with clock.stage(STAGES[5]):
+        stable = shake(film, method)
+    with clock.stage(STAGES[6]):
+        drift = _drift(film)
+    return Panel(
+        file=film.radiograph.name,
+        recipe=film.assessor.recipe.name,
+        sex_used=film.estimate.sex_used,
+        estimate_months=film.months,
+        explanation=explanation,
+        regions=regions,
+        shares=attribution_shares(explanation.months, masks, film.hand.pixels),
+        deletion=deletion,
+        stability=stable,
+        drift=drift,
+        textbook=textbook_stage(film.months, film.estimate.sex_used),
+        verdict=judge(deletion, stable),
+        cautions=(*all_cautions(film, explanation), *unplaced),
+        seconds=perf_counter() - start,
+        radiograph=film.radiograph,
+        hand=film.hand,
+        masks=masks,
+        stage_seconds=clock.seconds,
+    )
+
+
+def _telling(forward: Forward, teller: Teller, name: str) -> Forward:
+    """A network's forward that lets the listener speak up first, and whose months are numbers."""
+
+    def asked(picture: Tensor) -> Tensor:
+        teller.again()
+        months = forward(picture)
+        require_finite(months.detach().numpy(), f"The answer of the network '{name}' to a changed picture")
+        return months
+
+    return asked
+
+
+def draw_map(film: Film, method: Method) -> SignedExplanation:
+    """The ensemble's estimate explained by one method."""
+    return explain_with(method.name, film.networks, film.forwards, film.inputs, film.hand.pixels)
+
+
+def try_map(film: Film, method: Method, explanation: SignedExplanation) -> Deletion:
+    """Whether blurring what the map marks moves the estimate the way it says; 62 forwards a network."""
+    said = {name: evidence(method, made, film.inputs[name]) for name, made in explanation.by_member.items()}
+    return measure_deletion(film.forwards, film.inputs, said)
+
+
+def shake(film: Film, method: Method) -> dict[str, float]:
+    """How much of each network's map survives small changes, averaged over the networks by weight; four maps each.
+
+    They are sketches where the method has one, and of the picture alone, without its mirror image: they are only
+    compared with each other, and cost a fraction.
+    """
+    attribute = method.sketch or method.attribute
+    found = []
+    for name in film.networks:
+        ask = partial(_months, attribute, name, film)
+        found.append(stability(ask, film.inputs[name], ask(film.inputs[name])))
+    weights = [film.assessor.recipe.weights[name] for name in film.networks]
+    return {change: float(np.average([each[change] for each in found], weights=weights)) for change in found[0]}
+
+
+def _months(attribute: Attribute, name: str, film: Film, given: ModelInput) -> FloatArray:
+    network = film.networks[name]
+    forward = age_forward(network, film.estimate.sex_used, mirror=False, held=given)
+    return attribute(network, _telling(forward, film.teller, name), given).months
+
+
+def _drift(film: Film) -> Drift:
+    """The changed radiographs through all that an assessment does, for the same sex; then this one for the other sex.
+
+    A changed radiograph that any check refuses gets the check's reason in place of months.
+    """
+    used = film.estimate.sex_used
+
+    def estimate(name: str, changed: Radiograph) -> float | str:
+        film.teller.again()
+        choice = OTHER_SIDE.get(film.choice, film.choice) if name in SIDES_EXCHANGED else film.choice
+        try:
+            inputs, _ = film.assessor.prepare_checked(changed, film.assessor.find_hand(changed, choice))
+        except HandRefused as error:
+            return str(error)
+        return film.assessor.predict(inputs, used).bone_age_months
+
+    found = measure_drift(estimate, film.radiograph, film.hand, film.months)
+    (other,) = (sex for sex in SEXES if sex != used)
+    return replace(found, months={**found.months, OTHER_SEX: film.estimate.by_sex[other].bone_age_months - film.months})
+
+
+def _divide(film: Film) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
+    """The regions of the hand; none, and a caution that says so, where no network places joints or it cannot here."""
+    try:
+        return film.assessor.regions(film.radiograph, film.hand), ()
+    except LandmarksNotFound as error:
+        reason = str(error)
+    except WeightsMissing as error:
+        if film.assessor.recipe.landmarks is not None:
+            raise
+        reason = str(error)
+    return {}, (Caution("no_regions", f"{reason} So there is nothing to say about regions here."),)
+
+
+def all_cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]:
+    """All that an assessment of the same file says, and what is to be said of the map."""
+    said = film.assessor.cautions_about(
+        film.radiograph, film.hand, film.inputs, film.about_pose, film.estimate, film.patient
+    )
+    return (*said, *cautions.about_explanation(explanation))
+
+
+def write_panel(panel: Panel, folder: Path) -> None:
+    """Everything to look at, into a folder that is there: two pictures, four figures that need no network."""
+    pixels, inverted = panel.radiograph.pixels, panel.hand.inverted
+    pictures = {
+        "map.png": signed_overlay(pixels, panel.explanation.months, inverted=inverted),
+        "regions.png": regions_picture(pixels, panel.masks, inverted=inverted),
+    }
+    figures = {
+        "regions.html": regions_figure(panel.regions),
+        "deletion.html": deletion_figure(panel.deletion),
+        "insertion.html": insertion_figure(panel.deletion),
+        "drift.html": drift_figure(panel.drift),
+    }
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(encode_png(picture))
+    for name, figure in figures.items():
+        write_figure(figure, folder / name)

@@ -1,0 +1,105 @@
+"""The assessor behind the page: loading while the page already answers, and what a visitor hears of failures."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+from baa_core.errors import BoneAgeError
+from baa_core.types import Patient, Report
+
+from .html import NEUTRAL
+
+if TYPE_CHECKING:
+    from baa_core.explanation.report import Panel
+    from baa_core.workflows.assess import Assessor
+    from baa_core.workflows.compare import Compared
+
+LOG = logging.getLogger("bone_age.page")
+
+
+class CanAnswer(Protocol):
+    """What the page needs of whatever stands behind it."""
+
+    def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
+        """See `baa_core.workflows.assess.Assessor.assess`."""
+
+    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+        """See `baa_core.workflows.explain.examine`."""
+
+    def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
+        """See `baa_core.workflows.compare.compare`."""
+
+
+class Loading:
+    """An assessor that loads in the background, and the one place of the page where networks run.
+
+    One call runs at a time in the whole process, whichever way it came. The queue sees to the order; the lock here
+    sees to it that nothing passes the queue.
+    """
+
+    def __init__(self, recipe: str) -> None:
+        self._recipe = recipe
+        self._compared: dict[str, Assessor] = {}
+        self._comparing_networks: dict[str, Any] = {}
+        self._turn = Lock()
+        self._begins = ThreadPoolExecutor(max_workers=1)
+        self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
+
+    @staticmethod
+    def _load(recipe: str) -> Assessor:
+        from baa_core.workflows.assess import load_assessor  # here: PyTorch takes seconds, and the page need not wait
+
+        assessor = load_assessor(recipe)
+        assessor.warm_up()
+        return assessor
+
+    def _assessor(self) -> Assessor:
+        """The assessor once it is loaded. A failure is not remembered: weights put there meanwhile are found."""
+        if self._ready.done() and self._ready.exception() is not None:
+            self._ready = self._begins.submit(self._load, self._recipe)
+        return self._ready.result()
+
+    def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
+        """Wait until loaded and free, then assess."""
+        with self._turn:
+            return self._assessor().assess(source, patient, **options)
+
+    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+        """Wait until loaded and free, then explain."""
+        from baa_core.workflows.explain import examine
+
+        with self._turn:
+            return examine(self._assessor(), source, patient, method, **options)
+
+    def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
+        """Assess by one system after another, one turn for each; each is loaded when its turn comes first."""
+        from baa_core.workflows.compare import compare
+
+        answers = compare(source, patient, load=self._comparing, **options)
+        while True:
+            with self._turn:
+                answer = next(answers, None)
+            if answer is None:
+                return
+            yield answer
+
+    def _comparing(self, recipe: str) -> Assessor:
+        """A system for comparisons, kept for the next one; what cannot be loaded is not remembered."""
+        from baa_core.workflows.assess import load_assessor
+
+        if recipe not in self._compared:
+            self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
+        return self._compared[recipe]
+
+
+def sentence_for(error: Exception) -> str:
+    """The sentence a visitor sees. An unforeseen error is logged by its kind and place, without any value."""
+    if isinstance(error, BoneAgeError):
+        return str(error)
+    LOG.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    return NEUTRAL

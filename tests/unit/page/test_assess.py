@@ -1,0 +1,443 @@
+"""The page's words, its guard, and what its handlers do when something breaks."""
+
+import asyncio
+import base64
+import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import app  # first: it tells Gradio where to keep its files
+from app import gr
+from baa_core.errors import HandNotFound, InvalidPatient, SeveralHands, WeightsMissing
+from baa_core.io import read_radiograph
+from baa_core.phantom import draw_phantom, to_png
+from baa_core.types import HandMask, Patient, Radiograph
+from baa_core.workflows.assess import Assessor
+from page import assess_text as text
+from page.entries import Asked, Chosen, Entered, asked, entered_patient
+from page.security import BUSY, Guard, is_proxy_route, judge
+from page.service import Loading
+from page.uploads import UploadFolder, take_upload
+
+HERE = SimpleNamespace(session_hash="here")
+
+
+@pytest.mark.parametrize(
+    ("years", "months", "expected"),
+    [
+        ("", "", None),
+        (None, None, None),
+        ("10", "", 120),
+        ("", "7", 7),
+        ("9", "6", 114),
+        ("10,5", "", 126),
+        ("", "140", 140),
+        ("25", "0", 300),
+        ("", "300", 300),
+        ("0", "7", 7),
+        ("9", "6.5", 114.5),
+        (9.0, 6.0, 114),
+    ],
+)
+def test_two_boxes_make_an_age(years: str | None, months: str | None, expected: float | None) -> None:
+    assert text.entered_age_months(years, months) == expected
+
+
+@pytest.mark.parametrize(
+    ("years", "months", "said"),
+    [
+        ("ten", "", "is not a number"),
+        ("nan", "", "is not a number"),
+        ("", "nan", "is not a number"),
+        ("inf", "", "is not a number"),
+        ("1e1", "", "is not a number"),
+        ("-1", "", "negative"),
+        ("", "-3", "negative"),
+        ("10", "12", "0 to 11 months"),
+        ("0", "12", "0 to 11 months"),
+        ("10.5", "6", "whole years"),
+        ("10,5", "0", "whole years"),
+        ("30", "", "30 years is not possible here. Give 0 to 25 years"),
+        ("200", "", "200 years is not possible here. Give 0 to 25 years"),
+        ("25", "1", "25 years and 1 months is not possible"),
+        ("", "301", "301 months is not possible"),
+    ],
+)
+def test_impossible_ages_are_refused_in_the_visitors_own_units(years: str, months: str, said: str) -> None:
+    with pytest.raises(InvalidPatient, match=said):
+        entered_patient("female", years, months)
+
+
+def test_an_age_survives_the_boxes() -> None:
+    for months in (0.0, 7.0, 12.0, 120.5, 143.9, 155.96):
+        assert text.entered_age_months(*text.age_boxes(months)) == pytest.approx(months, abs=0.05)
+
+
+def test_words_from_a_file_are_escaped() -> None:
+    evil = "<img src=x onerror=alert(1)>.png"
+    for words in (text.refusal(evil), text.chosen(evil, "1"), Entered("1", evil, evil, "", "").mark("")):
+        assert "<img" not in words
+
+
+def test_an_offer_says_what_the_header_says_and_no_more() -> None:
+    blank = np.zeros((4, 4), np.float32)
+    assert text.offer(Radiograph(blank)) == ""
+    assert "male, 10 years 1 month old" in text.offer(Radiograph(blank, sex_in_file="male", age_in_file_months=121.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("/gradio_api/file=http://a.b/c", True),
+        ("/gradio_api/file=%48TTPS%3a//a.b", True),
+        ("/gradio_api/proxy=https://a.b", True),
+        ("/gradio_api/file=/tmp/bone-age-1/http.png", False),
+        ("/assets/index.js", False),
+    ],
+)
+def test_routes_that_fetch_are_known(path: str, refused: bool) -> None:
+    assert is_proxy_route(path) is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", None),
+        (b'{"data": [{"path": "/tmp/x", "url": "http://here/file=/tmp/x"}]}', None),
+        (b'{"data": [[{"path": "\\u0068ttp://a.b"}]]}', 403),
+        (b"{", 400),
+        (b"[" * 100_000, 400),
+        (b'"' + b"x" * 1_100_000 + b'"', 413),
+    ],
+)
+def test_events_are_judged(content: bytes, status: int | None) -> None:
+    verdict = judge(content)
+    assert (verdict and verdict[0]) == status
+
+
+def test_the_guard_passes_an_event_on_unchanged_with_safe_headers() -> None:
+    sent, got = [], []
+    event = json.dumps({"data": ["female"]}).encode()
+    parts = [
+        {"type": "http.request", "body": event[:5], "more_body": True},
+        {"type": "http.request", "body": event[5:], "more_body": False},
+    ]
+
+    async def behind(scope, receive, send):  # type: ignore[no-untyped-def]
+        got.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():  # type: ignore[no-untyped-def]
+        return parts.pop(0)
+
+    async def send(message):  # type: ignore[no-untyped-def]
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": []}
+    asyncio.run(Guard(behind, UploadFolder(Path("/nowhere")))(scope, receive, send))
+    assert got[0]["body"] == event
+    names = {name for name, _ in sent[0]["headers"]}
+    assert names == {b"x-content-type-options", b"referrer-policy", b"content-security-policy"}
+
+
+class Breaking:
+    """An assessor that fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def assess(self, source: bytes, patient: Patient, **options: object) -> None:
+        """Fail as told."""
+        raise self.error
+
+
+def pressed_assess(error: Exception) -> str:
+    """The card that a visitor gets when assessing fails."""
+    chosen = Chosen("hand.png", b"")
+    return app.Handlers(Breaking(error)).assess(chosen, "female", "", "", True, True, 50, "", HERE)[0]  # type: ignore[arg-type]
+
+
+def test_a_refusal_is_shown_as_it_is() -> None:
+    assert "No hand was found &amp; so on" in pressed_assess(HandNotFound("No hand was found & so on"))
+
+
+def test_an_unforeseen_error_shows_one_neutral_line_and_logs_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        card = pressed_assess(RuntimeError("/tmp/secret Jane Doe"))
+    assert text.NEUTRAL in card
+    assert "Jane" not in card + caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "in assess" in caplog.text
+
+
+def test_equal_uploads_of_two_visitors_are_two_files(tmp_path: Path) -> None:
+    uploads, paths = UploadFolder(tmp_path), []
+    for _ in range(2):
+        with uploads.one() as folder:
+            assert Path(uploads) == folder
+            path = Path(uploads) / "the hash of the content" / "hand.png"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"pixels")
+            paths.append(path)
+    assert take_upload(str(paths[0]), uploads) == ("hand.png", b"pixels")
+    assert not paths[0].exists()
+    assert take_upload(str(paths[1]), uploads) == ("hand.png", b"pixels")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_one_upload_leaves_those_under_way_alone(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path)
+    (tmp_path / "tmpstray").touch()
+    with uploads.one() as arriving:
+        arriving.mkdir()
+        (arriving / "tmpabc").touch()  # Gradio's name for an upload of which no byte has come
+        with uploads.one() as other:
+            other.mkdir()
+            (other / "hand.png").write_bytes(b"pixels")
+        take_upload(str(other / "hand.png"), uploads)
+        assert [path.name for path in arriving.iterdir()] == ["tmpabc"]
+        assert not (tmp_path / "tmpstray").exists()
+
+
+def test_nothing_outside_the_private_folder_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    outside = tmp_path / "hand.png"
+    outside.write_bytes(b"pixels")
+    take_upload(str(outside), UploadFolder(tmp_path / "private"))
+    assert outside.exists()
+
+
+def through_the_guard(path: str, status: int, answer: bytes) -> list[dict]:
+    """What a caller gets through the guard when the application behind it answers so."""
+    sent: list[dict] = []
+
+    async def behind(scope, receive, send):  # type: ignore[no-untyped-def]
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"9")]})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def receive():  # type: ignore[no-untyped-def]
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):  # type: ignore[no-untyped-def]
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    asyncio.run(Guard(behind, UploadFolder(Path("/nowhere")))(scope, receive, send))
+    return sent
+
+
+def test_a_full_queue_says_busy() -> None:
+    for path in ("/gradio_api/queue/join", "/gradio_api/call/assess"):
+        start, body = through_the_guard(path, 503, b'{"detail": "Queue is full. Max size is 16 and size is 16."}')
+        assert json.loads(body["body"]) == {"detail": BUSY}
+        assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+        assert through_the_guard(path, 200, b"its own")[1]["body"] == b"its own"
+
+
+def test_a_failed_upload_leaves_nothing(tmp_path: Path) -> None:
+    for status, left in ((413, 0), (200, 1)):
+        uploads = UploadFolder(tmp_path / str(status))
+        uploads.root.mkdir()
+
+        async def behind(scope, receive, send, uploads=uploads, status=status):  # type: ignore[no-untyped-def]
+            Path(uploads).mkdir()
+            (Path(uploads) / "tmpabc").write_bytes(b"half")
+            await send({"type": "http.response.start", "status": status, "headers": []})
+
+        async def nothing(*_):  # type: ignore[no-untyped-def]
+            return {}
+
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+        asyncio.run(Guard(behind, uploads)(scope, nothing, nothing))
+        assert len(list(uploads.root.iterdir())) == left
+
+
+CHILD = Chosen("A. jpg", to_png(draw_phantom(114.0, "male", seed=1, height_px=500).radiograph), file="1")
+
+
+class Estimates:
+    """Stands behind the page: the tiny system, and a moment for a test between two stages."""
+
+    def __init__(self, assessor: Assessor, between=lambda stage: None) -> None:  # type: ignore[no-untyped-def]
+        self.assessor, self.between = assessor, between
+
+    def assess(self, source: bytes, patient: Patient, *, on_stage, **options):  # type: ignore[no-untyped-def]
+        """Assess, telling both."""
+
+        def tell(stage: str) -> None:
+            on_stage(stage)
+            self.between(stage)
+
+        return self.assessor.assess(source, patient, on_stage=tell, **options)
+
+
+def assessed(do: app.Handlers, token: str = "1,1000", chosen: Chosen | None = CHILD) -> tuple[object, ...]:
+    """What the result area is told after Assess was pressed for a boy of 9 years 6 months."""
+    return do.assess(chosen, "male", "9", "6", True, True, 50, token, HERE, lambda *_, **__: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def listed(tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> Assessor:
+    """The tiny system, with its recipe among those that the page knows."""
+    monkeypatch.setitem(app.RECIPES, "tiny", tiny_assessor.recipe)
+    return tiny_assessor
+
+
+def test_card_picture_and_json_name_file_sex_and_age(listed: Assessor) -> None:
+    card, _, _, picture, *_ = assessed(app.Handlers(Estimates(listed)))  # type: ignore[arg-type]
+    assert 'data-baa-file="1" data-baa-sex="male" data-baa-years="9" data-baa-months="6"' in str(card)
+    for shown in (str(card), str(picture)):
+        assert "A. jpg; sex entered: male; age entered: 9 years 6 months" in shown
+    assert 'download="A_male_114-months_bone-age.png"' in str(picture)
+    png = base64.b64decode(str(picture).split("base64,")[1].split('"')[0])
+    with Image.open(BytesIO(png)) as read:
+        assert read.text["Description"] == "A. jpg; sex entered: male; age entered: 9 years 6 months"
+    told = json.loads(base64.b64decode(str(card).split("json;base64,")[1].split('"')[0]))
+    assert (told["file"], told["sex_used"], told["chronological_age_months"]) == ("A. jpg", "male", 114.0)
+
+
+def test_a_change_of_the_entries_stops_a_run_and_shows_nothing_of_it(listed: Assessor) -> None:
+    stages: list[str] = []
+    do = app.Handlers(Estimates(listed, lambda stage: (stages.append(stage), do.change("1,2000", HERE))))  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in assessed(do))
+    assert len(stages) == 1, "it ended before its next stage"
+
+
+def test_a_run_that_waited_while_the_entries_changed_never_begins(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    do.change("1,2000", HERE)
+    assert all(value == gr.skip() for value in assessed(do, "1,1000"))
+
+
+def test_a_late_word_of_an_older_change_does_not_stop_a_newer_run(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: do.change("1,2000", HERE)))  # type: ignore[arg-type]
+    assert "data-baa-file" in str(assessed(do, "1,3000")[0])
+
+
+def test_a_press_for_one_picture_never_assesses_another(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in assessed(do, "another,1000"))
+
+
+def test_layers_are_drawn_of_the_picture_chosen_only(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed))  # type: ignore[arg-type]
+    shown = assessed(do)[-1]
+    assert "data:image/png" in do.redraw(shown, CHILD, True, False, 50)  # type: ignore[arg-type]
+    assert do.redraw(shown, CHILD._replace(file="2"), True, False, 50) == ""  # type: ignore[arg-type]
+    assert do.redraw(shown, None, True, False, 50) == ""  # type: ignore[arg-type]
+
+
+def test_a_new_file_empties_sex_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "UPLOADS", UploadFolder(tmp_path))
+    do = app.Handlers(Estimates(None))  # type: ignore[arg-type]
+    for number, (token, emptied) in enumerate({"1,1000": (None, "", ""), "1,1000,emptied": (gr.skip(),) * 3}.items()):
+        file = tmp_path / str(number) / "hand.png"
+        file.parent.mkdir()
+        file.write_bytes(CHILD.content)
+        assert do.take(str(file), token, HERE)[5:8] == emptied  # type: ignore[arg-type]
+    assert do.clear("1,1000", HERE)[5:8] == (None, "", "")  # type: ignore[arg-type]
+
+
+def test_what_the_browser_says_is_read() -> None:
+    assert asked("abc,12.5,emptied") == Asked("abc", 12.5, True)
+    for said in ("", None, "abc", "abc,soon"):
+        assert asked(said).file is None
+        assert asked(said).is_of(CHILD)
+
+
+def test_a_failed_load_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def load(recipe: str) -> object:
+        tries.append(recipe)
+        if len(tries) < 3:
+            raise WeightsMissing("not there yet")
+        return SimpleNamespace(assess=lambda source, patient: "a report")
+
+    monkeypatch.setattr(Loading, "_load", staticmethod(load))
+    loading = Loading("any")
+    while len(tries) < 2:
+        with pytest.raises(WeightsMissing):
+            loading.assess(b"", Patient())
+    assert loading.assess(b"", Patient()) == "a report"
+
+
+def test_networks_run_one_at_a_time_whichever_way_a_call_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most = [0], [0]
+
+    def work(*_: object, **__: object) -> str:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.02)
+        under_way[0] -= 1
+        return "done"
+
+    monkeypatch.setattr(Loading, "_load", staticmethod(lambda recipe: SimpleNamespace(assess=work)))
+    monkeypatch.setattr("baa_core.workflows.explain.examine", work)
+    monkeypatch.setattr("baa_core.workflows.compare.compare", lambda *_, **__: (work() for _ in range(3)))
+    loading = Loading("any")
+    calls = [
+        lambda: loading.assess(b"", Patient()),
+        lambda: loading.examine(b"", Patient(), "both_ways"),
+        lambda: list(loading.compare(b"", Patient())),
+    ]
+    with ThreadPoolExecutor(max_workers=16) as many:
+        for done in [many.submit(calls[number % 3]) for number in range(16)]:
+            done.result()
+    assert most == [1]
+
+
+def test_every_event_that_runs_networks_waits_in_one_queue() -> None:
+
+    async def built() -> gr.Blocks:  # Gradio wants a loop, and would open one that nobody closes
+        return app.build_app(Estimates(None))  # type: ignore[arg-type]
+
+    page = asyncio.run(built())
+    handlers = {"assess", "answer", "explain", "compare"}
+    found = [event for event in page.fns.values() if getattr(event.fn, "__name__", "") in handlers]
+    assert {event.fn.__name__ for event in found} == handlers
+    assert {(event.concurrency_id, event.concurrency_limit) for event in found} == {("networks", 1)}
+    assert not page.api_open, "a direct call would pass the queue"
+
+
+class TwoHands:
+    """Stands behind the page: a picture of two hands, of which the tiny system can read the one that is chosen."""
+
+    def __init__(self, assessor: Assessor) -> None:
+        self.assessor, self.asked = assessor, []  # type: ignore[var-annotated]
+
+    def assess(self, source: bytes, patient: Patient, *, hand: str | None = None, **options):  # type: ignore[no-untyped-def]
+        """Refuse until a hand is chosen."""
+        self.asked.append(hand)
+        if hand is None:
+            sides = np.zeros((2, *read_radiograph(source).shape), bool)
+            sides[0, 100:300, 50:150] = sides[1, 100:300, 250:350] = True
+            raise SeveralHands("2 hands", [HandMask(side, 1.0, 0.0, inverted=False) for side in sides])
+        return self.assessor.assess(source, patient, **options)
+
+
+def test_of_two_hands_one_is_chosen_and_the_answer_says_which(listed: Assessor) -> None:
+    behind = TwoHands(listed)
+    do = app.Handlers(behind)  # type: ignore[arg-type]
+    card, hands, details, *_ = assessed(do)
+    assert "Several hands were found" in str(card)
+    assert "data:image/png" in str(card)
+    assert (hands["visible"], details["visible"]) == (True, False)  # type: ignore[index]
+
+    chosen, token, ready, *cleared = do.choose_hand("left", CHILD, "1,2000", HERE)  # type: ignore[arg-type]
+    assert "hand on the left of the picture" in ready
+    assert token == chosen.file != CHILD.file, "results of the other hand do not belong to this one"
+    assert cleared[0] == text.EMPTY
+    card, hands, details, picture, *_ = assessed(do, f"{token},3000", chosen)
+    assert behind.asked == [None, "left"]
+    assert "A. jpg, hand on the left of the picture; sex entered: male" in str(card)
+    assert 'download="A_left_male_114-months_bone-age.png"' in str(picture)
+    assert (hands["visible"], details["visible"]) == (True, True), "the other one can be chosen next"  # type: ignore[index]

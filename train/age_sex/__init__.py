@@ -1,0 +1,1 @@
+"""Tasks that learn bone age and sex."""

@@ -1,0 +1,1 @@
+"""Fits that turn trained networks into honest intervals and refusals."""

@@ -1,0 +1,1 @@
+"""How the hand networks are trained."""

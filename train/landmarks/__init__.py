@@ -1,0 +1,1 @@
+"""How the landmark network is trained."""

@@ -1,0 +1,1 @@
+"""Commands that measure what was trained, and write the tables of the documentation."""
