@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         BoneAgeError,
         HandCutOff,
         HandNotFound,
+        InvalidCalibration,
         InvalidPatient,
         InvalidTable,
         QualityTooLow,
@@ -41,6 +42,7 @@ __all__ = [
     "HandCutOff",
     "HandMask",
     "HandNotFound",
+    "InvalidCalibration",
     "InvalidPatient",
     "InvalidTable",
     "Patient",
@@ -65,7 +67,7 @@ _MODULES = {
     "RECIPES": "recipes",
     "draw_phantom": "phantom",
     "read_radiograph": "io",
-    **dict.fromkeys(("Assessor", "load_assessor"), "pipeline"),
+    **dict.fromkeys(("Assessor", "load_assessor"), "workflows.assess"),
     **dict.fromkeys(("Caution", "HandMask", "Patient", "Prediction", "Radiograph", "Report"), "types"),
 }
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m baa_core assess | explain | compare | batch | evaluate`.
+"""The command line: `python -m baa_core assess | explain | compare | batch | calibrate-local | evaluate`.
 
 Exit status: 0 if every radiograph was assessed, 2 if any was refused, 1 for wrong usage.
 With `--json` standard output holds one JSON object a line and nothing else; everything
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import BoneAgeError, UnreadableImage, WeightsCorrupt, WeightsMissing
+from .estimation.local_calibration import fit_local_calibration, read_local_calibration
 from .evaluation.batch import Batch, run_batch
+from .evaluation.local_cases import read_local_cases
 from .evaluation.metrics import Evaluation, evaluate
 from .evaluation.pairs import Cases, mean_train_age, read_cases
 from .explanation.methods import METHODS, find_method
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """The five commands and their options."""
+    """The six commands and their options."""
     parser = Parser(prog="python -m baa_core", description=f"Bone age from hand radiographs. {DISCLAIMER}")
     parser.add_argument("--version", action="version", version=f"baa_core {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -124,7 +126,18 @@ def build_parser() -> Parser:
     batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
     batch.set_defaults(run=run_batch_command)
 
-    for command in (assess, explain, batch):
+    calibrate = commands.add_parser("calibrate-local", help="fit a clinic's own correction", allow_abbrev=False)
+    calibrate.add_argument(
+        "table", type=Path, metavar="RESULTS.csv", help="as batch writes it; with --images: its TABLE"
+    )
+    calibrate.add_argument("--labels", type=Path, metavar="LABELS.csv", help="the references, if not in the results")
+    calibrate.add_argument("--images", type=Path, metavar="DIR", help="assess the TABLE first, with files from there")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="F.json", help="the file for --calibration")
+    calibrate.set_defaults(run=run_calibrate_local)
+    for command in (assess, batch):
+        command.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
+
+    for command in (assess, explain, batch, calibrate):
         command.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"one of: {', '.join(RECIPES)}")
 
     evaluation = commands.add_parser("evaluate", help="compare results with labels", allow_abbrev=False)
@@ -138,6 +151,7 @@ def build_parser() -> Parser:
 def run_assess(options: argparse.Namespace) -> int:
     """One report for each FILE; a refused one does not stop the others."""
     find_recipe(options.recipe)
+    _read_calibration(options.calibration)
     _check_pictures(options)
     identity = _check_reports(options)
     heatmap = any((options.heatmap, options.pdf, options.sc))
@@ -148,7 +162,7 @@ def run_assess(options: argparse.Namespace) -> int:
         try:
             with redirect_stdout(sys.stderr):  # whatever a library has to say is no result
                 patient = Patient(parse_sex(options.sex), options.age_months)
-                assessor = assessor or load_assessor(options.recipe)
+                assessor = assessor or load_assessor(options.recipe, local_calibration=options.calibration)
                 report = assessor.assess(file, patient, explain=heatmap, age_group=options.age_group, hand=options.hand)
             content = collect(report, convention=options.reference or DEFAULT_CONVENTION, identity=identity)
             result = json_report(content) if options.reference else report.to_dict()
@@ -234,11 +248,47 @@ class _Progress:
 def run_batch_command(options: argparse.Namespace) -> int:
     """Assess a table, or what is left of it."""
     find_recipe(options.recipe)
-    batch = Batch(options.table, options.images, options.out, options.recipe)
+    batch = Batch(options.table, options.images, options.out, options.recipe, _read_calibration(options.calibration))
     with redirect_stdout(sys.stderr):
-        tally = run_batch(batch, lambda: load_assessor(options.recipe))
+        tally = run_batch(batch, lambda: load_assessor(options.recipe, local_calibration=options.calibration))
     print(f"{tally.assessed} assessed, {tally.refused} refused: {options.out}")
     return SOME_REFUSED if tally.refused else ALL_ASSESSED
+
+
+def _read_calibration(path: Path | None) -> str:
+    """The version of a local calibration, before any work; "" without one.
+
+    Raises:
+        InvalidCalibration: it is no such file.
+    """
+    return "" if path is None else read_local_calibration(path).version
+
+
+def run_calibrate_local(options: argparse.Namespace) -> int:
+    """Fit a clinic's own correction and say what it gains; with --images assess its radiographs first."""
+    find_recipe(options.recipe)
+    results: Path = options.table
+    if not options.out.parent.is_dir():
+        raise WrongUsage(f"The folder for {options.out.name} is not there. Make it first.")
+    if options.images is not None:
+        results = options.out.with_name(f"{options.out.stem}_results.csv")
+        batch = Batch(options.table, options.images, results, options.recipe)
+        with redirect_stdout(sys.stderr):
+            run_batch(batch, lambda: load_assessor(options.recipe))
+        print(f"Results: {results}")
+    if options.out.resolve() in (options.table.resolve(), options.labels and options.labels.resolve()):
+        raise WrongUsage(f"{options.out.name} would overwrite a table. Give another name.")
+    cases = read_local_cases(results, options.labels)
+    made = fit_local_calibration(cases)
+    _write_files({options.out: made.to_json()})
+    for reason, count in cases.left_out.items():
+        print(f"Left out, {reason}: {count}")
+    for sex, line in made.by_sex.items():
+        low, high = line.range_months
+        ends = f"{line.correct(low) - low:+.1f} months at {low:.0f}, {line.correct(high) - high:+.1f} at {high:.0f}"
+        print(f"{sex}: {line.cases} cases; correction {ends}; interval widened {line.interval_factor:.2f} times")
+    print(f"{made.gain['all'].sentence}\nLocal calibration {made.version}: {options.out}")
+    return ALL_ASSESSED
 
 
 def run_evaluate(options: argparse.Namespace) -> int:

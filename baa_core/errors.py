@@ -18,6 +18,7 @@
     ├── UnknownMethod          no explanation method of that name
     ├── NotFinite              a computation gave something that is no number
     ├── InvalidTable           a CSV lacks what the command needs
+    ├── InvalidCalibration     a local calibration is no such file, or of another recipe or other weights
     └── ReportNotPossible      a report in this form cannot be made of this picture
 
 Every message answers three questions: what happened, what was expected, how to fix it.
@@ -109,6 +110,10 @@ class NotFinite(BoneAgeError):
 
 class InvalidTable(BoneAgeError):
     """A CSV file lacks rows or columns that the command needs."""
+
+
+class InvalidCalibration(BoneAgeError):
+    """A local calibration cannot be read, or was made with another recipe or other weights."""
 
 
 class ReportNotPossible(BoneAgeError):

@@ -253,6 +253,38 @@ class SignedExplanation:
         freeze(self.months)
 
 
+@dataclass(frozen=True)
+class LocalCorrection:
+    """What a clinic's own calibration did to an estimate (`estimation.local_calibration`).
+
+    Attributes:
+        calibration: the beginning of the file's sha256.
+        uncorrected_months: the estimate without it.
+        correction_months: what was added.
+        interval_factor: by how much the interval was widened for it, at least 1.
+        cases: local radiographs of this sex that it was fitted on.
+        range_months: (youngest, oldest) estimate among them.
+    """
+
+    calibration: str
+    uncorrected_months: float
+    correction_months: float
+    interval_factor: float
+    cases: int
+    range_months: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, months to 0.01."""
+        return {
+            "calibration": self.calibration,
+            "uncorrected_months": round(self.uncorrected_months, 2),
+            "correction_months": round(self.correction_months, 2),
+            "interval_factor": round(self.interval_factor, 4),
+            "cases": self.cases,
+            "range_months": [round(end, 2) for end in self.range_months],
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """Everything one assessment found. `to_dict` is the JSON contract of the command line.
@@ -261,6 +293,7 @@ class Report:
         sex_check: what the sex networks say about the entered sex: "agrees" or "differs" where their probability is
             beyond the limits of the calibration, "inconclusive" between them, "not_checked" without an entry or for
             a hand too young to tell.
+        local_calibration: what a clinic's own calibration did; None if there was none.
     """
 
     file: str
@@ -280,6 +313,7 @@ class Report:
     hand: HandMask
     explanation: Explanation | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    local_calibration: LocalCorrection | None = None
 
     @property
     def sex_mismatch(self) -> bool:
@@ -289,6 +323,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for `json.dumps`; months to 0.01. Nothing about the patient but what was entered."""
         low, high = self.prediction.interval_months
+        local = {} if self.local_calibration is None else {"local_calibration": self.local_calibration.to_dict()}
         return {
             "file": self.file,
             "status": "ok",
@@ -308,6 +343,7 @@ class Report:
             "recipe": self.recipe,
             "members": {name: round(months, 2) for name, months in self.prediction.members.items()},
             "versions": dict(self.versions),
+            **local,
             "seconds": round(self.seconds, 3),
             "disclaimer": DISCLAIMER,
         }

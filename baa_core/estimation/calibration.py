@@ -15,8 +15,8 @@ network learned from, but for the bias line:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from math import floor, inf, isfinite
 from typing import Any
 
@@ -208,6 +208,7 @@ def interval_for_unknown_sex(
     probability_male: float,
     calibration: Calibration,
     weights: Mapping[str, float],
+    correct: Callable[[float, Sex], float] | None = None,
 ) -> tuple[float, float]:
     """(low, high) in months over the mixture of both sexes by their probability (`conformal.mixture_interval`).
 
@@ -220,11 +221,14 @@ def interval_for_unknown_sex(
         probability_male: of the sex networks.
         calibration: of the same recipe.
         weights: how much each member counts.
+        correct: a further correction of the ensemble's months for each sex (`local_calibration`).
 
     Raises:
         WeightsCorrupt: as `calibrate`.
     """
     parts = {sex: _ensemble(answers[sex], calibration, weights)[1] for sex in SEXES}
+    if correct is not None:
+        parts = {sex: replace(p, months=np.asarray(correct(float(p.months), sex))) for sex, p in parts.items()}
     weight = {"female": 1.0 - probability_male, "male": probability_male}
     return mixture_interval(list(parts.values()), [weight[sex] for sex in parts], calibration.interval)
 

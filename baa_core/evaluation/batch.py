@@ -64,12 +64,14 @@ class Batch:
         images: the folder that `file` is relative to; nothing outside it is opened.
         results_csv: where the results go; continued if it is a beginning of them.
         recipe: name of the recipe.
+        local_calibration: the beginning of the sha256 of a clinic's own calibration; "" for none.
     """
 
     table_csv: Path
     images: Path
     results_csv: Path
     recipe: str
+    local_calibration: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,8 @@ def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
         fields = dict(zip(columns, record, strict=True))
         if record[: len(row)] != list(row.values()) or fields["recipe"] != batch.recipe:
             raise _foreign(path)
+        if fields["status"] == "ok" and _calibration_of(fields["versions"]) != batch.local_calibration:
+            raise _foreign(path)
         done.append(fields["status"])
     if torn:
         os.truncate(path, len(whole_text.encode("utf-8", "surrogateescape")))
@@ -238,8 +242,16 @@ def _whole_records(text: str, fields: int) -> tuple[list[list[str]], str]:
     return records, "".join(lines[:whole_lines])
 
 
+def _calibration_of(versions: str) -> str:
+    """The local calibration that a row was made with, "" for none."""
+    try:
+        return str(json.loads(versions).get("local_calibration", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
 def _foreign(path: Path) -> InvalidTable:
     return InvalidTable(
-        f"{path.name} already holds something else than the beginning of these results (another table, recipe or "
-        "order of rows). It was left as it is: give another file as --out, or remove it first."
+        f"{path.name} already holds something else than the beginning of these results (another table, recipe, "
+        "local calibration or order of rows). It was left as it is: give another file as --out, or remove it first."
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidTable
-from ..types import parse_sex
+from ..types import Sex, parse_sex
 from .tables import Table, read_number, read_table
 
 Numbers = NDArray[np.float64]
@@ -19,6 +19,8 @@ Words = NDArray[np.str_]
 Rows = list[dict[str, str]]
 
 LABEL_COLUMNS = ("sex", "bone_age_months")
+# The reference age among a result's carried columns: a table's own bone_age_months is renamed by `batch`.
+REFERENCE_COLUMNS = ("reference_months", "input_bone_age_months")
 LABEL_OPTIONS = ("rsna_id", "file", "split")
 
 
@@ -59,31 +61,88 @@ class Cases:
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
-def read_cases(results_csv: Path, labels_csv: Path) -> Cases:
+def read_cases(results_csv: Path, labels_csv: Path | None) -> Cases:
     """Match the results of a batch with labels.
 
     Args:
         results_csv: as `batch` writes it. A row finds its label by the column rsna_id if carried
             through, else by its file's stem as a number, else by the column file of the labels.
-        labels_csv: bone_age_months, sex, and rsna_id or file; split if known.
+        labels_csv: bone_age_months, sex, and rsna_id or file; split if known. None: the results carry
+            their references in a column of `REFERENCE_COLUMNS`.
 
     Raises:
         InvalidTable: a column is missing, a value makes no sense, or no result has a label.
     """
-    labels = read_table(labels_csv, LABEL_COLUMNS, LABEL_OPTIONS)
-    if not {"rsna_id", "file"} & set(labels.columns):
-        raise InvalidTable(f"{labels_csv.name} lacks a column that names the radiograph. Add rsna_id or file.")
-    results = read_table(results_csv, ("file", "status"), ("rsna_id",))
-    if strange := {row["status"] for row in results.rows} - {"ok", "refused"}:
-        raise InvalidTable(f"A status is '{min(strange)[:20]}'; it must be ok or refused. Make the results by batch.")
-    pairs = _pair(results, labels)
+    results = read_results(results_csv)
+    return match_cases(results, None if labels_csv is None else _read_labels(labels_csv), _name(labels_csv))
+
+
+def match_cases(results: Table, labels: Table | None, labels_name: str = "the labels") -> Cases:
+    """`read_cases` of tables that are read already."""
+    pairs = _pair(results, labels) if labels is not None else _carried(results)
     if not pairs:
         raise InvalidTable(
-            f"None of the {len(results.rows)} results has a label in {labels_csv.name}. Carry rsna_id through the "
+            f"None of the {len(results.rows)} results has a label in {labels_name}. Carry rsna_id through the "
             "batch, name the files by rsna_id, or give the labels a column file."
         )
     cases = _to_arrays([result for result, _ in pairs], [label for _, label in pairs])
     return replace(cases, n_without_label=len(results.rows) - len(pairs))
+
+
+def read_results(results_csv: Path) -> Table:
+    """The results of a batch.
+
+    Raises:
+        InvalidTable: a column is missing, or a status is unknown.
+    """
+    results = read_table(results_csv, ("file", "status"), ("rsna_id",))
+    if strange := {row["status"] for row in results.rows} - {"ok", "refused"}:
+        raise InvalidTable(f"A status is '{min(strange)[:20]}'; it must be ok or refused. Make the results by batch.")
+    return results
+
+
+def pair_with_labels(results: Table, labels_csv: Path | None) -> tuple[list[tuple[dict[str, str], Sex, float]], int]:
+    """Each result with its label's sex and reference age in months, and how many results have none.
+
+    Args:
+        results: as `read_results` gives them.
+        labels_csv: as for `read_cases`.
+
+    Raises:
+        InvalidTable: a column is missing, or a value makes no sense.
+    """
+    pairs = _carried(results) if labels_csv is None else _pair(results, _read_labels(labels_csv))
+    known = [(result, _label_sex(label["sex"]), _label_age(label)) for result, label in pairs]
+    return known, len(results.rows) - len(known)
+
+
+def _name(labels_csv: Path | None) -> str:
+    return "the results" if labels_csv is None else labels_csv.name
+
+
+def _read_labels(labels_csv: Path) -> Table:
+    labels = read_table(labels_csv, LABEL_COLUMNS, LABEL_OPTIONS)
+    if not {"rsna_id", "file"} & set(labels.columns):
+        raise InvalidTable(f"{labels_csv.name} lacks a column that names the radiograph. Add rsna_id or file.")
+    return labels
+
+
+def _carried(results: Table) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """Each result that carries its own reference, with it; its sex is the one entered.
+
+    Raises:
+        InvalidTable: there is no column for it.
+    """
+    column = next((name for name in REFERENCE_COLUMNS if name in results.columns), None)
+    if column is None:
+        raise InvalidTable(
+            f"The results carry no reference ages. Add a column {REFERENCE_COLUMNS[0]}, or a table of labels."
+        )
+    return [
+        (row, {"sex": row.get("sex", ""), "bone_age_months": row[column], "split": row.get("split", "")})
+        for row in results.rows
+        if row[column].strip()
+    ]
 
 
 def mean_train_age(labels_csv: Path) -> dict[str, float]:
@@ -164,7 +223,7 @@ def _label_age(row: dict[str, str]) -> float:
     return read_number(row["bone_age_months"], "bone_age_months", "the labels")
 
 
-def _label_sex(word: str) -> str:
+def _label_sex(word: str) -> Sex:
     sex = parse_sex(word)
     if sex is None:
         raise InvalidTable("A label lacks its sex. Write female or male in the column sex.")

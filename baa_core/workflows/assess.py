@@ -23,6 +23,7 @@ from torch import nn
 from ..errors import HandCutOff, InvalidPatient, LandmarksNotFound, WeightsMissing
 from ..estimation.calibration import Calibration, calibrate, check_sex, interval_for_unknown_sex
 from ..estimation.ensemble import age_forward, agreed, likelier_sex, predict_months_by_sex, predict_sex
+from ..estimation.local_calibration import LocalCalibration, read_local_calibration
 from ..explanation.heatmap import saliency
 from ..hand.cut import cautions_of, find_cuts
 from ..hand.landmarks import find_landmarks, place_points
@@ -53,6 +54,7 @@ from ..types import (
     HandChoice,
     HandMask,
     Landmarks,
+    LocalCorrection,
     Patient,
     Points,
     Prediction,
@@ -309,6 +311,8 @@ class Estimate:
         sex_used: entered, or else predicted.
         probability_male: of the sex network.
         sex_check: what the sex networks say about the entered sex.
+        local_calibration: what a clinic's own calibration did; None without one.
+        cautions: that belong beside the months themselves.
     """
 
     by_sex: Mapping[Sex, Prediction]
@@ -316,6 +320,8 @@ class Estimate:
     sex_used: Sex
     probability_male: float
     sex_check: SexCheck
+    local_calibration: LocalCorrection | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 class Clock:
@@ -337,7 +343,18 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Assessor(Sight):
-    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it."""
+    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it.
+
+    Attributes:
+        local: a clinic's own calibration; None for none.
+    """
+
+    local: LocalCalibration | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What made the numbers, a local calibration included."""
+        return super().versions | ({} if self.local is None else {"local_calibration": self.local.version})
 
     def assess(
         self,
@@ -406,6 +423,7 @@ class Assessor(Sight):
             hand=found_hand,
             explanation=explanation,
             stage_seconds=clock.seconds,
+            local_calibration=estimate.local_calibration,
         )
 
     def prepare_checked(
@@ -444,6 +462,7 @@ class Assessor(Sight):
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
             *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
             *self._about_estimate(estimate, patient),
+            *estimate.cautions,
         )
         return tuple(dict.fromkeys(found))
 
@@ -466,24 +485,32 @@ class Assessor(Sight):
         male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
         probability_male = agreed(male.values())
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
-        by_sex = {sex: self._calibrated(answers[sex], sex) for sex in SEXES}
+        plain = {sex: self._uncorrected(answers[sex], sex) for sex in SEXES}
+        by_sex = {sex: self._corrected(plain[sex]) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         checked = check_sex(patient.sex, probability_male, by_sex[used].bone_age_months, self.calibration)
         prediction = by_sex[used]
         if patient.sex is None:
             own = {sex: self.own(answers[sex], sex) for sex in SEXES}
             known, weights = self.calibration, self.recipe.weights
-            spread = interval_for_unknown_sex(own, probability_male, known, weights)
+            correct = None if self.local is None else self.local.correct
+            spread = interval_for_unknown_sex(own, probability_male, known, weights, correct)
             prediction = replace(prediction, interval_months=spread)
+            prediction = prediction if self.local is None else self.local.widen(prediction)
         widened = {sex: answer.widened(interval_factor) for sex, answer in by_sex.items()}
-        return Estimate(widened, prediction.widened(interval_factor), used, probability_male, checked)
+        local, said = (None, ()) if self.local is None else self.local.note(plain[used], used)
+        return Estimate(widened, prediction.widened(interval_factor), used, probability_male, checked, local, said)
 
     def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
         """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
         answers = predict_months_by_sex(self._age_networks(), inputs, (sex,), self.recipe.views)[sex]
-        return self._calibrated(answers, sex)
+        return self._corrected(self._uncorrected(answers, sex))
 
-    def _calibrated(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
+    def _corrected(self, prediction: Prediction) -> Prediction:
+        return prediction if self.local is None else self.local.apply(prediction)
+
+    def _uncorrected(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
+        """Without local calibration."""
         return calibrate(self.own(answers, sex), sex, self.calibration, self.recipe.weights)
 
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
@@ -502,6 +529,17 @@ class Assessor(Sight):
     def own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
         """What belongs to the members that answer for this sex."""
         return {member.name: by_member[member.name] for member in self.recipe.members if sex in member.sexes}
+
+    def calibrated_by(self, local: LocalCalibration) -> Assessor:
+        """This assessor with a clinic's own calibration.
+
+        Raises:
+            InvalidCalibration: it was made with another recipe or other weights.
+        """
+        prefix = "weights/"
+        weights = {k.removeprefix(prefix): v for k, v in self.versions.items() if k.startswith(prefix)}
+        local.check(self.recipe.name, weights)
+        return replace(self, local=local)
 
     def _check_group(self, age_group: int | None) -> None:
         """Raises InvalidPatient unless the recipe has this age group, or none is stated."""
@@ -531,7 +569,11 @@ class Assessor(Sight):
 
 
 def load_assessor(
-    recipe: str = DEFAULT_RECIPE, *, weights_dir: Path | None = None, networks: dict[str, nn.Module] | None = None
+    recipe: str = DEFAULT_RECIPE,
+    *,
+    weights_dir: Path | None = None,
+    networks: dict[str, nn.Module] | None = None,
+    local_calibration: Path | None = None,
 ) -> Assessor:
     """An assessor for a recipe by name. Reads the manifest; the networks follow when needed.
 
@@ -539,8 +581,10 @@ def load_assessor(
         recipe: one of `RECIPES`.
         weights_dir: a folder with manifest.json; `weights.DEFAULT_FOLDER` if left out.
         networks: loaded networks by name, to be shared by assessors that one thread uses in turn.
+        local_calibration: a file with a clinic's own calibration of this recipe and these weights.
 
     Raises:
+        InvalidCalibration: the local calibration is no such file, or of another recipe or other weights.
         UnknownRecipe: there is none of that name.
         WeightsMissing: there is no manifest, or it holds nothing for this recipe.
         WeightsCorrupt: the manifest cannot be used.
@@ -553,4 +597,5 @@ def load_assessor(
             "as weights/README.md says, or train them as train/README.md says."
         )
     calibration = Calibration.from_dict(manifest.calibration[chosen.name])
-    return Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)
+    assessor = Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)
+    return assessor if local_calibration is None else assessor.calibrated_by(read_local_calibration(local_calibration))
