@@ -12,17 +12,18 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import UnsupportedImage
 from ..hand_anatomy import REGIONS
 from ..types import SEXES, BoolArray, FloatArray, Radiograph, Sex, freeze
 from .bones import Bone, build_bones, growth_centres, place_joints
 from .exposure import add_collimation, add_marker, background, bone_attenuation, develop, expose, grain
-from .ossification import maturity, ossified_carpals
+from .ossification import EPIPHYSES, epiphysis_at, maturity, ossified_carpals
 from .shapes import Points
-from .soft_tissue import Frame, fill, outline_hand, tissue_thickness
+from .soft_tissue import Frame, fill, outline_hand, tissue_thickness, united
 
-__all__ = ["EXAMPLES", "REGIONS", "Phantom", "draw_phantom", "ossified_carpals", "to_png"]
+__all__ = ["EXAMPLES", "REGIONS", "Phantom", "bone_outlines", "draw_phantom", "ossified_carpals", "to_png"]
 
 # (label, bone age in months, sex, seed) of the hands the page offers.
 EXAMPLES: Final[tuple[tuple[str, float, Sex, int], ...]] = (
@@ -95,9 +96,8 @@ def draw_phantom(
     """
     _check(bone_age_months, sex, height_px, altered_region, altered_age_months)
     # One stream a purpose, so that a change of age or of markers leaves the other draws as they were.
-    body, film, stamp = (np.random.default_rng([seed, purpose]) for purpose in range(3))
-    joints = place_joints(body, bone_age_months)
-    frame = _fit(body, joints, height_px)
+    film, stamp = (np.random.default_rng([seed, purpose]) for purpose in (1, 2))
+    body, joints, frame = _pose(bone_age_months, seed, height_px)
     bones = build_bones(joints, bone_age_months, sex)
     if altered_region is not None and altered_age_months is not None:
         other = build_bones(joints, altered_age_months, sex)
@@ -126,6 +126,33 @@ def draw_phantom(
     )
 
 
+def bone_outlines(
+    bone_age_months: float, sex: Sex, *, seed: int = 0, height_px: int = 1000
+) -> dict[str, NDArray[np.float64]]:
+    """The outline of every ossified part in the picture that `draw_phantom` draws from the same arguments.
+
+    Returns:
+        name of a bone, such as "capitate" or "metacarpal3", or of its separate epiphysis, such as "metacarpal3
+        epiphysis", to a closed polygon (N, 2) of (column, row) in pixels. While a growth plate is open, wholly or in
+        part, bone and epiphysis are two parts; then one.
+
+    Raises:
+        UnsupportedImage: as `draw_phantom`.
+    """
+    _check(bone_age_months, sex, height_px, None, None)
+    _, joints, frame = _pose(bone_age_months, seed, height_px)
+    found: dict[str, NDArray[np.float64]] = {}
+    for bone in build_bones(joints, bone_age_months, sex):
+        parts = [frame.to_px(outline) for outline in bone.outlines]
+        if bone.name not in EPIPHYSES or len(parts) == 1:
+            found[bone.name] = parts[0]
+        elif epiphysis_at(bone.name, bone_age_months, sex).fusion < 1:
+            found[bone.name], found[f"{bone.name} epiphysis"] = parts[0], parts[1]
+        else:
+            found[bone.name] = united(parts)
+    return found
+
+
 def to_png(radiograph: Radiograph) -> bytes:
     """An 8-bit grey PNG of the pixels, bone bright."""
     grey = np.round(np.clip(radiograph.pixels, 0.0, 1.0) * 255).astype(np.uint8)
@@ -150,6 +177,13 @@ def _name(age: float, sex: Sex) -> str:
     years, months = divmod(round(age), 12)
     parts = [f"{count} {unit}{'s' * (count != 1)}" for count, unit in ((years, "year"), (months, "month")) if count]
     return f"drawn hand, {'girl' if sex == 'female' else 'boy'} {' '.join(parts) or 'newborn'}"
+
+
+def _pose(bone_age_months: float, seed: int, height_px: int) -> tuple[np.random.Generator, dict[str, Points], Frame]:
+    """The joints of one child in hand units and where they lie in the picture, with the generator that placed them."""
+    body = np.random.default_rng([seed, 0])
+    joints = place_joints(body, bone_age_months)
+    return body, joints, _fit(body, joints, height_px)
 
 
 def _fit(random: np.random.Generator, joints: Mapping[str, Points], height_px: int) -> Frame:

@@ -1,46 +1,159 @@
 """When each bone of the hand appears, caps and fuses: the drawn hand's only knowledge of age.
 
-Ages are bone ages in months, a pair (girls, boys) everywhere, because girls are ahead of boys at every step.
-
-Sources, by the letter used below:
-    (R) Radiopaedia, "Ossification centres of the wrist and hand": order and ages of the carpals, 1-3 years for the
-        epiphyses of metacarpals and phalanges, girls before boys.
-    (GP) Greulich WW, Pyle SI, Radiographic Atlas of Skeletal Development of the Hand and Wrist, 2nd ed., 1959:
-        milestones of the standards, and the order of fusion (distal phalanges, thumb and third finger first, then
-        metacarpals, proximal and middle phalanges, ulna, radius last).
-    (GR) Gilsanz V, Ratib O, Hand Bone Age, 2005/2012: the last epiphysis to appear is that of the little finger's
-        middle phalanx; girls have them all at 2, boys at 3 to 4 years.
-Where a source gives a range, a single age inside it was chosen and is marked "within".
+Every age is in `ossification.json`, with its source, what the source says and what is uncertain. Ages are bone ages in
+months, a pair (girls, boys) everywhere, because girls are ahead of boys at every step. `basis` of a row: "stated" is an
+age the source gives, "within" an age chosen inside a published range, "placed" one chosen between stated milestones.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from ..types import Sex
 
 DIGITS: Final = (1, 2, 3, 4, 5)  # 1 is the thumb
+APPEARS, BEGINS_TO_FUSE, FUSED = "appears", "begins to fuse", "fused"
+Range = tuple[float, float]
 
-# Order of appearance. source: (R) order and ages; (GP) girls' scaphoid and trapezoid 4 y 2 mo, boys' trapezium 4.5 y,
-# pisiform 8 y 10 mo and 10 y, adductor sesamoid 11 y and 13 y.
-CARPALS: Final[dict[str, tuple[float, float]]] = {
-    "capitate": (2, 3),
-    "hamate": (3, 4),
-    "triquetrum": (24, 36),
-    "lunate": (36, 48),
-    "scaphoid": (48, 66),  # boys: within 4-6 years
-    "trapezium": (49, 68),  # within 4-6 years; varies most among children
-    "trapezoid": (50, 72),
-    "pisiform": (106, 120),
-    "sesamoid": (132, 156),
-}
-# A carpal has its adult shape about when the fingers' growth plates close. source: (GP) distal phalanges fused.
-CARPALS_FULL_GROWN: Final = (162.0, 186.0)
-CAPPING: Final = (132.0, 165.0)  # source: (GP) 11 years in girls, 13.5 to 14 in boys
-WIDE_AS_METAPHYSIS: Final = (96.0, 114.0)  # source: (GR) early puberty begins as the epiphysis outgrows the shaft
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of the ossification table.
+
+    Attributes:
+        centre: name of the ossification centre, such as "capitate" or "middle_phalanx3".
+        title: the centre in the field's terms.
+        kind: of the centre.
+        event: "appears", "begins to fuse" or "fused".
+        months: bone age at which it is drawn, (girls, boys).
+        published: range of ages the source gives, for girls and for boys; None where it gives none.
+        basis: how the drawn age follows from the source: see the module.
+        source: key of `sources()`.
+        says: what the source says, in words of our own.
+        uncertain: what the sources leave open; "" where they agree.
+    """
+
+    centre: str
+    title: str
+    kind: Literal["carpal", "sesamoid", "epiphysis"]
+    event: str
+    months: tuple[float, float]
+    published: tuple[Range, Range] | None
+    basis: Literal["stated", "within", "placed"]
+    source: str
+    says: str
+    uncertain: str
+
+
+@dataclass(frozen=True)
+class SlowChange:
+    """A change of shape that takes years, with the age at which it is drawn as complete.
+
+    Attributes:
+        name: "wide_as_metaphysis", "capping" or "carpals_full_grown".
+        title: in the field's terms.
+        months: bone age, (girls, boys).
+        source, says, uncertain: as of `Fact`.
+    """
+
+    name: str
+    title: str
+    months: tuple[float, float]
+    source: str
+    says: str
+    uncertain: str
+
+
+@dataclass(frozen=True)
+class MaturityStage:
+    """A stage of skeletal maturity after Gilsanz and Ratib.
+
+    Attributes:
+        name: of the stage.
+        months: bone ages it covers, (from, to) for girls and for boys; the upper end is not included.
+        look_at, why: what is read at this stage, and why.
+        source, uncertain: as of `Fact`.
+    """
+
+    name: str
+    months: tuple[Range, Range]
+    look_at: str
+    why: str
+    source: str
+    uncertain: str
+
+
+@dataclass(frozen=True)
+class FusionOrder:
+    """An order in which growth plates close.
+
+    Attributes:
+        order: groups of bones, the first to fuse first.
+        source, uncertain: as of `Fact`.
+        drawn: this is the order of the drawn hand.
+    """
+
+    order: tuple[str, ...]
+    source: str
+    drawn: bool
+    uncertain: str
+
+
+@cache
+def _table() -> Any:
+    return json.loads(files(__package__).joinpath("ossification.json").read_text("utf-8"))
+
+
+@cache
+def sources() -> Mapping[str, str]:
+    """Key of a source to its reference."""
+    return dict(_table()["sources"])
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """Every appearance and fusion, carpals first, then from the fingertips to the forearm."""
+    centres = {centre["name"]: centre for centre in _table()["centres"]}
+    found = []
+    for row in _table()["rows"]:
+        centre, published = centres[row["centre"]], row["published"]
+        ages = None if published is None else (_pair(published[0]), _pair(published[1]))
+        told = {**row, "months": _pair(row["months"]), "published": ages}
+        found.append(Fact(title=centre["title"], kind=centre["kind"], **told))
+    return tuple(found)
+
+
+@cache
+def slow_changes() -> tuple[SlowChange, ...]:
+    """The changes of shape, in order of the girls' age."""
+    return tuple(SlowChange(**{**row, "months": _pair(row["months"])}) for row in _table()["changes"])
+
+
+@cache
+def maturity_stages() -> tuple[MaturityStage, ...]:
+    """The stages after Gilsanz and Ratib, from birth on."""
+    return tuple(
+        MaturityStage(**{**row, "months": (_pair(row["months"][0]), _pair(row["months"][1]))})
+        for row in _table()["stages"]
+    )
+
+
+@cache
+def fusion_orders() -> tuple[FusionOrder, ...]:
+    """The published orders of fusion; the drawn one first."""
+    return tuple(FusionOrder(**{**row, "order": tuple(row["order"])}) for row in _table()["fusion_orders"])
+
+
+def _pair(values: list[float]) -> tuple[float, float]:
+    first, second = values
+    return float(first), float(second)
 
 
 @dataclass(frozen=True)
@@ -52,29 +165,21 @@ class Stages:
     fused: tuple[float, float]
 
 
+def _ages(event: str, *kinds: str) -> dict[str, tuple[float, float]]:
+    return {fact.centre: fact.months for fact in facts() if fact.event == event and fact.kind in kinds}
+
+
 def _epiphyses() -> dict[str, Stages]:
-    """All 21 growth centres with a plate. Fusion: source (GP); appearance: (R), (GR), within 1-3 years."""
-    stages = {
-        "radius": Stages((12, 15), (180, 198), (213, 228)),  # (GP) girls adult at 18, boys at 19 years
-        "ulna": Stages((64, 74), (178, 194), (200, 214)),  # (R) 5-6 years; (GP) girls plainly seen at 6 y 10 mo
-        "metacarpal1": Stages((22, 32), (160, 180), (168, 189)),  # (GP) girls fused at 14
-        "proximal_phalanx1": Stages((20, 30), (165, 187), (177, 200)),
-        "distal_phalanx1": Stages((13, 20), (156, 172), (162, 184)),  # (GP) girls begin at 13
-    }
-    appears = {2: (0.0, 0.0), 3: (0.0, 0.0), 4: (1.0, 1.5), 5: (3.0, 5.0)}  # the middle ray leads
-    for digit in DIGITS[1:]:
-        female, male = appears[digit]
-        late = 0.0 if digit == 3 else 2.0  # the third finger fuses first
-        stages[f"proximal_phalanx{digit}"] = Stages((11 + female, 16 + male), (166, 188), (178, 202))
-        stages[f"metacarpal{digit}"] = Stages((16 + female, 21 + male), (165, 190), (177, 202))  # (GP) boys begin at 16
-        distal = Stages((18 + female, 25 + male), (156 + late, 174 + late), (160 + late, 184 + late))
-        stages[f"distal_phalanx{digit}"] = distal  # (GP) all fused at 13.5 and 15.5 years
-        middle = (28.0, 46.0) if digit == 5 else (19 + female, 27 + male)  # (GP) boys have all at 4 years
-        stages[f"middle_phalanx{digit}"] = Stages(middle, (169, 190), (182, 204))  # (GP) boys all fused at 17
-    return stages
+    appears, begins, fused = (_ages(event, "epiphysis") for event in (APPEARS, BEGINS_TO_FUSE, FUSED))
+    return {name: Stages(appears[name], begins[name], fused[name]) for name in appears}
 
 
-EPIPHYSES: Final = _epiphyses()
+CARPALS: Final = _ages(APPEARS, "carpal", "sesamoid")  # in order of appearance; the thumb's sesamoid is the last
+EPIPHYSES: Final = _epiphyses()  # all 21 centres with a growth plate
+_SLOW: Final = {change.name: change.months for change in slow_changes()}
+WIDE_AS_METAPHYSIS, CAPPING, CARPALS_FULL_GROWN = (
+    _SLOW[name] for name in ("wide_as_metaphysis", "capping", "carpals_full_grown")
+)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,17 @@ def fill(canvas: NDArray[Any], polygons: Sequence[Points], value: int = 255) -> 
         cv2.fillPoly(canvas, [fixed], (value,), lineType=cv2.LINE_8, shift=_SHIFT)
 
 
+def united(polygons: Sequence[Points]) -> Points:
+    """The outline (N, 2) around closed polygons (column, row) that overlap, in pixels; the largest if they do not."""
+    finer = 4
+    corner = np.floor(np.concatenate(polygons).min(0)) - 1
+    size = np.ceil((np.concatenate(polygons).max(0) - corner + 1) * finer).astype(int)
+    canvas = np.zeros((size[1], size[0]), np.uint8)
+    fill(canvas, [(polygon - corner) * finer for polygon in polygons])
+    outlines, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(max(outlines, key=cv2.contourArea)[:, 0] / finer + corner, dtype=np.float64)
+
+
 def _limb(path: Points, half_widths: Sequence[float], creases: float) -> list[Points]:
     """Discs along a bent path with changing width; narrower at the joints by `creases`, as fat hands are."""
     at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
