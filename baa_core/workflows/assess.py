@@ -29,7 +29,7 @@ from ..hand.cut import cautions_of, find_cuts
 from ..hand.landmarks import find_landmarks, place_points
 from ..hand.outline import UNCHECKED, about_outline, widened
 from ..hand.pose import FeatureSpace, check_usual, load_feature_space, shape_of
-from ..hand.quality import about_veil, check_quality, check_whole
+from ..hand.quality import about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, draw_hand, find_hands
 from ..io import read_radiograph
@@ -169,7 +169,11 @@ class Sight:
         landmarks = self._outline_landmarks(radiograph, drawn)
         cuts = self._cuts(drawn, landmarks, radiograph.name)
         factors = self.calibration.cut_factors
-        said = (*about_veil(radiograph, hand), *self._about_outline(radiograph, drawn, landmarks))
+        said = (
+            *about_veil(radiograph, hand),
+            *about_processing(radiograph, hand),
+            *self._about_outline(radiograph, drawn, landmarks),
+        )
         return replace(
             drawn,
             cautions=(*drawn.cautions, *cautions_of(cuts, factors), *said),

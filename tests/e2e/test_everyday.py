@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baa_core.errors import HandRefused, SeveralHands, SeveralPictures, UnsupportedImage
+from baa_core.errors import HandRefused, QualityTooLow, SeveralHands, SeveralPictures, UnsupportedImage
 from baa_core.io import read_radiograph
 from baa_core.types import Patient, Report
 from baa_core.workflows.assess import Assessor
@@ -22,12 +22,14 @@ CAUTIONED = {
     "plaster to the knuckles": "foreign_material",
     "thumb cut": "cut_off",
     "alignment grid": "grid_removed",
+    "strong CLAHE": "strong_processing",
 }
 REFUSED = {
     "touching hands": (SeveralHands, "2 hands"),
     "page of four": (SeveralPictures, "4 separate pictures"),
     "screen of four": (SeveralPictures, "4 separate pictures"),
     "120 px copy": (UnsupportedImage, "at least 100 px"),
+    "bone window": (QualityTooLow, "pure black or white .* as in a hard window"),
 }
 
 

@@ -5,9 +5,13 @@ import numpy as np
 import pytest
 
 from baa_core.errors import HandCutOff, QualityTooLow
-from baa_core.hand.quality import Framing, check_quality, check_whole, measure_framing
+from baa_core.hand.quality import Framing, about_processing, check_quality, check_whole, measure_framing
+from baa_core.io import read_radiograph
 from baa_core.phantom import EXAMPLES, Phantom, draw_phantom
 from baa_core.types import HandMask, Radiograph
+from baa_core.workflows.assess import Assessor
+from tests import everyday
+from tests.conftest import Labelled
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,52 @@ def test_a_tiny_hand_is_refused_even_in_a_huge_picture(drawn: Phantom) -> None:
     mask[3000:3050, 3000:3040] = cv2.resize(drawn.mask.astype(np.uint8), (40, 50)) > 0
     with pytest.raises(QualityTooLow, match=r"only \d\d pixels long, 60 are the least"):
         check_quality(*seen(pixels, mask))
+
+
+PROCESSED = {
+    "same contrast everywhere": everyday.clahe,
+    "edges are strongly sharpened": everyday.unsharp,
+    "as bright as in an equalised": everyday.equalised,
+    "hard bone window": everyday.bone_window,
+}
+
+
+def processed(pixels: np.ndarray, mask: np.ndarray, said: str) -> np.ndarray:
+    """A picture with bone bright after one kind of processing."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    ends = {"middle_finger4": (float(rows[0]), 0.0), "wrist": (rows[0] + 0.75 * np.ptp(rows), 0.0)}
+    return PROCESSED[said](everyday.Hand(pixels, mask, ends), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
+def test_ordinary_greys_are_not_called_processed(label: str, months: float, sex: str, seed: int) -> None:
+    for height_px in (200, 500, 1000):
+        drawn = draw_phantom(months, sex, seed=seed, height_px=height_px)  # type: ignore[arg-type]
+        assert about_processing(*seen(drawn.radiograph.pixels, drawn.mask)) == ()
+
+
+@pytest.mark.parametrize("bone_dark", [False, True])
+@pytest.mark.parametrize("said", PROCESSED)
+def test_strong_processing_is_told_by_its_kind(drawn: Phantom, said: str, bone_dark: bool) -> None:
+    pixels = processed(np.array(drawn.radiograph.pixels), drawn.mask, said)
+    radiograph, hand = seen(1 - pixels if bone_dark else pixels, drawn.mask)
+    (caution,) = about_processing(radiograph, replace(hand, inverted=bone_dark))
+    assert caution.code == "strong_processing"
+    assert said in caution.message
+
+
+def test_of_real_radiographs_processed_ones_are_told_and_no_ordinary_one(
+    assessor: Assessor, sharp_val: list[Labelled]
+) -> None:
+    """Four radiographs, four kinds: at least thirteen of sixteen; measured on more in `quality`."""
+    told = 0
+    for labelled in sharp_val[1:9:2]:
+        plain = read_radiograph(labelled.content, labelled.name)
+        (hand,) = assessor.find_hands(plain)
+        assert about_processing(plain, hand) == ()
+        bright = 1 - plain.pixels if hand.inverted else plain.pixels
+        for said in PROCESSED:
+            changed = Radiograph(processed(bright, hand.pixels, said))
+            found = assessor.find_hands(changed)[0]
+            told += bool(about_processing(changed, found))
+    assert told >= 13
