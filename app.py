@@ -24,6 +24,8 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(PRIVATE_
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
+from starlette.routing import Mount  # noqa: E402
+from starlette.staticfiles import StaticFiles  # noqa: E402
 
 from baa_core.explanation.lazy_captum import captum_attr  # noqa: E402
 from baa_core.recipes import DEFAULT_RECIPE  # noqa: E402
@@ -43,18 +45,21 @@ LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
-STYLE, *SCRIPTS = (Path(__file__).resolve().parent / "page" / name for name in ("style.css", "stream.js", "entries.js"))
+PAGE = Path(__file__).resolve().parent / "page"
+STYLES = [PAGE / name for name in ("style.css", "viewer.css")]
+SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js")]
+LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
 def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
     """The page around an assessor; with a folder for confirmed cases if whoever serves it named one."""
     with gr.Blocks(title=text.TITLE, delete_cache=(600, 600), analytics_enabled=False) as page:
         gr.HTML(text.HEADER)
-        with gr.Row():
-            with gr.Column(scale=4, min_width=300):
+        with gr.Row(elem_id="baa-columns"):
+            with gr.Column(elem_id="baa-entries", min_width=0):
                 left = lay_out_entries()
-            with gr.Column(scale=7, min_width=300), gr.Tabs(selected="assess") as tabs:
-                with gr.Tab("Assess", id="assess", elem_classes="baa-area"):
+            with gr.Column(elem_id="baa-tabs", min_width=0), gr.Tabs(selected="assess") as tabs:
+                with gr.Tab("Case", id="assess", elem_classes="baa-area"):
                     right = lay_out_results()
                     if save_cases is not None:
                         lay_out_keeping(left, save_cases)
@@ -73,6 +78,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
     """Answer on host and port until stopped; a Hugging Face Space prescribes both."""
     in_space = "SPACE_ID" in os.environ
     guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
+    static = Mount("/baa-static", StaticFiles(directory=PAGE / "static"))
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one
     page.launch(
         server_name="0.0.0.0" if in_space else host,
@@ -85,15 +91,16 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         max_file_size=LARGEST_FILE,
         state_session_capacity=SESSIONS,
         allowed_paths=[],
-        blocked_paths=[str(STYLE.parents[1])],
-        app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
+        blocked_paths=[str(PAGE.parent)],
+        app_kwargs={"middleware": [guard], "routes": [static], "docs_url": None, "redoc_url": None},
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
         footer_links=[],
         theme=look(),
-        css_paths=[STYLE],
-        head="".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
+        css_paths=STYLES,
+        head=f'<script src="baa-static/{LIBRARY}"></script>'
+        + "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
     )
     page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
     print(f"The page answers at {page.local_url} (stop with Ctrl+C). {DISCLAIMER}", flush=True)

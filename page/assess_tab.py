@@ -1,20 +1,22 @@
-"""The Assess tab: its layout, its handlers and how they are connected."""
+"""The Case tab: its layout, its handlers and how they are connected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from baa_core.errors import SeveralHands, UnreadableImage
+from baa_core.errors import InvalidPatient, SeveralHands, UnreadableImage
+from baa_core.export import FORMS, text_report
 from baa_core.io import read_radiograph
 from baa_core.recipes import RECIPES
+from baa_core.reference import DEFAULT_CONVENTION, Convention
 from baa_core.reporting.charts import interval_figure
-from baa_core.types import HandChoice, HandMask
+from baa_core.types import HandChoice, HandMask, Radiograph
 
 from . import assess_text as text
-from .assess_view import View, hands_address, view_of
 from .cancellation import Runs, Stopped, session_of
 from .entries import (
     FORGET_AFTER_SECONDS,
@@ -24,6 +26,7 @@ from .entries import (
     Chosen,
     Entered,
     Entries,
+    age_boxes,
     asked,
     entered,
     entered_patient,
@@ -31,15 +34,25 @@ from .entries import (
     new_file,
 )
 from .examples import draw_example
+from .growth import (
+    CONVENTION_CHOICES,
+    EARLIER_HELP,
+    around_chart,
+    chart_of,
+    half_years,
+    line_from_json,
+    parse_earlier,
+    with_line,
+)
+from .html import NO_PICTURE as NO_FILE
+from .html import refusal
+from .kept import Kept, keep_report
+from .report_menu import SAVE, Menu, has_dicom_reports, lay_out_menu, make_report, packed
 from .service import CanAnswer, sentence_for
 from .uploads import UploadFolder, take_upload
+from .viewer import NO_PICTURE, hands_stage, plain_stage, report_stage
 
-
-class Shown(NamedTuple):
-    """The picture of a result, and what the result belongs to."""
-
-    belongs: Entered
-    view: View
+EARLIER = "Earlier assessments of this child"
 
 
 class Handlers:
@@ -54,10 +67,11 @@ class Handlers:
         self.uploads = uploads
         self.runs = Runs()
 
-    def cleared(self, card: str = text.EMPTY) -> tuple[Any, ...]:
-        """The result area without a result."""
+    def cleared(self, card: str = text.EMPTY, stage: Any = None) -> tuple[Any, ...]:
+        """The result area without a result; the radiograph stays on the stage unless another is given."""
         hidden = gr.update(visible=False)
-        return card, hidden, hidden, "", None, "", "", None
+        shown = gr.skip() if stage is None else stage
+        return card, hidden, hidden, hidden, hidden, hidden, shown, None, None, *[""] * 5, None
 
     def unchanged(self) -> tuple[Any, ...]:
         """The result area as it is."""
@@ -66,15 +80,16 @@ class Handlers:
     def taken(
         self,
         chosen: Chosen | None,
-        patient: tuple[Any, Any, Any],
+        patient: tuple[Any, Any, Any, Any],
         ready: str = "",
         offer: str = "",
         card: str = text.EMPTY,
+        stage: str = NO_PICTURE,
     ) -> tuple[Any, ...]:
         """The picture chosen, what is said about it, whether Assess can be pressed, sex and age, and no result yet."""
         buttons = gr.update(visible=bool(offer)), gr.update(interactive=chosen is not None)
         file = "" if chosen is None else chosen.file
-        return chosen, file, ready + offer, *buttons, *patient, *self.cleared(card)
+        return chosen, file, ready + offer, *buttons, *patient, *self.cleared(card, stage)
 
     def take(self, path: str | None, token: str, request: gr.Request) -> tuple[Any, ...]:
         """Read an upload, delete it, and say what its header offers. Sex and age of the one before are emptied.
@@ -84,16 +99,17 @@ class Handlers:
         """
         said = asked(token)
         self.runs.stop(session_of(request), said.at)
-        patient = (gr.skip(), gr.skip(), gr.skip()) if said.emptied else (None, "", "")
+        patient = (gr.skip(),) * 4 if said.emptied else (None, "", "", "")
         if path is None:
             return self.taken(None, patient)
         try:
             name, content = take_upload(path, self.uploads)
             radiograph = read_radiograph(content, name)
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.taken(None, patient, card=text.refusal(sentence_for(error)))
+            return self.taken(None, patient, card=refusal(sentence_for(error)))
         chosen = Chosen(name, content, False, radiograph.sex_in_file, radiograph.age_in_file_months, new_file())
-        return self.taken(chosen, patient, text.chosen(name, chosen.file), text.offer(radiograph))
+        ready = text.chosen(name, chosen.file)
+        return self.taken(chosen, patient, ready, text.offer(radiograph), stage=unassessed(chosen, radiograph))
 
     def clear(self, token: str, request: gr.Request) -> tuple[Any, ...]:
         """No picture any more."""
@@ -103,26 +119,29 @@ class Handlers:
         """Sex, years and months from the file, when the visitor asks for them."""
         self.change(token, request)
         age = chosen.age_in_file_months
-        return chosen.sex_in_file or gr.skip(), *((gr.skip(), gr.skip()) if age is None else text.age_boxes(age))
+        return chosen.sex_in_file or gr.skip(), *((gr.skip(), gr.skip()) if age is None else age_boxes(age))
 
     def draw(self, label: str, token: str, request: gr.Request) -> tuple[Any, ...]:
         """A drawn example in place of an upload, with its true sex and age."""
         self.change(token, request)
         example, content = draw_example(label)
         chosen = Chosen(label, content, drawn=True, file=new_file())
-        patient = (example.sex, *text.age_boxes(example.age_months))
-        return *self.taken(chosen, patient, text.chosen(label, chosen.file, drawn=True)), None
+        patient = (example.sex, *age_boxes(example.age_months), "")
+        ready, stage = text.chosen(label, chosen.file, drawn=True), unassessed(chosen)
+        return *self.taken(chosen, patient, ready, stage=stage), None
 
     def choose_hand(self, hand: HandChoice, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
         """One hand of the same picture, which is like another picture: results of the other hand belong to that."""
         self.change(token, request)
         chosen = chosen._replace(hand=hand, file=new_file())
-        return chosen, chosen.file, text.chosen(chosen.name, chosen.file, chosen.drawn, hand), *self.cleared()
+        ready = text.chosen(chosen.name, chosen.file, chosen.drawn, hand)
+        return chosen, chosen.file, ready, *self.cleared(stage=unassessed(chosen))
 
     def which_hand(self, chosen: Chosen, hands: Sequence[HandMask], belongs: Entered) -> tuple[Any, ...]:
         """The result area that asks which of several hands is meant."""
-        address = hands_address(read_radiograph(chosen.content, chosen.name), hands)
-        card, _, *rest = self.cleared(belongs.mark(text.several_hands(address)))
+        radiograph = read_radiograph(chosen.content, chosen.name)
+        stage = hands_stage(radiograph, hands, belongs.words, belongs.download("hands"))
+        card, _, *rest = self.cleared(belongs.mark(text.SEVERAL_HANDS), belongs.mark_picture(stage))
         return card, gr.update(visible=True), *rest
 
     def change(self, token: str, request: gr.Request) -> None:
@@ -139,9 +158,8 @@ class Handlers:
         sex: str | None,
         years: str | None,
         months: str | None,
-        with_mask: bool,
-        with_heat: bool,
-        opacity: float,
+        earlier: str | None,
+        convention: Convention,
         token: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
@@ -151,7 +169,7 @@ class Handlers:
         Nothing changes if the entries changed meanwhile.
         """
         if chosen is None:
-            return self.cleared(text.refusal(text.NO_PICTURE))
+            return self.cleared(refusal(NO_FILE))
         said, belongs = asked(token), entered(chosen, sex, years, months)
         if not said.is_of(chosen):
             return self.unchanged()
@@ -166,43 +184,95 @@ class Handlers:
             run.look()
             patient = entered_patient(sex, years, months)
             report = self.assessor.assess(chosen.content, patient, explain=True, on_stage=step, **chosen.options)
-            shown = Shown(belongs, view_of(report))
-            picture = self.redraw(shown, chosen, with_mask, with_heat, opacity)
+            stage = report_stage(report, belongs.words, belongs.download("bone-age"))
+            kept = keep_report(belongs, report)
+            card, chart, around, words = self.in_context(kept, chosen, convention, earlier)
             run.look()
         except Stopped:
             return self.unchanged()
         except SeveralHands as error:
             if not error.hands:
-                return self.cleared(belongs.mark(text.refusal(sentence_for(error))))
+                return self.cleared(belongs.mark(refusal(sentence_for(error))))
             return self.which_hand(chosen, error.hands, belongs)
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.cleared(belongs.mark(text.refusal(sentence_for(error))))
+            return self.cleared(belongs.mark(refusal(sentence_for(error))))
         finally:
             self.runs.end(session, run)
-        card = belongs.mark(text.result(report, chosen.drawn, belongs.words))
         how = text.how_made(report, RECIPES[report.recipe])
-        hands, details = gr.update(visible=chosen.hand is not None), gr.update(visible=True)
-        return card, hands, details, picture, interval_figure(report), text.members(report), how, shown
+        hands, there = gr.update(visible=chosen.hand is not None), gr.update(visible=True)
+        dicom = gr.update(visible=has_dicom_reports(chosen))
+        halves = half_years(kept.content(convention, ()))
+        figures = chart, interval_figure(report)
+        return (
+            card, hands, there, there, dicom, dicom, belongs.mark(stage), *figures,
+            around, halves, text.members(report), how, words, kept,
+        )  # fmt: skip
 
-    def redraw(
-        self, shown: Shown | None, chosen: Chosen | None, with_mask: bool, with_heat: bool, opacity: float
-    ) -> str:
-        """The picture again with other layers, opacity in percent; no network runs. "" if another one was chosen."""
-        if shown is None or chosen is None or shown.belongs.file != chosen.file:
-            return ""
-        words = shown.belongs.words
-        address = shown.view.address(with_mask, with_heat, opacity / 100, words)
-        return text.picture(address, with_mask, with_heat, shown.belongs.download("bone-age"), words)
+    def in_context(
+        self, kept: Kept, chosen: Chosen, convention: Convention, earlier: str | None
+    ) -> tuple[str, Any, str, str]:
+        """Card, growth chart, words around it and report text, with the earlier assessments typed if they can be read.
+
+        Without them otherwise, and the words around the chart say so.
+        """
+        wrong = ""
+        try:
+            content = kept.content(convention, parse_earlier(earlier))
+        except InvalidPatient as error:
+            wrong, content = str(error), kept.content(convention, ())
+        card = kept.belongs.mark(text.result(content, chosen.drawn, kept.belongs.words))
+        return card, chart_of(content), around_chart(content, wrong), text_report(content)
+
+    def put_in_context(
+        self, kept: Kept | None, chosen: Chosen | None, convention: Convention, earlier: str | None
+    ) -> tuple[Any, ...]:
+        """The same result with another convention or other earlier assessments; no network runs."""
+        if kept is None or chosen is None or kept.belongs.file != chosen.file:
+            return tuple(gr.skip() for _ in range(4))
+        return self.in_context(kept, chosen, convention, earlier)
+
+    def add_saved(self, path: str, typed: str | None) -> tuple[Any, str]:
+        """An earlier assessment from a JSON file, as one line more; the file is deleted. Or why it cannot be used."""
+        try:
+            _, content = take_upload(path, self.uploads)
+            return with_line(typed, line_from_json(content)), ""
+        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+            return gr.skip(), refusal(sentence_for(error), "Not added")
+
+    def report(
+        self, form: str, kept: Kept | None, chosen: Chosen | None, convention: Convention, earlier: str | None
+    ) -> tuple[str, str]:
+        """One report as `report_menu.SAVE` takes it, and what went wrong."""
+        if kept is None or chosen is None or kept.belongs.file != chosen.file:
+            return "", refusal("This result is no longer that of the file chosen. Press Assess again.", "No report")
+        try:
+            made = make_report(form, kept, chosen, convention, parse_earlier(earlier))
+        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+            return "", refusal(sentence_for(error), "No report")
+        return packed(form, *made), ""
 
     def answer(self, file: str | None, sex: str | None, years: str | None, months: str | None) -> dict[str, Any]:
         """Assess one hand radiograph and return the report as JSON."""
         try:
             if file is None:
-                raise UnreadableImage(text.NO_PICTURE)
+                raise UnreadableImage(NO_FILE)
             name, content = take_upload(file, self.uploads)
             return self.assessor.assess(content, entered_patient(sex, years, months), name=name).to_dict()
         except Exception as error:  # noqa: BLE001 the caller gets one sentence whatever happened
             raise gr.Error(sentence_for(error), print_exception=False) from None
+
+
+def unassessed(chosen: Chosen, radiograph: Radiograph | None = None) -> str:
+    """The stage with a radiograph that was chosen and not assessed yet.
+
+    Args:
+        chosen: the file.
+        radiograph: what is in it, if it has been read already.
+    """
+    belongs = entered(chosen, None, None, None)
+    name = chosen.name if chosen.hand is None else f"{chosen.name}, hand on the {chosen.hand} of the picture"
+    read = read_radiograph(chosen.content, chosen.name) if radiograph is None else radiograph
+    return belongs.mark_picture(plain_stage(read, f"{name}; not assessed", belongs.download("radiograph")))
 
 
 def picking(do: Handlers, side: HandChoice) -> Callable[[Chosen, str, gr.Request], tuple[Any, ...]]:
@@ -216,7 +286,7 @@ def picking(do: Handlers, side: HandChoice) -> Callable[[Chosen, str, gr.Request
 
 def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> None:
     """Which entry calls which handler. Only `answer` can be called from outside the page."""
-    patient, results, layers = [left.sex, left.years, left.months], list(right[:8]), list(right[8:11])
+    patient, results = [left.sex, left.years, left.months], right.filled
     hidden, answer = gr.Button(visible=False), gr.JSON(visible=False)
     hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **NETWORKS)
 
@@ -224,13 +294,14 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     quiet = private | {"show_progress": "hidden"}
     says = quiet | {"js": SAY}
     working = private | NETWORKS | {"js": SAY, "show_progress_on": right.card, "trigger_mode": "always_last"}
-    taken = [left.chosen, left.token, left.ready, left.use_offer, left.go, *patient, *results]
+    of_child = [*patient, right.earlier]
+    taken = [left.chosen, left.token, left.ready, left.use_offer, left.go, *of_child, *results]
     left.file.upload(
         do.take, [left.file, left.token], taken, js=SAY_CHOSEN, show_progress_on=right.card, **private
     )  # fmt: skip
     left.file.clear(do.clear, left.token, taken, js=SAY_CHOSEN, **quiet)
     left.use_offer.click(do.fill_in, [left.chosen, left.token], patient, **says)
-    assessed = [left.chosen, *patient, *layers, left.token]
+    assessed = [left.chosen, *of_child, right.convention, left.token]
     left.go.click(do.assess, assessed, results, scroll_to_output=True, **working)
     for button in left.examples:
         drawn = button.click(
@@ -243,16 +314,30 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
         picked.then(do.assess, assessed, results, **working)
     gr.on([left.sex.input, left.years.input, left.months.input], do.change, left.token, None, queue=False, **says)
     # In the browser alone: empty sex and age when a file is chosen, look again when they change.
-    left.empty.click(None, None, patient, js="() => [null, '', '']", **quiet)
+    left.empty.click(None, None, of_child, js="() => [null, '', '', '']", **quiet)
     gr.on([entry.change for entry in patient], None, None, None, js="() => globalThis.baa?.check()", **quiet)
     page.unload(do.left)
+    connect_growth_and_reports(do, left, right)
+
+
+def connect_growth_and_reports(do: Handlers, left: Entries, right: Results) -> None:
+    """What changes the growth context of a result, and what makes reports of it."""
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    held = [right.kept, left.chosen, right.convention, right.earlier]
+    context = [right.card, right.chart, right.around, right.words]
     quick = quiet | {"trigger_mode": "always_last"}
-    for listen in (right.with_mask.change, right.with_heat.change, right.opacity.change):
-        listen(do.redraw, [right.view, left.chosen, *layers], right.picture, **quick)
+    gr.on([right.convention.input, right.earlier.input], do.put_in_context, held, context, **quick)
+    added = right.saved.upload(do.add_saved, [right.saved, right.earlier], [right.earlier, right.not_added], **quiet)
+    added.then(do.put_in_context, held, context, **quick)
+    menu = right.menu
+    for form, button in menu.forms.items():
+        made = button.click(partial(do.report, form), held, [menu.box, menu.said], api_visibility="private")
+        made.then(None, menu.box, menu.box, js=SAVE, **quiet)
+    menu.copy.click(None, right.words, None, js="(words) => { globalThis.baa?.copy(words); }", **quiet)
 
 
 class Results(NamedTuple):
-    """The components on the right: what `Handlers.assess` fills, then the switches for the picture.
+    """The components of a result: those that `Handlers.assess` fills (`filled`), and those that change or report it.
 
     `hand_buttons` choose one of several hands; they are shown where there are several.
     """
@@ -260,35 +345,71 @@ class Results(NamedTuple):
     card: gr.HTML
     hands: gr.Row
     details: gr.Column
-    picture: gr.HTML
+    stage: gr.HTML
+    chart: gr.Plot
     interval: gr.Plot
+    around: gr.HTML
+    halves: gr.HTML
     members: gr.HTML
     how: gr.HTML
-    view: gr.State
-    with_mask: gr.Checkbox
-    with_heat: gr.Checkbox
-    opacity: gr.Slider
+    kept: gr.State
     hand_buttons: dict[HandChoice, gr.Button]
+    convention: gr.Radio
+    earlier: gr.Textbox
+    saved: gr.UploadButton
+    not_added: gr.HTML
+    menu: Menu
+
+    @property
+    def words(self) -> gr.Textbox:
+        """The report's text."""
+        return self.menu.words
+
+    @property
+    def filled(self) -> list[Any]:
+        """What `assess` fills, in its order."""
+        dicom = [button for form, button in self.menu.forms.items() if FORMS[form].needs_dicom]
+        return [
+            self.card, self.hands, self.details, self.menu.whole, *dicom, self.stage, self.chart, self.interval,
+            self.around, self.halves, self.members, self.how, self.words, self.kept,
+        ]  # fmt: skip
 
 
 def lay_out_results() -> Results:
-    """The card, and below it everything that belongs to a result."""
-    lay_out_outdated()
-    card = gr.HTML(text.EMPTY, elem_id="baa-card")
-    with gr.Row(visible=False, elem_id="baa-hands") as hands:
-        sides: tuple[HandChoice, ...] = ("left", "right")
-        hand_buttons = {side: gr.Button(f"Assess the hand on the {side}", min_width=150) for side in sides}
+    """The answer beside the stage, and below both everything that belongs to a result, folded."""
+    with gr.Row(elem_id="baa-case"):
+        with gr.Column(elem_id="baa-answer", min_width=0):
+            lay_out_outdated()
+            card = gr.HTML(text.EMPTY, elem_id="baa-card")
+            with gr.Row(visible=False, elem_id="baa-hands") as hands:
+                sides: tuple[HandChoice, ...] = ("left", "right")
+                hand_buttons = {side: gr.Button(f"Assess the hand on the {side}", min_width=150) for side in sides}
+            menu = lay_out_menu()
+        with gr.Column(elem_id="baa-stage", min_width=0):
+            stage = gr.HTML(NO_PICTURE, elem_id="baa-picture")
     with gr.Column(visible=False, elem_id="baa-details") as details:
-        picture = gr.HTML(elem_id="baa-picture")
-        with gr.Row(elem_classes="baa-layers"):
-            with_mask = gr.Checkbox(True, label="Mask", min_width=100, container=False, scale=0)
-            with_heat = gr.Checkbox(True, label="Heatmap", min_width=110, container=False, scale=0)
-            opacity = gr.Slider(0, 100, 50, step=5, label="Heatmap opacity, %", min_width=220)
-        interval = gr.Plot(show_label=False, elem_id="baa-interval")
-        members = gr.HTML()
+        with gr.Accordion("Growth chart and earlier assessments", open=False, elem_id="baa-growth-part"):
+            convention = gr.Radio(
+                CONVENTION_CHOICES, value=DEFAULT_CONVENTION, label="SD score", elem_id="baa-convention"
+            )
+            chart = gr.Plot(show_label=False, elem_id="baa-chart")
+            around = gr.HTML(elem_id="baa-around")
+            earlier = gr.Textbox(
+                label="Earlier assessments of this child",
+                info=EARLIER_HELP,
+                lines=2,
+                max_lines=8,
+                elem_id="baa-earlier",
+            )
+            saved = gr.UploadButton("Add one from saved JSON", file_types=[".json"], size="sm", elem_id="baa-saved")
+            not_added = gr.HTML()
+        with gr.Accordion("Interval, half-years and networks", open=False, elem_id="baa-interval-part"):
+            interval = gr.Plot(show_label=False, elem_id="baa-interval")
+            halves, members = gr.HTML(), gr.HTML()
         with gr.Accordion("How was this made?", open=False):
             how = gr.HTML()
-    view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
+    kept = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return Results(
-        card, hands, details, picture, interval, members, how, view, with_mask, with_heat, opacity, hand_buttons
+        card, hands, details, stage, chart, interval, around, halves, members, how, kept, hand_buttons,
+        convention, earlier, saved, not_added, menu,
     )  # fmt: skip

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from html import escape
 
 from baa_core.errors import InvalidPatient
+from baa_core.export import ReportContent
 from baa_core.recipes.schema import Recipe
 from baa_core.reporting.text import years_and_months
 from baa_core.reporting.wording import sex_check_sentence
 from baa_core.types import DISCLAIMER, Radiograph, Report
 
-from .html import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row, table
+from .growth import growth_card
+from .html import CHILD, DRAWN_TAG, please_note, sexes_row, table
 
 TITLE = "Bone age from a hand radiograph"
 
@@ -114,34 +116,25 @@ def comparison(report: Report) -> str:
     side = "above" if difference > 0 else "below"
     gap = f"{years_and_months(abs(difference))} {side}" if round(abs(difference)) else "equal to"
     inside = "inside" if low <= age <= high else "outside"
-    return (
-        f"The estimate is {gap} the chronological age of {years_and_months(age)}, which lies {inside} the interval. "
-        "This is a plain difference; what is usual at this age is not considered."
-    )
+    return f"The estimate is {gap} the chronological age of {years_and_months(age)}, which lies {inside} the interval."
 
 
-def several_hands(address: str) -> str:
-    """The card that asks which of several hands is meant, with all of them outlined; buttons follow it.
-
-    Args:
-        address: holds the picture.
-    """
-    said = "Several hands were found. Choose one below: an estimate is made of one hand at a time."
-    return (
-        f'<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">Not assessed yet</p><p>{said}</p>'
-        f'<figure class="baa-picture"><img src="{address}" alt="Radiograph with every hand outlined"><figcaption>Left '
-        "and right are sides of the picture.</figcaption></figure></section>"
-    )
+SEVERAL_HANDS = (
+    '<section class="baa-card baa-refusal" role="alert"><p class="baa-eyebrow">Not assessed yet</p><p>Several hands '
+    "were found. Choose one below: an estimate is made of one hand at a time. Left and right are sides of the picture."
+    "</p></section>"
+)
 
 
-def result(report: Report, drawn: bool, entries: str) -> str:
-    """The result card: bone age, interval, entries, sex check, cautions, disclaimer.
+def result(content: ReportContent, drawn: bool, entries: str) -> str:
+    """The result card: bone age, interval, SD score, entries, sex check, cautions, disclaimer.
 
     Args:
-        report: what was found.
+        content: what was found, with its growth context.
         drawn: the picture is no patient's.
         entries: file, sex and age as entered, in words.
     """
+    report = content.report
     months = report.prediction.bone_age_months
     low, high = report.prediction.interval_months
     notes = [sex_sentence(report), comparison(report)]
@@ -149,22 +142,17 @@ def result(report: Report, drawn: bool, entries: str) -> str:
     return f"""
 <section class="baa-card baa-result" role="status" aria-live="polite" aria-label="Result">
   <p class="baa-eyebrow">Estimated bone age for {CHILD[report.prediction.sex_used]} {tag}</p>
-  <p class="baa-age">{years_and_months(months)}</p>
-  <p class="baa-months">{months:.1f} months</p>
+  <p class="baa-age">{years_and_months(months)} <span class="baa-months">{months:.1f} months</span></p>
   <p class="baa-interval">90 % interval: <strong>{years_and_months(low)}</strong> to
   <strong>{years_and_months(high)}</strong> <span>({low:.0f} to {high:.0f} months)</span></p>
+  {growth_card(content)}
   {sexes_row(report)}
-  <p class="baa-entries">{escape(entries)}</p>
   {"".join(f"<p>{escape(note)}</p>" for note in notes if note)}
   {please_note(report.cautions)}
-  <p class="baa-fine">{escape(DISCLAIMER)} {download_link(report)}</p>
+  <p class="baa-entries">{escape(entries)}</p>
+  <p class="baa-fine">{escape(DISCLAIMER)}</p>
 </section>
 """
-
-
-def download_link(report: Report) -> str:
-    """A link that holds the report as JSON."""
-    return json_link(report.to_dict(), "baa-json", "bone-age-report.json")
 
 
 def members(report: Report) -> str:
@@ -212,24 +200,4 @@ def how_made(report: Report, recipe: Recipe) -> str:
   {f"<ul>{notes}</ul>" if notes else ""}
   {table(("Version of", "Is"), report.versions)}
 </div>
-"""
-
-
-def picture(address: str, with_mask: bool, with_heat: bool, file: str, entries: str) -> str:
-    """The radiograph as a figure with what is drawn on it and what it belongs to, and its two buttons.
-
-    Args:
-        address: holds the picture.
-        with_mask: the hand is outlined.
-        with_heat: the heatmap lies on it.
-        file: name for the picture where it is kept.
-        entries: file, sex and age as entered, in words.
-    """
-    layers = [name for name, wanted in (("the hand's outline", with_mask), ("the heatmap", with_heat)) if wanted]
-    shown = "Radiograph" + (" with " + " and ".join(layers) if layers else "")
-    return f"""
-<figure class="baa-picture">
-  <img src="{address}" alt="{shown}">
-  <figcaption><span>{shown}. {escape(entries)}</span>{buttons(escape(file))}</figcaption>
-</figure>
 """

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from baa_core.reporting.charts import hands_picture
 from baa_core.reporting.overlays import downsample_for_display, overlay
-from baa_core.types import BoolArray, FloatArray, HandMask, Radiograph, Report
+from baa_core.types import BoolArray, FloatArray, Report
 
 from .html import address_of
 
@@ -42,11 +40,6 @@ class View:
         mask, heat = self.mask if with_mask else None, self.heat if with_heat else None
         drawn = overlay(self.pixels, inverted=self.inverted, mask=mask, heat=heat, opacity=opacity)
         return address_of(drawn, words)
-
-
-def hands_address(radiograph: Radiograph, hands: Sequence[HandMask]) -> str:
-    """A radiograph with every hand outlined, as an address that holds it."""
-    return address_of(hands_picture(radiograph, hands, LONGEST_SIDE_PX))
 
 
 def view_of(report: Report, longest_side_px: int = LONGEST_SIDE_PX) -> View:

@@ -27,6 +27,7 @@ from .entries import (
     entered_patient,
     lay_out_outdated,
 )
+from .html import NO_PICTURE, refusal
 from .service import CanAnswer, sentence_for
 
 NAMES = tuple(RECIPES)
@@ -113,7 +114,7 @@ class CompareHandlers:
         A run that was stopped leaves nothing; the next one of this session begins after it has ended.
         """
         if chosen is None:
-            yield self.cleared(text.refusal(text.NO_PICTURE, "Not compared"))
+            yield self.cleared(refusal(NO_PICTURE, "Not compared"))
             return
         said, belongs = asked(token), entered(chosen, sex, years, months)
         if not said.is_of(chosen):
@@ -139,7 +140,7 @@ class CompareHandlers:
         except Stopped:
             yield self.cleared(words.STOPPED) if begun else self.unchanged()
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            yield self.cleared(belongs.mark(text.refusal(sentence_for(error), "Not compared")))
+            yield self.cleared(belongs.mark(refusal(sentence_for(error), "Not compared")))
         finally:
             self.runs.end(session, run)
 

@@ -21,8 +21,9 @@
     for (const area of document.querySelectorAll(".baa-area")) {
       const of = one(".baa-belongs", area)?.dataset;
       const foreign = of !== undefined && of.baaFile !== now.file;
+      // A radiograph that is not assessed yet belongs to its file alone.
       const outdated =
-        of !== undefined && !foreign && (of.baaSex !== now.sex || of.baaYears !== now.years || of.baaMonths !== now.months);
+        of !== undefined && of.baaSex !== undefined && !foreign && (of.baaSex !== now.sex || of.baaYears !== now.years || of.baaMonths !== now.months);
       area.classList.toggle("baa-foreign", foreign);
       area.classList.toggle("baa-outdated", outdated);
       const line = one(".baa-outdated-line", area);
@@ -54,6 +55,7 @@
   const uploading = () => one("#baa-file .progress-bar, #baa-file progress, #baa-file .uploading") !== null;
 
   globalThis.baa = {
+    ...globalThis.baa,
     check: soon,
     // With every event: the picture on the page as the component holds it, and the time.
     say: (file) => `${file ?? ""},${Date.now()}`,

@@ -49,7 +49,7 @@ def lay_out_entries() -> Entries:
     chosen = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     token = gr.Textbox("", visible="hidden")
     empty = gr.Button(visible="hidden", elem_id="baa-empty")
-    file = gr.File(label="Hand radiograph", height=150, elem_id="baa-file")
+    file = gr.File(label="Hand radiograph", height=120, elem_id="baa-file")
     gr.HTML(text.FORMATS)
     ready = gr.HTML(elem_id="baa-ready")
     use_offer = gr.Button("Use sex and age from the file", visible=False, size="sm")
@@ -160,6 +160,10 @@ class Entered(NamedTuple):
         values = {"file": self.file, "sex": self.sex, "years": self.years, "months": self.months}
         held = " ".join(f'data-baa-{key}="{escape(value)}"' for key, value in values.items())
         return f'<div class="baa-belongs" {held}>{html}</div>'
+
+    def mark_picture(self, html: str) -> str:
+        """A radiograph that belongs to its file, whatever else is entered."""
+        return f'<div class="baa-belongs" data-baa-file="{escape(self.file)}">{html}</div>'
 
     @property
     def words(self) -> str:

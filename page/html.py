@@ -89,7 +89,12 @@ PNG_HEADER_BYTES = 33  # signature and the IHDR chunk, which comes first
 def address_of(picture: Bytes, words: str = "") -> str:
     """A picture as an address that holds it, with words in its file if there are any."""
     png = encode_png(picture)
-    return "data:image/png;base64," + base64.b64encode(captioned(png, words) if words else png).decode()
+    return data_address(captioned(png, words) if words else png)
+
+
+def data_address(png: bytes) -> str:
+    """The bytes of a PNG file as an address that holds them."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def captioned(png: bytes, words: str) -> bytes:

@@ -107,6 +107,58 @@ def interval_figure(report: Report) -> go.Figure:
     return figure
 
 
+def growth_figure(
+    bands: Sequence[tuple[float, Sequence[float]]],
+    points: Sequence[tuple[float, float, tuple[float, float] | None]],
+    ranges_years: tuple[tuple[float, float], tuple[float, float]],
+) -> go.Figure:
+    """Bone age by chronological age with the bands of the reference and this child's assessments; readable at 390 px.
+
+    Args:
+        bands: chronological age, and bone ages at -2, -1, 0, +1 and +2 SD, all months.
+        points: of each assessment chronological age, bone age and 90 % interval, months; the last one is this one.
+        ranges_years: first and last of chronological age, and of bone age.
+    """
+    figure = go.Figure()
+    ages = [age / 12 for age, _ in bands]
+    for name, low, high, colour in (("2 SD", 0, 4, "#DCE9F3"), ("1 SD", 1, 3, "#BCD6EA")):
+        edge = [levels[low] / 12 for _, levels in bands] + [levels[high] / 12 for _, levels in reversed(bands)]
+        figure.add_scatter(
+            x=[*ages, *reversed(ages)], y=edge, fill="toself", fillcolor=colour, line={"width": 0}, mode="lines",
+            name=f"reference, ±{name}", hoverinfo="skip",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=ages, y=[levels[2] / 12 for _, levels in bands], mode="lines", line={"color": GREY, "width": 1},
+        name="0 SD", hoverinfo="skip",
+    )  # fmt: skip
+    ordered = sorted(points, key=lambda point: point[0])
+    if len(points) > 1:
+        figure.add_scatter(
+            x=[age / 12 for age, _, _ in ordered], y=[months / 12 for _, months, _ in ordered], mode="lines",
+            line={"color": BLUE, "width": 1, "dash": "dot"}, showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+    for name, shown, fill in (("earlier", points[:-1], "white"), ("this radiograph, 90 % interval", points[-1:], BLUE)):
+        if not shown:
+            continue
+        ends = [interval or (months, months) for _, months, interval in shown]
+        words = [f"at {years_and_months(age)}: {years_and_months(months)}" for age, months, _ in shown]
+        figure.add_scatter(
+            x=[age / 12 for age, _, _ in shown], y=[months / 12 for _, months, _ in shown], mode="markers", name=name,
+            marker={"color": fill, "size": 11, "line": {"color": BLUE, "width": 2}},
+            error_y={
+                "type": "data", "symmetric": False, "color": BLUE, "thickness": 2, "width": 5,
+                "array": [(high - months) / 12 for (_, months, _), (_, high) in zip(shown, ends, strict=True)],
+                "arrayminus": [(months - low) / 12 for (_, months, _), (low, _) in zip(shown, ends, strict=True)],
+            },
+            text=words, hovertemplate="%{text}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    lay_out(figure, "", "chronological age, years", "bone age, years")
+    figure.update_layout(height=430)
+    figure.update_xaxes(range=ranges_years[0], fixedrange=True, nticks=10)
+    figure.update_yaxes(range=ranges_years[1], fixedrange=True, nticks=10)
+    return figure
+
+
 def systems_figure(rows: Sequence[tuple[str, Prediction | None]]) -> go.Figure:
     """Each system's estimate as a dot and its own 90 % interval as whiskers, on an axis of years; readable at 390 px.
 

@@ -53,8 +53,7 @@ def overlay(
     for name, layer in (("mask", mask), ("heat", heat)):
         if layer is not None and layer.shape != pixels.shape:
             raise ValueError(f"the {name} is {layer.shape}, the radiograph {pixels.shape}; both must be on one grid")
-    grey = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
-    grey = 255 - grey if inverted else grey
+    grey = grey_picture(pixels, inverted=inverted)
     if mask is not None:
         grey = np.where(mask, grey, np.rint(grey * OUTSIDE_BRIGHTNESS).astype(np.uint8))
     picture = np.repeat(grey[:, :, None], 3, axis=2)
@@ -99,11 +98,33 @@ def downsample_for_display(pixels: NDArray[Any], longest_px: int = 1200) -> NDAr
 
 
 def encode_png(picture: Bytes) -> bytes:
-    """A picture, (H, W) or (H, W, 3) red first, as the bytes of a PNG file."""
-    done, data = cv2.imencode(".png", picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    """A picture, (H, W), or (H, W, 3) or (H, W, 4) red first, as the bytes of a PNG file."""
+    order = {2: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[2 if picture.ndim == 2 else picture.shape[2]]
+    done, data = cv2.imencode(".png", picture if order is None else cv2.cvtColor(picture, order))
     if not done:
         raise ValueError(f"a picture of shape {picture.shape} cannot be written as PNG")
     return data.tobytes()
+
+
+def heat_layer(heat: FloatArray) -> Bytes:
+    """The heat, (H, W) in [0, 1], as a layer to lay over a picture: (H, W, 4) red first, clear where there is none."""
+    drawn = heat > 0
+    layer = np.zeros((*heat.shape, 4), np.uint8)
+    layer[drawn, :3], strength = _heat_colours(heat[drawn])
+    layer[drawn, 3] = np.rint(strength * 255).astype(np.uint8)
+    return layer
+
+
+def outline_paths(mask: BoolArray) -> list[list[tuple[int, int]]]:
+    """The closed lines around what is True in a mask, (H, W), each as (column, row) of its corner pixels."""
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
+    return [[(int(column), int(row)) for column, row in line[:, 0]] for line in lines]
+
+
+def grey_picture(pixels: FloatArray, *, inverted: bool = False) -> Bytes:
+    """The radiograph, (H, W) in [0, 1] as read, as (H, W) uint8 with bone bright."""
+    grey = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    return 255 - grey if inverted else grey
 
 
 def _blend_heat(picture: Bytes, heat: FloatArray, opacity: float) -> None:
@@ -111,13 +132,17 @@ def _blend_heat(picture: Bytes, heat: FloatArray, opacity: float) -> None:
     drawn = heat > 0
     if not drawn.any() or opacity == 0:
         return
-    values = heat[drawn]
+    colour, strength = _heat_colours(heat[drawn])
+    alpha = (opacity * strength)[:, None]
+    picture[drawn] = np.rint((1 - alpha) * picture[drawn] + alpha * colour).astype(np.uint8)
+
+
+def _heat_colours(values: FloatArray) -> tuple[Bytes, FloatArray]:
+    """Colours (N, 3) red first of heat (N,), and how strongly each is drawn (N,), 0 to 1."""
     steps = np.linspace(*HEAT_SPAN, 256) * 255
     colours = cv2.applyColorMap(np.rint(steps).astype(np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
     rising = np.clip(values / FULL_HEAT, 0.0, 1.0)
-    alpha = (opacity * rising * rising * (3 - 2 * rising))[:, None]
-    colour = colours[np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)]
-    picture[drawn] = np.rint((1 - alpha) * picture[drawn] + alpha * colour).astype(np.uint8)
+    return colours[np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)], rising * rising * (3 - 2 * rising)
 
 
 YOUNGER, OLDER = "#3D8BFF", "#FF4B33"  # brighter than the figures' own: they must show on black film

@@ -13,7 +13,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served, chromium() as browser:
         page = open_page(browser, served.url, height=900)
         page.get_by_role("button", name=LABEL).click()
-        page.locator("#baa-picture img").wait_for()
+        page.locator("#baa-picture figure[data-open]").wait_for()
         page.wait_for_timeout(1500)
         page.locator(".js-plotly-plot").wait_for()
         first_screen = {"x": 0, "y": 0, "width": 1280, "height": 1240}

@@ -1,6 +1,5 @@
 """The page in a real browser, with the shipped networks and drawn hands. Set BAA_SCREENSHOTS to keep pictures."""
 
-import base64
 import json
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
+from baa_core.reference import compare_growth
 from baa_core.types import Patient
 from baa_core.workflows.assess import Assessor
 from page.examples import EXAMPLES, draw_example
@@ -21,7 +21,8 @@ from tests.hostile import dicom_bytes, drawn_hand
 
 pytestmark = pytest.mark.browser
 EXAMPLE = next(iter(EXAMPLES))
-IMAGE = "#baa-picture img"
+IMAGE = "#baa-picture img.baa-base"
+OPEN = "#baa-picture figure[data-open]"  # the viewer has its picture
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,9 @@ def sexes(label: str) -> tuple[str, str]:
 
 
 def offered_json(page: Page) -> dict:
-    """What the JSON link of the card downloads."""
+    """What JSON of the Report menu downloads."""
+    if not page.locator("#baa-json").is_visible():
+        page.locator("#baa-report > button").click()
     with page.expect_download() as started:
         page.locator("#baa-json").click()
     assert started.value.suggested_filename == "bone-age-report.json"
@@ -58,48 +61,16 @@ def test_an_upload_is_assessed_like_anywhere_else(page: Page, hand: bytes, asses
     told, report = offered_json(page), assessor.assess(hand, Patient(sex.lower(), 114), name="hand.png")  # type: ignore[arg-type]
     assert told["bone_age_months"] == pytest.approx(report.prediction.bone_age_months, abs=0.01)
     assert told["interval_months"] == pytest.approx(list(report.prediction.interval_months), abs=0.01)
-    assert {**told, "seconds": 0} == {**report.to_dict(), "seconds": 0}
+    assert {**told, **report.to_dict(), "seconds": 0} == {**told, "seconds": 0}
+    assert told["growth"]["sd_score"] == compare_growth(told["bone_age_months"], 114, sex.lower()).sd_score  # type: ignore[arg-type]
 
+    page.get_by_text("Interval, half-years and networks").click()
     members = page.locator("table", has_text="Network")
     for name in report.prediction.members:
         expect(members).to_contain_text(name)
     page.get_by_text("How was this made?").click()
     expect(page.locator(".baa-how")).to_contain_text("Rassmann")
     expect(page.locator(".baa-how")).to_contain_text(report.versions["weights/hand"])
-
-
-def test_mask_heatmap_and_opacity_change_the_picture_only(page: Page, hand: bytes) -> None:
-    upload(page, "hand.png", hand)
-    card = assess(page, "Female")
-    pictures = [shown(page)]
-
-    def changed() -> None:
-        page.wait_for_function("before => document.querySelector('#baa-picture img').src !== before", arg=pictures[-1])
-        pictures.append(shown(page))
-
-    page.get_by_label("Heatmap", exact=True).uncheck()
-    changed()
-    page.get_by_label("Mask", exact=True).uncheck()
-    changed()
-    plain = decode(pictures[-1])
-    assert np.array_equal(plain[..., 0], plain[..., 1]), "without layers the radiograph is grey"
-    page.get_by_label("Heatmap", exact=True).check()
-    changed()
-    page.locator(".baa-layers input[type=number]").fill("95")
-    page.keyboard.press("Tab")
-    changed()
-    assert len(set(pictures)) == len(pictures)
-    assert page.locator(".baa-result").inner_text() == card
-
-
-def shown(page: Page) -> str:
-    """The address of the picture shown, which holds it."""
-    return page.locator(IMAGE).get_attribute("src") or ""
-
-
-def decode(address: str) -> np.ndarray:
-    """The pixels of a picture held by its address."""
-    return cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
 
 
 def test_an_unknown_sex_gives_both_estimates_and_a_caution(page: Page, hand: bytes) -> None:
@@ -134,7 +105,8 @@ def test_what_is_no_hand_gets_no_number(page: Page) -> None:
     card = assess(page, "Male")
     assert "Not assessed" in card
     assert "hand" in card
-    expect(page.locator(IMAGE)).to_have_count(0)
+    expect(page.locator(OPEN)).to_have_count(1)  # what was refused stays in view, without layers
+    expect(page.locator("#baa-picture .baa-layer")).to_have_count(0)
 
 
 def draw_chest() -> bytes:
@@ -152,7 +124,7 @@ def draw_chest() -> bytes:
 def test_a_second_upload_clears_what_the_first_showed(page: Page, hand: bytes) -> None:
     upload(page, "first.png", hand)
     assess(page, "Female")
-    page.locator(IMAGE).wait_for()
+    page.locator(OPEN).wait_for()
     upload(page, "second.png", hand)
     expect(page.locator(".baa-chosen")).to_contain_text("second.png")
     expect(page.locator(".baa-result")).to_have_count(0)
@@ -186,7 +158,7 @@ def test_an_example_is_drawn_said_to_be_and_assessed(page: Page) -> None:
     page.get_by_role("button", name=EXAMPLE).click()
     page.locator(".baa-result").wait_for()
     expect(page.locator(".baa-result")).to_contain_text("drawn, not a patient")
-    page.locator(IMAGE).wait_for()
+    page.locator(OPEN).wait_for()
 
 
 def test_a_phone_needs_no_sideways_scrolling(served: Served, browser: Browser, hand: bytes) -> None:
@@ -195,8 +167,8 @@ def test_a_phone_needs_no_sideways_scrolling(served: Served, browser: Browser, h
     assert page.evaluate(width) <= 390
     upload(page, "a-rather-long-name-of-a-file-" * 4 + ".png", hand)
     assess(page, "Unknown")
-    page.locator(IMAGE).wait_for()
-    page.locator(".js-plotly-plot").wait_for()
+    page.locator(OPEN).wait_for()
+    page.get_by_text("Growth chart and earlier assessments").click()
     page.get_by_text("How was this made?").click()
     keep(page, "result_390")
     assert page.evaluate(width) <= 390
@@ -219,7 +191,7 @@ def test_the_keyboard_suffices(page: Page, hand: bytes) -> None:
 def test_no_file_stays_on_the_disk(page: Page, hand: bytes, served: Served) -> None:
     upload(page, "kept.png", hand)
     assess(page, "Female")
-    page.locator(IMAGE).wait_for()
+    page.locator(OPEN).wait_for()
     upload(page, "broken.png", hand[:500])
     page.locator(".baa-refusal").wait_for()
     assert served.files_left() == []

@@ -142,8 +142,8 @@ def test_a_phone_needs_no_sideways_scrolling(compared: Page) -> None:
 def test_assessing_again_leaves_the_comparison(compared: Page) -> None:
     before = compared.locator(CARD).inner_text()
     compared.locator("#baa-assess").click()
-    expect(compared.get_by_role("tab", name="Assess")).to_have_attribute("aria-selected", "true")
-    compared.locator("#baa-picture img").wait_for()
+    expect(compared.get_by_role("tab", name="Case")).to_have_attribute("aria-selected", "true")
+    compared.locator("#baa-picture figure[data-open]").wait_for()
     compared.get_by_role("tab", name="Compare").click()
     assert compared.locator(CARD).inner_text() == before
 

@@ -158,8 +158,8 @@ def test_a_phone_needs_no_sideways_scrolling(explained: Page) -> None:
 def test_assessing_again_leaves_the_explanation(explained: Page) -> None:
     before = shown(explained)
     explained.locator("#baa-assess").click()
-    expect(explained.get_by_role("tab", name="Assess")).to_have_attribute("aria-selected", "true")
-    explained.locator("#baa-picture img").wait_for()
+    expect(explained.get_by_role("tab", name="Case")).to_have_attribute("aria-selected", "true")
+    explained.locator("#baa-picture figure[data-open]").wait_for()
     explained.get_by_role("tab", name="Explain").click()
     assert shown(explained) == before
 
@@ -189,7 +189,7 @@ def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
     expect(page.locator("#baa-panel")).not_to_be_visible()
     expect(page.get_by_text("Trying the map")).to_have_count(0)
     page.locator("#baa-assess").click()
-    expect(page.get_by_role("tab", name="Assess")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Case")).to_have_attribute("aria-selected", "true")
     page.locator(".baa-result").wait_for()
 
 

@@ -6,11 +6,13 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -19,15 +21,19 @@ from app import gr
 from baa_core.errors import HandNotFound, InvalidPatient, SeveralHands, WeightsMissing
 from baa_core.io import read_radiograph
 from baa_core.phantom import draw_phantom, to_png
+from baa_core.recipes import RECIPES
 from baa_core.types import HandMask, Patient, Radiograph
 from baa_core.workflows.assess import Assessor
 from page import assess_text as text
-from page.entries import Asked, Chosen, Entered, asked, entered_patient
+from page.entries import Asked, Chosen, Entered, age_boxes, asked, entered_age_months, entered_patient
+from page.html import NEUTRAL, refusal
 from page.security import BUSY, Guard, is_proxy_route, judge
 from page.service import Loading
 from page.uploads import UploadFolder, take_upload
+from tests.hostile import dicom_bytes
 
 HERE = SimpleNamespace(session_hash="here")
+UPLOADS = UploadFolder(Path("/nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ HERE = SimpleNamespace(session_hash="here")
     ],
 )
 def test_two_boxes_make_an_age(years: str | None, months: str | None, expected: float | None) -> None:
-    assert text.entered_age_months(years, months) == expected
+    assert entered_age_months(years, months) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,12 +84,12 @@ def test_impossible_ages_are_refused_in_the_visitors_own_units(years: str, month
 
 def test_an_age_survives_the_boxes() -> None:
     for months in (0.0, 7.0, 12.0, 120.5, 143.9, 155.96):
-        assert text.entered_age_months(*text.age_boxes(months)) == pytest.approx(months, abs=0.05)
+        assert entered_age_months(*age_boxes(months)) == pytest.approx(months, abs=0.05)
 
 
 def test_words_from_a_file_are_escaped() -> None:
     evil = "<img src=x onerror=alert(1)>.png"
-    for words in (text.refusal(evil), text.chosen(evil, "1"), Entered("1", evil, evil, "", "").mark("")):
+    for words in (refusal(evil), text.chosen(evil, "1"), Entered("1", evil, evil, "", "").mark("")):
         assert "<img" not in words
 
 
@@ -162,7 +168,8 @@ class Breaking:
 def pressed_assess(error: Exception) -> str:
     """The card that a visitor gets when assessing fails."""
     chosen = Chosen("hand.png", b"")
-    return app.Handlers(Breaking(error)).assess(chosen, "female", "", "", True, True, 50, "", HERE)[0]  # type: ignore[arg-type]
+    do = app.Handlers(Breaking(error), UPLOADS)  # type: ignore[arg-type]
+    return do.assess(chosen, "female", "", "", "", "brush-age", "", HERE)[0]  # type: ignore[arg-type]
 
 
 def test_a_refusal_is_shown_as_it_is() -> None:
@@ -172,7 +179,7 @@ def test_a_refusal_is_shown_as_it_is() -> None:
 def test_an_unforeseen_error_shows_one_neutral_line_and_logs_no_value(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         card = pressed_assess(RuntimeError("/tmp/secret Jane Doe"))
-    assert text.NEUTRAL in card
+    assert NEUTRAL in card
     assert "Jane" not in card + caplog.text
     assert "RuntimeError" in caplog.text
     assert "in assess" in caplog.text
@@ -281,69 +288,130 @@ class Estimates:
 
 def assessed(do: app.Handlers, token: str = "1,1000", chosen: Chosen | None = CHILD) -> tuple[object, ...]:
     """What the result area is told after Assess was pressed for a boy of 9 years 6 months."""
-    return do.assess(chosen, "male", "9", "6", True, True, 50, token, HERE, lambda *_, **__: None)  # type: ignore[arg-type]
+    ask = (chosen, "male", "9", "6", "", "brush-age", token, HERE, lambda *_, **__: None)
+    return do.assess(*ask)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def listed(tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> Assessor:
     """The tiny system, with its recipe among those that the page knows."""
-    monkeypatch.setitem(app.RECIPES, "tiny", tiny_assessor.recipe)
+    monkeypatch.setitem(RECIPES, "tiny", tiny_assessor.recipe)
     return tiny_assessor
 
 
-def test_card_picture_and_json_name_file_sex_and_age(listed: Assessor) -> None:
-    card, _, _, picture, *_ = assessed(app.Handlers(Estimates(listed)))  # type: ignore[arg-type]
-    assert 'data-baa-file="1" data-baa-sex="male" data-baa-years="9" data-baa-months="6"' in str(card)
-    for shown in (str(card), str(picture)):
-        assert "A. jpg; sex entered: male; age entered: 9 years 6 months" in shown
-    assert 'download="A_male_114-months_bone-age.png"' in str(picture)
-    png = base64.b64decode(str(picture).split("base64,")[1].split('"')[0])
+def filled(values: tuple[object, ...]) -> dict[str, object]:
+    """What the result area is told, by name."""
+    names = ("card", "hands", "details", "menu", "sr", "sc", "stage", "chart", "interval", "around", "halves")
+    return dict(zip((*names, "members", "how", "words", "kept"), values, strict=True))
+
+
+def test_card_stage_and_reports_name_file_sex_and_age(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    told = filled(assessed(do))
+    for part in ("card", "stage"):
+        assert 'data-baa-file="1" data-baa-sex="male" data-baa-years="9" data-baa-months="6"' in str(told[part])
+        assert "A. jpg; sex entered: male; age entered: 9 years 6 months" in str(told[part])
+    held = json.loads(unescape(str(told["stage"]).split('data-baa-viewer="')[1].split('"')[0]))
+    assert held["file"] == "A_male_114-months_bone-age.png"
+    assert (held["height"], held["width"]) == read_radiograph(CHILD.content).shape
+    png = base64.b64decode(str(told["stage"]).split("base64,")[1].split('"')[0])
     with Image.open(BytesIO(png)) as read:
         assert read.text["Description"] == "A. jpg; sex entered: male; age entered: 9 years 6 months"
-    told = json.loads(base64.b64decode(str(card).split("json;base64,")[1].split('"')[0]))
-    assert (told["file"], told["sex_used"], told["chronological_age_months"]) == ("A. jpg", "male", 114.0)
+        assert read.size == (held["width"], held["height"])
+    packed, wrong = do.report("json", told["kept"], CHILD, "brush-mean", "")  # type: ignore[arg-type]
+    assert wrong == ""
+    file = json.loads(packed)
+    assert (file["name"], file["type"]) == ("bone-age-report.json", "application/json")
+    result = json.loads(base64.b64decode(file["data"]))
+    assert (result["file"], result["sex_used"], result["chronological_age_months"]) == ("A. jpg", "male", 114.0)
+    assert result["growth"]["convention"] == "brush-mean"
+
+
+@pytest.mark.parametrize("form", ["text", "pdf", "fhir"])
+def test_a_report_from_the_page_is_that_of_the_library(listed: Assessor, form: str) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    kept = filled(assessed(do))["kept"]
+    packed, wrong = do.report(form, kept, CHILD, "brush-age", "8y: 8y 2m")  # type: ignore[arg-type]
+    made = base64.b64decode(json.loads(packed)["data"])
+    assert wrong == ""
+    assert made.startswith(b"%PDF") if form == "pdf" else b"Ohio" in made
+    assert b"8 years 2 months" in made or form != "text"
+
+
+UIDS = {"StudyInstanceUID": "1.2.3.1", "SeriesInstanceUID": "1.2.3.2"}
+
+
+def test_dicom_reports_are_offered_for_dicom_files_only(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    assert filled(assessed(do))["sr"]["visible"] is False  # type: ignore[index]
+    pixels = (read_radiograph(CHILD.content).pixels * 4095).astype(np.uint16)
+    file = CHILD._replace(name="IM1", content=dicom_bytes(pixels, **UIDS), file="2")
+    told = filled(assessed(do, "2,1000", file))
+    assert told["sr"]["visible"] is told["sc"]["visible"] is True  # type: ignore[index]
+    for form, kind in {"sr": "ComprehensiveSRStorage", "sc": "SecondaryCaptureImageStorage"}.items():
+        packed, wrong = do.report(form, told["kept"], file, "brush-age", "")  # type: ignore[arg-type]
+        assert wrong == ""
+        assert pydicom.dcmread(BytesIO(base64.b64decode(json.loads(packed)["data"]))).SOPClassUID.keyword == kind
+
+
+def test_no_report_of_one_file_is_made_under_another(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    kept = filled(assessed(do))["kept"]
+    packed, wrong = do.report("json", kept, CHILD._replace(file="2"), "brush-age", "")  # type: ignore[arg-type]
+    assert packed == ""
+    assert "no longer" in wrong
+    assert all(value == gr.skip() for value in do.put_in_context(kept, CHILD._replace(file="2"), "brush-age", ""))  # type: ignore[arg-type]
+
+
+def test_convention_and_earlier_assessments_change_score_and_velocity_without_a_network(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    kept = filled(assessed(do))["kept"]
+    cards = [do.put_in_context(kept, CHILD, convention, "7y: 7y")[0] for convention in ("brush-age", "brush-mean")]  # type: ignore[arg-type]
+    assert cards[0] != cards[1]
+    for card, convention in zip(cards, ("brush-age", "brush-mean"), strict=True):
+        assert convention in str(card)
+        assert "children of Ohio, 1930s" in str(card)
+    _, chart, around, words = do.put_in_context(kept, CHILD, "brush-age", "7y: 7y")  # type: ignore[arg-type]
+    assert "months a year over the last 30 months" in around
+    assert "Earlier, at 7 years" in words
+    assert [list(trace.x) for trace in chart.data if trace.name == "earlier"] == [[7.0]]
+    _, _, around, _ = do.put_in_context(kept, CHILD, "brush-age", "at seven")  # type: ignore[arg-type]
+    assert "cannot be read" in around
 
 
 def test_a_change_of_the_entries_stops_a_run_and_shows_nothing_of_it(listed: Assessor) -> None:
     stages: list[str] = []
-    do = app.Handlers(Estimates(listed, lambda stage: (stages.append(stage), do.change("1,2000", HERE))))  # type: ignore[arg-type]
+    do = app.Handlers(Estimates(listed, lambda stage: (stages.append(stage), do.change("1,2000", HERE))), UPLOADS)  # type: ignore[arg-type]
     assert all(value == gr.skip() for value in assessed(do))
     assert len(stages) == 1, "it ended before its next stage"
 
 
 def test_a_run_that_waited_while_the_entries_changed_never_begins(listed: Assessor) -> None:
-    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")), UPLOADS)  # type: ignore[arg-type]
     do.change("1,2000", HERE)
     assert all(value == gr.skip() for value in assessed(do, "1,1000"))
 
 
 def test_a_late_word_of_an_older_change_does_not_stop_a_newer_run(listed: Assessor) -> None:
-    do = app.Handlers(Estimates(listed, lambda stage: do.change("1,2000", HERE)))  # type: ignore[arg-type]
+    do = app.Handlers(Estimates(listed, lambda stage: do.change("1,2000", HERE)), UPLOADS)  # type: ignore[arg-type]
     assert "data-baa-file" in str(assessed(do, "1,3000")[0])
 
 
 def test_a_press_for_one_picture_never_assesses_another(listed: Assessor) -> None:
-    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")))  # type: ignore[arg-type]
+    do = app.Handlers(Estimates(listed, lambda stage: pytest.fail("a network ran")), UPLOADS)  # type: ignore[arg-type]
     assert all(value == gr.skip() for value in assessed(do, "another,1000"))
 
 
-def test_layers_are_drawn_of_the_picture_chosen_only(listed: Assessor) -> None:
-    do = app.Handlers(Estimates(listed))  # type: ignore[arg-type]
-    shown = assessed(do)[-1]
-    assert "data:image/png" in do.redraw(shown, CHILD, True, False, 50)  # type: ignore[arg-type]
-    assert do.redraw(shown, CHILD._replace(file="2"), True, False, 50) == ""  # type: ignore[arg-type]
-    assert do.redraw(shown, None, True, False, 50) == ""  # type: ignore[arg-type]
-
-
-def test_a_new_file_empties_sex_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "UPLOADS", UploadFolder(tmp_path))
-    do = app.Handlers(Estimates(None))  # type: ignore[arg-type]
-    for number, (token, emptied) in enumerate({"1,1000": (None, "", ""), "1,1000,emptied": (gr.skip(),) * 3}.items()):
+def test_a_new_file_empties_sex_age_and_earlier_assessments(tmp_path: Path) -> None:
+    do = app.Handlers(Estimates(None), UploadFolder(tmp_path))  # type: ignore[arg-type]
+    for number, (token, emptied) in enumerate(
+        {"1,1000": (None, "", "", ""), "1,1000,emptied": (gr.skip(),) * 4}.items()
+    ):
         file = tmp_path / str(number) / "hand.png"
         file.parent.mkdir()
         file.write_bytes(CHILD.content)
-        assert do.take(str(file), token, HERE)[5:8] == emptied  # type: ignore[arg-type]
-    assert do.clear("1,1000", HERE)[5:8] == (None, "", "")  # type: ignore[arg-type]
+        assert do.take(str(file), token, HERE)[5:9] == emptied  # type: ignore[arg-type]
+    assert do.clear("1,1000", HERE)[5:9] == (None, "", "", "")  # type: ignore[arg-type]
 
 
 def test_what_the_browser_says_is_read() -> None:
@@ -426,18 +494,19 @@ class TwoHands:
 
 def test_of_two_hands_one_is_chosen_and_the_answer_says_which(listed: Assessor) -> None:
     behind = TwoHands(listed)
-    do = app.Handlers(behind)  # type: ignore[arg-type]
-    card, hands, details, *_ = assessed(do)
-    assert "Several hands were found" in str(card)
-    assert "data:image/png" in str(card)
-    assert (hands["visible"], details["visible"]) == (True, False)  # type: ignore[index]
+    do = app.Handlers(behind, UPLOADS)  # type: ignore[arg-type]
+    told = filled(assessed(do))
+    assert "Several hands were found" in str(told["card"])
+    assert "data:image/png" in str(told["stage"])
+    assert (told["hands"]["visible"], told["details"]["visible"]) == (True, False)  # type: ignore[index]
 
     chosen, token, ready, *cleared = do.choose_hand("left", CHILD, "1,2000", HERE)  # type: ignore[arg-type]
     assert "hand on the left of the picture" in ready
     assert token == chosen.file != CHILD.file, "results of the other hand do not belong to this one"
-    assert cleared[0] == text.EMPTY
-    card, hands, details, picture, *_ = assessed(do, f"{token},3000", chosen)
+    assert filled(tuple(cleared))["card"] == text.EMPTY
+    assert f'data-baa-file="{token}"' in str(filled(tuple(cleared))["stage"]), "nor does its picture"
+    told = filled(assessed(do, f"{token},3000", chosen))
     assert behind.asked == [None, "left"]
-    assert "A. jpg, hand on the left of the picture; sex entered: male" in str(card)
-    assert 'download="A_left_male_114-months_bone-age.png"' in str(picture)
-    assert (hands["visible"], details["visible"]) == (True, True), "the other one can be chosen next"  # type: ignore[index]
+    assert "A. jpg, hand on the left of the picture; sex entered: male" in str(told["card"])
+    assert "A_left_male_114-months_bone-age.png" in str(told["stage"])
+    assert (told["hands"]["visible"], told["details"]["visible"]) == (True, True), "the other one can be chosen next"  # type: ignore[index]

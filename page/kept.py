@@ -1,0 +1,59 @@
+"""What a session keeps of an assessment: everything that reports need, in as little memory as that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from baa_core.export import ReportContent, collect
+from baa_core.io import read_radiograph
+from baa_core.reference import Convention, GrowthPoint
+from baa_core.types import Report
+
+from .entries import Chosen, Entered
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A report without the pixels that can be had again.
+
+    Attributes:
+        belongs: what the result belongs to.
+        report: its radiograph has no pixels: they are read again from the file, which the session holds.
+        heat: the heatmap, (H, W) uint8, 255 for 1; None if there is none.
+    """
+
+    belongs: Entered
+    report: Report
+    heat: Any
+
+    def content(self, convention: Convention, earlier: Sequence[GrowthPoint]) -> ReportContent:
+        """What a report says, without pictures.
+
+        Raises:
+            InvalidPatient: see `collect`.
+        """
+        return collect(self.report, convention=convention, earlier=earlier)
+
+    def whole(self, chosen: Chosen) -> Report:
+        """The report with its pictures.
+
+        Args:
+            chosen: the file that was assessed.
+        """
+        radiograph = read_radiograph(chosen.content, chosen.name)
+        explanation = self.report.explanation
+        if explanation is not None and self.heat is not None:
+            explanation = replace(explanation, heat=self.heat.astype("float32") / 255)
+        return replace(self.report, radiograph=radiograph, explanation=explanation)
+
+
+def keep_report(belongs: Entered, report: Report) -> Kept:
+    """A report as a session keeps it."""
+    heat, explanation = None, report.explanation
+    if explanation is not None:
+        heat = (explanation.heat * 255).round().astype("uint8")
+        explanation = replace(explanation, heat=explanation.heat[:0].copy())
+    radiograph = replace(report.radiograph, pixels=report.radiograph.pixels[:0].copy())
+    return Kept(belongs, replace(report, radiograph=radiograph, explanation=explanation), heat)
