@@ -35,6 +35,7 @@ from page.assess_tab import Handlers, connect, lay_out_results  # noqa: E402
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.entries import lay_out_entries  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
+from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn  # noqa: E402
 from page.save_case import lay_out_keeping  # noqa: E402
 from page.security import Guard  # noqa: E402
 from page.service import CanAnswer, Loading  # noqa: E402
@@ -46,8 +47,8 @@ WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
 PAGE = Path(__file__).resolve().parent / "page"
-STYLES = [PAGE / name for name in ("style.css", "viewer.css")]
-SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js")]
+STYLES = [PAGE / name for name in ("style.css", "viewer.css", "learn.css")]
+SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js", "learn.js")]
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
@@ -67,10 +68,13 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
                     explained = lay_out_explain()
                 with gr.Tab("Compare", id="compare", elem_classes="baa-area"):
                     compared = lay_out_compare()
+                with gr.Tab("Learn", id="learn"):
+                    learned = lay_out_learn()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(page, Handlers(assessor, UPLOADS), left, right)
         connect_explain(page, ExplainHandlers(assessor), left, explained)
         connect_compare(page, CompareHandlers(assessor), left, compared)
+        connect_learn(LearnHandlers(assessor), learned)
     return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 
 

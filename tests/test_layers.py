@@ -29,13 +29,13 @@ LEVEL = {package: number for number, packages in enumerate(ORDER) for package in
 # library: the only places that may import it, as module paths; a trailing dot means everything below.
 DOORS: dict[str, tuple[str, ...]] = {
     "gradio": ("app", "page."),
-    "plotly": ("baa_core.reporting.charts",),
+    "plotly": ("baa_core.reporting.charts", "baa_core.reporting.timeline"),
     "captum": ("baa_core.explanation.lazy_captum",),
     "timm": ("baa_core.networks.backbones", "train.initial_weights"),
     "torchvision": ("baa_core.networks.torchvision_compat",),
     "pydicom": ("baa_core.io", "baa_core.io.", "baa_core.export.dicom"),  # export: what highdicom takes and gives
     "highdicom": ("baa_core.export.dicom",),
-    "reportlab": ("baa_core.export.pdf",),
+    "reportlab": ("baa_core.export.pdf", "baa_core.export.worksheet"),
     "albumentations": ("train.data.augmentation",),
     "lightning": ("train.",),
     "pandas": ("train.", "baa_core.evaluation."),

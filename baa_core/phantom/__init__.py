@@ -23,7 +23,7 @@ from .ossification import EPIPHYSES, epiphysis_at, maturity, ossified_carpals
 from .shapes import Points
 from .soft_tissue import Frame, fill, outline_hand, tissue_thickness, united
 
-__all__ = ["EXAMPLES", "REGIONS", "Phantom", "bone_outlines", "draw_phantom", "ossified_carpals", "to_png"]
+__all__ = ["EXAMPLES", "REGIONS", "Phantom", "bone_outlines", "draw_phantom", "ossified_carpals", "to_png", "to_webp"]
 
 # (label, bone age in months, sex, seed) of the hands the page offers.
 EXAMPLES: Final[tuple[tuple[str, float, Sex, int], ...]] = (
@@ -157,6 +157,12 @@ def to_png(radiograph: Radiograph) -> bytes:
     """An 8-bit grey PNG of the pixels, bone bright."""
     grey = np.round(np.clip(radiograph.pixels, 0.0, 1.0) * 255).astype(np.uint8)
     return bytes(cv2.imencode(".png", grey)[1])
+
+
+def to_webp(radiograph: Radiograph, quality: int = 85) -> bytes:
+    """A small grey WebP of the pixels for a screen, bone bright; `quality` from 1 to 100. Not for an assessment."""
+    grey = np.round(np.clip(radiograph.pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    return bytes(cv2.imencode(".webp", grey, [cv2.IMWRITE_WEBP_QUALITY, quality])[1])
 
 
 def _check(age: float, sex: Sex, height_px: int, region: str | None, region_age: float | None) -> None:
