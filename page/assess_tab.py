@@ -221,7 +221,9 @@ class Handlers:
         except InvalidPatient as error:
             wrong, content = str(error), kept.content(convention, ())
         card = kept.belongs.mark(text.result(content, chosen.drawn, kept.belongs.words))
-        return card, chart_of(content), around_chart(content, wrong), text_report(content)
+        chart = chart_of(content)
+        shown = gr.update(value=chart, visible=chart is not None)
+        return card, shown, around_chart(content, wrong), text_report(content)
 
     def put_in_context(
         self, kept: Kept | None, chosen: Chosen | None, convention: Convention, earlier: str | None

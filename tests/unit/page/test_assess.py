@@ -374,7 +374,7 @@ def test_convention_and_earlier_assessments_change_score_and_velocity_without_a_
     _, chart, around, words = do.put_in_context(kept, CHILD, "brush-age", "7y: 7y")  # type: ignore[arg-type]
     assert "months a year over the last 30 months" in around
     assert "Earlier, at 7 years" in words
-    assert [list(trace.x) for trace in chart.data if trace.name == "earlier"] == [[7.0]]
+    assert [list(trace.x) for trace in chart["value"].data if trace.name == "earlier"] == [[7.0]]
     _, _, around, _ = do.put_in_context(kept, CHILD, "brush-age", "at seven")  # type: ignore[arg-type]
     assert "cannot be read" in around
 
