@@ -32,6 +32,7 @@ from baa_core.recipes import DEFAULT_RECIPE  # noqa: E402
 from baa_core.types import DISCLAIMER  # noqa: E402
 from page import assess_text as text  # noqa: E402
 from page.assess_tab import Handlers, connect, lay_out_results  # noqa: E402
+from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch  # noqa: E402
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.entries import lay_out_entries  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
@@ -47,8 +48,8 @@ WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
 PAGE = Path(__file__).resolve().parent / "page"
-STYLES = [PAGE / name for name in ("style.css", "viewer.css", "learn.css")]
-SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js", "learn.js")]
+STYLES = [PAGE / name for name in ("style.css", "viewer.css", "batch.css", "learn.css")]
+SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js", "batch.js", "learn.js")]
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
@@ -68,12 +69,15 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
                     explained = lay_out_explain()
                 with gr.Tab("Compare", id="compare", elem_classes="baa-area"):
                     compared = lay_out_compare()
+                with gr.Tab("Batch", id="batch", elem_id="baa-batch"):
+                    batch = lay_out_batch()
                 with gr.Tab("Learn", id="learn"):
                     learned = lay_out_learn()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(page, Handlers(assessor, UPLOADS), left, right)
         connect_explain(page, ExplainHandlers(assessor), left, explained)
         connect_compare(page, CompareHandlers(assessor), left, compared)
+        connect_batch(page, BatchHandlers(assessor, UPLOADS), batch)
         connect_learn(LearnHandlers(assessor), learned)
     return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 

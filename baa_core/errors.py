@@ -18,6 +18,7 @@
     ├── UnknownMethod          no explanation method of that name
     ├── NotFinite              a computation gave something that is no number
     ├── InvalidTable           a CSV lacks what the command needs
+    ├── InvalidArchive         a zip is damaged, too large, or packed as no radiograph is
     ├── InvalidCalibration     a local calibration is no such file, or of another recipe or other weights
     └── ReportNotPossible      a report in this form cannot be made of this picture
 
@@ -110,6 +111,10 @@ class NotFinite(BoneAgeError):
 
 class InvalidTable(BoneAgeError):
     """A CSV file lacks rows or columns that the command needs."""
+
+
+class InvalidArchive(BoneAgeError):
+    """A zip cannot be used: damaged, too large, or packed more tightly than radiographs can be."""
 
 
 class InvalidCalibration(BoneAgeError):

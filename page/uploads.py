@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -71,3 +71,12 @@ def take_upload(path: str, folder: UploadFolder) -> tuple[str, bytes]:
     folder.discard(file)
     folder.sweep()
     return file.name, content
+
+
+def take_uploads(paths: Sequence[str], folder: UploadFolder) -> list[tuple[str, bytes]]:
+    """`take_upload` of several files that one request brought: they share a folder, so all are read before it goes."""
+    taken = [(Path(path).name, Path(path).read_bytes()) for path in paths]
+    for path in paths:
+        folder.discard(Path(path))
+    folder.sweep()
+    return taken

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -99,7 +99,7 @@ def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progres
         raise InvalidTable(f"{batch.images.name} is not a folder. Give the folder with the radiographs as --images.")
     if batch.results_csv.resolve() == batch.table_csv.resolve():
         raise InvalidTable("The results would overwrite the table. Give another file as --out.")
-    columns = [_carried_name(name) for name in table.columns] + list(RESULT_COLUMNS)
+    columns = [carried_name(name) for name in table.columns] + list(RESULT_COLUMNS)
     done = _read_done(batch, table, columns)
     if len(done) < len(table.rows):
         assessor = load_assessor()
@@ -111,7 +111,7 @@ def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progres
                         disable=not show_progress)  # fmt: skip
             for row in left:
                 fields = flatten(_assess_row(batch, row, assessor))
-                writer.writerow({_carried_name(name): value for name, value in row.items()} | fields)
+                writer.writerow({carried_name(name): value for name, value in row.items()} | fields)
                 handle.flush()
                 done.append(fields["status"])
     refused = done.count("refused")
@@ -135,8 +135,8 @@ def flatten(result: dict[str, Any]) -> dict[str, str]:
     return {name: str(values.get(name, "")) for name in RESULT_COLUMNS}
 
 
-def _carried_name(column: str) -> str:
-    """A table's own column keeps its name unless a result has it already."""
+def carried_name(column: str) -> str:
+    """What a table's own column is called in the results: its name, unless a result has it already."""
     return f"input_{column}" if column in RESULT_COLUMNS else column
 
 
@@ -144,14 +144,31 @@ def _assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[
     """One row's report or refusal."""
     try:
         path = _inside(batch.images, row["file"])
-        patient = Patient(parse_sex(row["sex"]), _parse_age(row.get(AGE_COLUMN, "")))
-        return assessor.assess(path, patient).to_dict()
+        return assessor.assess(path, patient_of(row)).to_dict()
     except (WeightsMissing, WeightsCorrupt):
         raise
     except Exception as error:  # noqa: BLE001, one row must not end the others
         if not isinstance(error, BoneAgeError):
             log_fault(error)
         return refusal(row["file"], batch.recipe, error)
+
+
+def patient_of(row: Mapping[str, str]) -> Patient:
+    """Sex and age of a table's row.
+
+    Raises:
+        InvalidPatient: one of them makes no sense.
+    """
+    return Patient(parse_sex(row["sex"]), _parse_age(row.get(AGE_COLUMN, "")))
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    """A whole results table, as `run_batch` writes it row by row."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def _inside(images: Path, file: str) -> Path:

@@ -29,6 +29,7 @@ ERROR_HEADER = (
     "group", "n", "refused", "MAE", "RMSE", "mean difference", "within 12", "within 24", "R2", "line",
 )  # fmt: skip
 SEX_HEADER = ("group", "sex right", "area under the curve", "false alarms", "90 % interval holds", "mean width")
+FigureTable = tuple[Sequence[str], list[list[str]]]
 COVERAGE_HEADER = ("sex and age", "n", "90 % interval holds", "mean width")
 
 
@@ -59,15 +60,22 @@ class Evaluation:
         }
         return {name: _plain(part) for name, part in whole.items()}
 
+    def tables(self) -> tuple[FigureTable, FigureTable, FigureTable]:
+        """Header and rows of what people read: errors by group, sex check by group, interval by sex and age."""
+        errors = [_error_row(name, group) for name, group in self.groups.items()]
+        if self.baseline:
+            errors.append(_error_row("*mean by sex, picture not looked at*", self.baseline))
+        sexes = [_sex_row(name, group) for name, group in self.groups.items()]
+        coverage = [[name, *_interval_cells(group)] for name, group in self.coverage.items()]
+        return (ERROR_HEADER, errors), (SEX_HEADER, sexes), (COVERAGE_HEADER, coverage)
+
     def to_markdown(self, command: str) -> str:
         """The tables people read.
 
         Args:
             command: the command line that made them, to stand above.
         """
-        error_rows = [_error_row(name, group) for name, group in self.groups.items()]
-        if self.baseline:
-            error_rows.append(_error_row("*mean by sex, picture not looked at*", self.baseline))
+        errors, sexes, coverage = self.tables()
         seen = ", ".join(f"{n} {split or 'without a split'}" for split, n in self.about["splits"].items())
         refusals = ", ".join(f"{n} {kind}" for kind, n in self.about["refusals"].items()) or "none"
         parts = [
@@ -80,10 +88,10 @@ class Evaluation:
         parts += [
             "Months; difference = estimate minus reference; 95 % bootstrap intervals in brackets; "
             "MAE is also called MAD; the line gives the estimate for a reference r. Age bands by reference.\n",
-            markdown_table(ERROR_HEADER, error_rows),
-            markdown_table(SEX_HEADER, [_sex_row(name, group) for name, group in self.groups.items()]),
+            markdown_table(*errors),
+            markdown_table(*sexes),
             "False alarms: share of rightly entered sexes that were told to check the entry.\n",
-            markdown_table(COVERAGE_HEADER, [[name, *_interval_cells(group)] for name, group in self.coverage.items()]),
+            markdown_table(*coverage),
             f"{DISCLAIMER}\n",
         ]
         return "\n".join(parts)

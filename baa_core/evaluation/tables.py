@@ -47,29 +47,42 @@ def read_table(path: Path, needed: Sequence[str] = (), optional: Sequence[str] =
     Raises:
         InvalidTable: it cannot be read, is no CSV, has no rows, or lacks a needed column.
     """
-    records = _records(path, needed)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise InvalidTable(f"{path.name} cannot be read. Check that the file is there and may be opened.") from None
+    return parse_table(content, path.name, needed, optional)
+
+
+def parse_table(content: bytes, name: str, needed: Sequence[str] = (), optional: Sequence[str] = ()) -> Table:
+    """`read_table` of bytes; `name` is what to call them.
+
+    Raises:
+        InvalidTable: as `read_table`.
+    """
+    records = _records(content, name, needed)
     if not records:
-        raise InvalidTable(f"{path.name} is empty. Give a table with a header line and one line for each radiograph.")
+        raise InvalidTable(f"{name} is empty. Give a table with a header line and one line for each radiograph.")
     columns = _named(records[0], (*needed, *optional))
-    missing = [name for name in needed if name not in columns]
+    missing = [column for column in needed if column not in columns]
     if missing:
         raise InvalidTable(
-            f"{path.name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
             f"{', '.join(columns)[:120]}. Give a table of comma-separated values whose first line names its columns."
         )
     if len(set(columns)) != len(columns):
-        raise InvalidTable(f"{path.name} names a column twice. Give every column a name of its own.")
+        raise InvalidTable(f"{name} names a column twice. Give every column a name of its own.")
     rows = []
     for number, record in enumerate(records[1:], start=1):
         if any(field.strip() for field in record[len(columns) :]):
             raise InvalidTable(
-                f"Row {number} of {path.name} has {len(record)} fields where the header has {len(columns)}. "
+                f"Row {number} of {name} has {len(record)} fields where the header has {len(columns)}. "
                 "Put fields that hold the separator in double quotes."
             )
         fields = (record + [""] * len(columns))[: len(columns)]
         rows.append(dict(zip(columns, fields, strict=True)))
     if not rows:
-        raise InvalidTable(f"{path.name} has a header but no rows. Add one line for each radiograph.")
+        raise InvalidTable(f"{name} has a header but no rows. Add one line for each radiograph.")
     return Table(columns, tuple(rows))
 
 
@@ -98,10 +111,9 @@ def parse_number(text: str) -> float:
     return float(plain.replace(",", ".") if DECIMAL_COMMA.fullmatch(plain) else plain)
 
 
-def _records(path: Path, needed: Sequence[str]) -> list[list[str]]:
+def _records(content: bytes, name: str, needed: Sequence[str]) -> list[list[str]]:
     """All records with any text in them, the header first, split where most needed columns come out."""
     try:
-        content = path.read_bytes()
         text = content.decode("utf-16" if content.startswith(UTF_16_MARKS) else "utf-8-sig")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         stated = SEPARATOR_LINE.match(text)
@@ -113,11 +125,9 @@ def _records(path: Path, needed: Sequence[str]) -> list[list[str]]:
             return len(set(needed) & set(_named(header, needed))), len(header)
 
         return _split(text, max(SEPARATORS, key=fit))
-    except OSError:
-        raise InvalidTable(f"{path.name} cannot be read. Check that the file is there and may be opened.") from None
     except (UnicodeDecodeError, csv.Error):
         raise InvalidTable(
-            f"{path.name} is not a CSV text file. Save the table as comma-separated values (CSV) in UTF-8."
+            f"{name} is not a CSV text file. Save the table as comma-separated values (CSV) in UTF-8."
         ) from None
 
 

@@ -127,6 +127,15 @@ def grey_picture(pixels: FloatArray, *, inverted: bool = False) -> Bytes:
     return 255 - grey if inverted else grey
 
 
+def encode_jpeg(picture: Bytes, quality: int = 80) -> bytes:
+    """A picture, (H, W, 3) red first, as the bytes of a JPEG file: a PNG would be several times larger."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be written as JPEG")
+    return data.tobytes()
+
+
 def _blend_heat(picture: Bytes, heat: FloatArray, opacity: float) -> None:
     """Blend the heat's colour into an RGB picture, in place, fading in towards its lower edge."""
     drawn = heat > 0
