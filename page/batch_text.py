@@ -71,9 +71,10 @@ def card(
     link = ""
     if csv:
         content = base64.b64encode(csv.encode()).decode()
+        counted_rows = f"{len(done)} row" + "s" * (len(done) != 1)
         link = (
             '<a class="baa-link" id="baa-batch-csv" download="bone-age-results.csv" '
-            f'href="data:text/csv;charset=utf-8;base64,{content}">Download results as CSV ({len(done)} row{"s" * (len(done) != 1)})</a>'
+            f'href="data:text/csv;charset=utf-8;base64,{content}">Download results as CSV ({counted_rows})</a>'
         )
     return f"""
 <section class="baa-card baa-batch-status" role="status" aria-label="Batch">
