@@ -175,7 +175,7 @@ def _answer(row: Row, done: Done | None) -> str:
     )
     lines = [
         f"<strong>{years_and_months(months)}</strong>",
-        f"<small>{months:.1f} months; 90 % interval {low:.0f} to {high:.0f}</small>",
+        f"<small>{months:.1f} months, 90 % interval {low:.0f} to {high:.0f}</small>",
     ]
     if age := row.fields.get(AGE_COLUMN, "").strip():
         lines.append(f"<small>age {escape(age[:12])}</small>")
