@@ -300,6 +300,7 @@
       }
     });
 
+    let pointed = null;
     // Bones: by the pointer and, from a focused bone on, by the arrow keys.
     function name(part) {
       const { name: bone } = part.dataset;
@@ -307,8 +308,10 @@
       status.innerHTML = `<b>${escaped(kept.facts.titles[bone])}.</b> ${escaped(kept.facts.about[centre] ?? "")}`;
       status.dataset.bone = bone;
     }
-    root.addEventListener("pointerover", (event) => {
-      if (event.target.matches(".bl-part")) name(event.target);
+    root.addEventListener("pointermove", (event) => {
+      const moved = event.movementX || event.movementY; // not the page below a pointer that rests
+      if (moved && event.target.matches(".bl-part") && event.target !== pointed) name(event.target);
+      if (moved) pointed = event.target;
     });
     root.addEventListener("focusin", (event) => {
       if (event.target.matches(".bl-part")) name(event.target);
@@ -359,9 +362,10 @@
       const number = state.results.length + 1;
       const mine = state;
       said.innerHTML = "<p>The hand is being drawn.</p>";
-      for (const id of ["bl-truth"]) box(id).innerHTML = "";
+      box("bl-truth").innerHTML = "";
       box("bl-next").hidden = true;
       box("bl-reveal").disabled = true;
+      box("bl-picture").style.opacity = 0.3; // still the last hand
       try {
         const hand = await ask({ about: "hand", seed: set, hand: number });
         if (state !== mine) return;
@@ -373,6 +377,7 @@
         box("bl-which").textContent = `Hand ${number} of ${hands}: ${SEX[hand.sex].toLowerCase()}`;
         const picture = box("bl-picture");
         picture.src = hand.picture;
+        picture.style.opacity = 1;
         picture.alt = `Drawn hand, no child: ${SEX[hand.sex].toLowerCase()}, bone age to be read`;
         box("bl-answer").reset();
         box("bl-reveal").disabled = false;

@@ -5,11 +5,13 @@ one core). After a change of the phantom they are drawn anew by
 
     python -m baa_core.phantom.series
 
-and `tests/unit/phantom/test_series.py` fails until that was done.
+and `tests/unit/phantom/test_series.py` fails until that was done. With `--sheet FILE` a contact sheet of what is kept
+is written instead, 24 ages of each sex.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import gzip
 import json
@@ -19,6 +21,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..types import SEXES, Sex
 from . import bone_outlines, draw_phantom
@@ -66,8 +69,31 @@ def _file(sex: Sex) -> str:
     return f"series_{sex}.json.gz"
 
 
+def contact_sheet() -> NDArray[np.uint8]:
+    """24 ages of each sex from what is kept, 12 in a row, girls above boys; grey (H, W)."""
+    rows = []
+    for sex in SEXES:
+        stops = json.loads(gzip.decompress(read_series(sex)))["stops"]
+        chosen = [stops[round(place)] for place in np.linspace(0, len(stops) - 1, 24)]
+        tiles = [_tile(stop["picture"], f"{sex[0].upper()} {stop['months'] / 12:.1f} y") for stop in chosen]
+        rows += [np.hstack(tiles[:12]), np.hstack(tiles[12:])]
+    return np.vstack(rows)
+
+
+def _tile(picture: str, words: str) -> NDArray[np.uint8]:
+    grey = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(grey, (176, 220), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.putText(small, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1, cv2.LINE_AA), np.uint8)
+
+
 def main() -> None:
-    """Draw both series and put them beside this file."""
+    """Draw both series and put them beside this file, or write a contact sheet."""
+    parser = argparse.ArgumentParser(description="Draw the series of hands from birth to 19 years anew.")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="only write a contact sheet (PNG) of what is kept")
+    options = parser.parse_args()
+    if options.sheet is not None:
+        options.sheet.write_bytes(cv2.imencode(".png", contact_sheet())[1].tobytes())
+        return
     for sex in SEXES:
         content = json.dumps(draw_series(sex), separators=(",", ":")).encode()
         Path(__file__).with_name(_file(sex)).write_bytes(gzip.compress(content, 9, mtime=0))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from baa_core.phantom import bone_outlines, draw_phantom
-from baa_core.phantom.series import HEIGHT_PX, SEED, STOPS, draw_stop, read_series
+from baa_core.phantom.series import HEIGHT_PX, SEED, STOPS, contact_sheet, draw_stop, read_series
 from baa_core.types import SEXES, Sex
 
 MOST_BYTES = 3_000_000  # of both series: they are in the repository and travel to the browser
@@ -64,3 +64,7 @@ def test_an_open_plate_leaves_two_parts_and_a_closed_one_leaves_one() -> None:
     assert {"metacarpal3", "metacarpal3 epiphysis", "radius epiphysis", "capitate"} <= set(young)
     assert not [name for name in adult if name.endswith("epiphysis")]
     assert len(adult) == 2 + 19 + 9
+
+
+def test_a_contact_sheet_shows_24_ages_of_each_sex() -> None:
+    assert contact_sheet().shape == (4 * 220, 12 * 176)
