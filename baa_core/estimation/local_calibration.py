@@ -289,8 +289,8 @@ def fit_local_calibration(cases: LocalCases) -> LocalCalibration:
         factor = _interval_factor(np.abs(held_out - reference), half)
         lines[sex] = _fit_line(predicted, reference, sex, factor)
         after[rows], widths[rows] = held_out, half * _cross_validated_factors(np.abs(held_out - reference), half)
-    groups = {"all": np.arange(len(cases.sex)), **chosen}
-    gain = {name: _gain(cases, after, widths, rows) for name, rows in groups.items()}
+    gain = {"all": _gain(cases, after, widths, np.arange(len(cases.sex)))}
+    gain |= {sex: _gain(cases, after, widths, rows) for sex, rows in chosen.items()}
     made = LocalCalibration(cases.recipe, dict(cases.weights), lines, gain)
     return replace(made, sha256=hashlib.sha256(made.to_json()).hexdigest())
 

@@ -57,10 +57,15 @@ def read_local_cases(results_csv: Path, labels_csv: Path | None = None) -> Local
         made.add((row.get("recipe", ""), row.get("versions", "")))
         kept.append((sex, months, high - months, reference_months))
     recipe, weights = _made_by(results_csv.name, made)
-    sexes, predicted, half, reference = zip(*kept, strict=True) if kept else ((), (), (), ())
-    numbers = (np.array(column, dtype=np.float64) for column in (predicted, half, reference))
-    reasons = {reason: count for reason, count in left_out.items() if count}
-    return LocalCases(np.array(sexes, dtype=np.str_), *numbers, recipe, weights, reasons)
+    return LocalCases(
+        sex=np.array([sex for sex, _, _, _ in kept], dtype=np.str_),
+        predicted_months=np.array([months for _, months, _, _ in kept], dtype=np.float64),
+        half_width_months=np.array([half for _, _, half, _ in kept], dtype=np.float64),
+        reference_months=np.array([reference for _, _, _, reference in kept], dtype=np.float64),
+        recipe=recipe,
+        weights=weights,
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
 
 
 def _made_by(name: str, made: set[tuple[str, str]]) -> tuple[str, Mapping[str, str]]:

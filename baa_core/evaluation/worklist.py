@@ -128,7 +128,10 @@ def plan(sources: Mapping[str, Source], table: Table | None, table_name: str, se
     first: dict[str, dict[str, str]] = {}
     rows_made: list[Row] = []
     used: set[str] = set()
-    absent, repeated, ambiguous, contradicting = [], [], [], []
+    absent: list[str] = []
+    repeated: list[str] = []
+    ambiguous: list[str] = []
+    contradicting: list[str] = []
     for fields in table.rows:
         file = fields["file"].strip()
         if file and file in first:
