@@ -71,7 +71,7 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
                     compared = lay_out_compare()
                 with gr.Tab("Batch", id="batch", elem_id="baa-batch"):
                     batch = lay_out_batch()
-                with gr.Tab("Learn", id="learn"):
+                with gr.Tab("Learn", id="learn", elem_id="baa-learn"):
                     learned = lay_out_learn()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(page, Handlers(assessor, UPLOADS), left, right)

@@ -151,7 +151,7 @@
         const doubt = uncertain ? ` <i>Uncertain: ${escaped(uncertain)}</i>` : "";
         return `<li><b>${years(months)}</b>: ${backwards ? "not yet: " : ""}${escaped(words)} <small>(${escaped(source)})</small>${doubt}</li>`;
       });
-      return `<ul>${items.join("")}</ul>`;
+      return `<ul tabindex="0" aria-label="Changes">${items.join("")}</ul>`; // may scroll, so it can be reached by keyboard
     }
 
     function tellChanges(hands, mode) {
@@ -274,7 +274,7 @@
 
     // A stop ends where the slider is let go, and a key makes one.
     function stopHere() {
-      const hand = shown[chosen("bl-mode") === "spread" ? 2 : 0];
+      const hand = shown[shown.length === 5 ? 2 : 0]; // of five children of one age the middle one
       before = hand ? { sex: hand.sex, bone: hand.bone } : null;
     }
 

@@ -145,11 +145,12 @@ its name.</p>
 <input type="range" id="bl-sd" min="-2" max="2" step="0.5" value="0"></div>
 </div>
 <p class="bl-fine" id="bl-sd-note"></p>
-<div class="bl-hands" aria-live="off"><p class="bl-wait">The hands are on their way (once, about 1 MB).</p></div>
-<p class="bl-bone" role="status" aria-live="polite">Point at a bone to read its name.</p>
+<div class="bl-body"><div class="bl-hands" aria-live="off">
+<p class="bl-wait">The hands are on their way (once, about 1 MB).</p></div>
+<div><p class="bl-bone" role="status" aria-live="polite">Point at a bone to read its name.</p>
 <section class="bl-card"><h3 id="bl-changes-title">What changed</h3>
 <div id="bl-changes" aria-live="polite"></div></section>
-<section class="bl-card"><h3>Stage of maturity</h3><div id="bl-stage"></div></section>
+<section class="bl-card"><h3>Stage of maturity</h3><div id="bl-stage"></div></section></div></div>
 <p class="bl-fine">All hands are drawn at the same size; in children the hand grows with age. SD: {escape(REFERENCE)}
 ({escape(POPULATION)}); bone age = age + SD score × SD. The drawn hand follows mean ages: a healthy child may be a year
 or more ahead or behind, and its bones need not appear in this order.</p>

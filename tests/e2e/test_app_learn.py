@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from baa_core.phantom.lesson import lesson_set
-from tests.e2e.served_page import Served, keep, open_page
+from tests.e2e.served_page import PATIENCE_MS, Served, keep, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SEED, HANDS = 7, 2
@@ -221,7 +221,9 @@ def answered(page: Page, months: int, number: int, hands: int) -> str:
 
 def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, browser: Browser) -> None:
     """Readings that are 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
-    page = open_page(browser, f"{served.url}/?lesson={SEED}&hands={HANDS}")
+    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(f"{served.url}/?lesson={SEED}&hands={HANDS}")  # opens on the lesson, not on the entries
     sent: list[str] = []
     page.context.on("request", lambda request: sent.append(request.post_data or ""))
     truths = [one.bone_age_months for one in lesson_set(SEED)[:HANDS]]
@@ -261,3 +263,13 @@ def test_a_changed_hand_is_assessed_live(learn: Page) -> None:
     expect(learn.locator("#bl-after")).to_contain_text("Other sex")
     expect(learn.locator("#bl-after")).to_contain_text(re.compile(r"[+−]\d+\.\d months|no estimate"))
     keep(learn, "learn_limits_1280")
+
+
+def test_axe_finds_nothing_serious(learn: Page) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for part in ("Growing hand", "Lesson", "Limits"):
+        learn.get_by_role("tab", name=part, exact=True).click()
+        learn.wait_for_timeout(500)
+        found = axe.run(learn, context="#baa-learn-parts").response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert not serious, [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in serious]
