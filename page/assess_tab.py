@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from baa_core.errors import InvalidPatient, SeveralHands, UnreadableImage
-from baa_core.export import FORMS, text_report
+from baa_core.export import FORMS, collect, text_report
 from baa_core.io import read_radiograph
 from baa_core.recipes import RECIPES
 from baa_core.reference import DEFAULT_CONVENTION, Convention
 from baa_core.reporting.charts import interval_figure
-from baa_core.types import HandChoice, HandMask, Radiograph
+from baa_core.types import HandChoice, HandMask, Patient, Radiograph
 
 from . import assess_text as text
 from .cancellation import Runs, Stopped, session_of
@@ -53,6 +53,7 @@ from .uploads import UploadFolder, take_upload
 from .viewer import NO_PICTURE, hands_stage, plain_stage, report_stage
 
 EARLIER = "Earlier assessments of this child"
+WELCOME = "Girl, 10 years"  # of `EXAMPLES`: the one that a visitor finds assessed
 
 
 class Handlers:
@@ -66,6 +67,21 @@ class Handlers:
         self.assessor = assessor
         self.uploads = uploads
         self.runs = Runs()
+        self._welcome: tuple[str, str] | None = None
+
+    def welcome(self) -> tuple[str, str]:
+        """Stage and card of a drawn example, assessed once for all visitors; nothing while that is not possible."""
+        if self._welcome is None:
+            try:
+                example, content = draw_example(WELCOME)
+                patient = Patient(example.sex, example.age_months)
+                report = self.assessor.assess(content, patient, explain=True, name=WELCOME)
+                stage = report_stage(report, f"Example, drawn and not a patient: {WELCOME}", "bone-age-example.png")
+                self._welcome = stage, text.welcome(collect(report), WELCOME)
+            except Exception as error:  # noqa: BLE001 whoever presses Assess is told
+                sentence_for(error)
+                return "", ""
+        return self._welcome
 
     def cleared(self, card: str = text.EMPTY, stage: Any = None) -> tuple[Any, ...]:
         """The result area without a result; the radiograph stays on the stage unless another is given."""
@@ -319,6 +335,7 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     left.empty.click(None, None, of_child, js="() => [null, '', '', '']", **quiet)
     gr.on([entry.change for entry in patient], None, None, None, js="() => globalThis.baa?.check()", **quiet)
     page.unload(do.left)
+    page.load(do.welcome, None, [right.welcome, right.welcome_card], **quiet, **NETWORKS)
     connect_growth_and_reports(do, left, right)
 
 
@@ -361,6 +378,8 @@ class Results(NamedTuple):
     saved: gr.UploadButton
     not_added: gr.HTML
     menu: Menu
+    welcome: gr.HTML
+    welcome_card: gr.HTML
 
     @property
     def words(self) -> gr.Textbox:
@@ -386,9 +405,11 @@ def lay_out_results() -> Results:
             with gr.Row(visible=False, elem_id="baa-hands") as hands:
                 sides: tuple[HandChoice, ...] = ("left", "right")
                 hand_buttons = {side: gr.Button(f"Assess the hand on the {side}", min_width=150) for side in sides}
+            welcome_card = gr.HTML(elem_id="baa-welcome-card")
             menu = lay_out_menu()
         with gr.Column(elem_id="baa-stage", min_width=0):
             stage = gr.HTML(NO_PICTURE, elem_id="baa-picture")
+            welcome = gr.HTML(elem_id="baa-welcome")
     with gr.Column(visible=False, elem_id="baa-details") as details:
         with gr.Accordion("Growth chart and earlier assessments", open=False, elem_id="baa-growth-part"):
             convention = gr.Radio(
@@ -413,5 +434,5 @@ def lay_out_results() -> Results:
     kept = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return Results(
         card, hands, details, stage, chart, interval, around, halves, members, how, kept, hand_buttons,
-        convention, earlier, saved, not_added, menu,
+        convention, earlier, saved, not_added, menu, welcome, welcome_card,
     )  # fmt: skip

@@ -155,6 +155,12 @@ def result(content: ReportContent, drawn: bool, entries: str) -> str:
 """
 
 
+def welcome(content: ReportContent, label: str) -> str:
+    """The card of the example that stands there on a first visit; it is no result of anything that was entered."""
+    card = result(content, True, f"Example: {label}. Choose a radiograph or another example on the left.")
+    return card.replace("baa-result", "baa-example").replace(' id="baa-growth"', "").replace('role="status" ', "")
+
+
 def members(report: Report) -> str:
     """What each network said, and their mean by weight (`Member.weight`)."""
     rows = {

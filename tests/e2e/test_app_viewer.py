@@ -56,7 +56,7 @@ def seen_at(page: Page, row: int, column: int) -> tuple[int, ...]:
     page.wait_for_timeout(500)
     holder = page.locator(f"{STAGE} .baa-holder")
     place = page.evaluate(
-        "([row, column]) => document.querySelector('figure[data-open]').baaStage.toStage(column, row)", [row, column]
+        "([row, column]) => document.querySelector('#baa-picture figure').baaStage.toStage(column, row)", [row, column]
     )
     screen = np.asarray(Image.open(BytesIO(holder.screenshot())).convert("RGB"))
     return tuple(int(value) for value in screen[round(place["y"]), round(place["x"])])
@@ -64,7 +64,7 @@ def seen_at(page: Page, row: int, column: int) -> tuple[int, ...]:
 
 def scale(page: Page) -> float:
     page.wait_for_timeout(500)
-    return page.evaluate("document.querySelector('figure[data-open]').baaStage.scale()")
+    return page.evaluate("document.querySelector('#baa-picture figure').baaStage.scale()")
 
 
 def test_a_pixel_lies_where_it_lies_at_every_zoom(viewed: Page) -> None:
@@ -89,7 +89,7 @@ def test_wheel_and_drag_zoom_and_move(viewed: Page) -> None:
     viewed.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     viewed.mouse.wheel(0, -300)
     assert scale(viewed) > 1.1 * fitted
-    where = "document.querySelector('figure[data-open]').baaStage.toStage(280, 350)"
+    where = "document.querySelector('#baa-picture figure').baaStage.toStage(280, 350)"
     before = viewed.evaluate(where)
     viewed.mouse.down()
     viewed.mouse.move(box["x"] + box["width"] / 2 + 30, box["y"] + box["height"] / 2 - 25, steps=5)
@@ -103,9 +103,9 @@ def test_wheel_and_drag_zoom_and_move(viewed: Page) -> None:
 
 def test_window_level_and_inversion_change_greys_as_they_say(viewed: Page) -> None:
     row, column = MARK
-    viewed.get_by_label("Window, percent").fill("50")
+    viewed.locator(STAGE).get_by_label("Window, percent").fill("50")
     assert seen_at(viewed, row, column) == pytest.approx((128,) * 3, abs=3), "the level itself stays"
-    viewed.get_by_label("Level, percent").fill("40")
+    viewed.locator(STAGE).get_by_label("Level, percent").fill("40")
     assert seen_at(viewed, row, column) == pytest.approx((255 * (0.5 + (128 / 255 - 0.4) / 0.5),) * 3, abs=4)
     viewed.locator(f"{STAGE} .openseadragon-canvas").focus()
     viewed.keyboard.press("i")
@@ -125,7 +125,7 @@ def test_the_outline_lies_on_the_edge_of_the_hand_at_every_zoom(viewed: Page) ->
     viewed.get_by_role("checkbox", name="Hand outline").check()
     column, row = viewed.evaluate(
         """() => {
-      const path = document.querySelector("figure[data-open] .baa-layer path");
+      const path = document.querySelector("#baa-picture .baa-layer path");
       const { x, y } = path.getPointAtLength(path.getTotalLength() / 3);
       return [Math.floor(x), Math.floor(y)];
     }"""
@@ -133,11 +133,11 @@ def test_the_outline_lies_on_the_edge_of_the_hand_at_every_zoom(viewed: Page) ->
     for presses in (0, 1):
         for _ in range(presses):
             viewed.get_by_role("button", name="Zoom in").click()
-        place = viewed.evaluate(f"document.querySelector('figure[data-open]').baaStage.toStage({column}, {row})")
+        place = viewed.evaluate(f"document.querySelector('#baa-picture figure').baaStage.toStage({column}, {row})")
         viewed.wait_for_timeout(600)
         picture = viewed.locator(f"{STAGE} .baa-holder").screenshot()
         screen = np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
-        place = viewed.evaluate(f"document.querySelector('figure[data-open]').baaStage.toStage({column}, {row})")
+        place = viewed.evaluate(f"document.querySelector('#baa-picture figure').baaStage.toStage({column}, {row})")
         y, x = round(place["y"]), round(place["x"])
         around = screen[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
         assert (around[..., 2] - around[..., 0]).max() > 60, "a cyan line passes here"
@@ -147,12 +147,12 @@ def test_the_heatmap_is_faded_by_its_slider(viewed: Page) -> None:
     viewed.get_by_role("checkbox", name="Heatmap").check()
     colours = []
     for percent in ("100", "0"):
-        viewed.get_by_label("Heatmap: opacity").fill(percent)
+        viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill(percent)
         viewed.wait_for_timeout(500)
         picture = viewed.locator(f"{STAGE} .baa-holder").screenshot()
         screen = np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
         colours.append(np.abs(screen[..., 0] - screen[..., 2]).max())
-    viewed.get_by_label("Heatmap: opacity").fill("50")
+    viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill("50")
     assert colours[0] > 100
     assert colours[1] < 30, "without heat the radiograph is grey"
 
@@ -162,7 +162,7 @@ def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
     viewed.keyboard.press("i")
     row, column = MARK
     grey = seen_at(viewed, row, column)
-    place = viewed.evaluate(f"document.querySelector('figure[data-open]').baaStage.toStage({column}, {row})")
+    place = viewed.evaluate(f"document.querySelector('#baa-picture figure').baaStage.toStage({column}, {row})")
     with viewed.expect_download() as started:
         viewed.get_by_role("button", name="Download what is seen").click()
     assert started.value.suggested_filename == "hand_female_120-months_bone-age.png"
@@ -170,6 +170,19 @@ def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
     assert kept[round(place["y"]), round(place["x"])] == pytest.approx(grey, abs=3)
     size = viewed.locator(f"{STAGE} .baa-holder").bounding_box()
     assert kept.shape[0] > size["height"] + 10, "file, sex and age stand below"
+
+
+def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served, browser: Browser) -> None:
+    page = open_page(browser, served.url, height=800)
+    example = page.locator("#baa-welcome figure[data-open]")
+    expect(example).to_be_visible()
+    expect(page.locator("#baa-welcome-card")).to_contain_text("drawn, not a patient")
+    expect(page.locator("#baa-sex input:checked")).to_have_count(0)
+    upload(page, "letter.png", b"Dear colleague")
+    page.locator("#baa-card .baa-refusal").wait_for()
+    expect(example).not_to_be_visible()
+    expect(page.locator("#baa-welcome-card")).not_to_be_visible()
+    page.context.close()
 
 
 def test_axe_finds_nothing_serious_in_either_theme(viewed: Page) -> None:

@@ -276,7 +276,7 @@ class Estimates:
     def __init__(self, assessor: Assessor, between=lambda stage: None) -> None:  # type: ignore[no-untyped-def]
         self.assessor, self.between = assessor, between
 
-    def assess(self, source: bytes, patient: Patient, *, on_stage, **options):  # type: ignore[no-untyped-def]
+    def assess(self, source: bytes, patient: Patient, *, on_stage=str, **options):  # type: ignore[no-untyped-def]
         """Assess, telling both."""
 
         def tell(stage: str) -> None:
@@ -463,14 +463,32 @@ def test_networks_run_one_at_a_time_whichever_way_a_call_came(monkeypatch: pytes
     assert most == [1]
 
 
+def test_the_example_of_a_first_visit_is_marked_as_drawn_and_made_once(listed: Assessor) -> None:
+    times: list[str] = []
+    do = app.Handlers(Estimates(listed, times.append), UPLOADS)  # type: ignore[arg-type]
+    stage, card = do.welcome()
+    stages = len(times)
+    assert "not a patient" in stage
+    assert "drawn, not a patient" in card
+    assert "baa-result" not in card, "it is no result of what is entered"
+    assert do.welcome() == (stage, card)
+    assert len(times) == stages
+    assert app.Handlers(Breaking(WeightsMissing("none")), UPLOADS).welcome() == ("", "")  # type: ignore[arg-type]
+
+
 def test_every_event_that_runs_networks_waits_in_one_queue() -> None:
 
     async def built() -> gr.Blocks:  # Gradio wants a loop, and would open one that nobody closes
         return app.build_app(Estimates(None))  # type: ignore[arg-type]
 
     page = asyncio.run(built())
-    handlers = {"assess", "answer", "explain", "compare"}
-    found = [event for event in page.fns.values() if getattr(event.fn, "__name__", "") in handlers]
+    handlers = {"assess", "answer", "welcome", "explain", "compare"}
+    behind = ("Handlers", "ExplainHandlers", "CompareHandlers")  # others answer without networks
+    found = [
+        event
+        for event in page.fns.values()
+        if type(getattr(event.fn, "__self__", None)).__name__ in behind and event.fn.__name__ in handlers
+    ]
     assert {event.fn.__name__ for event in found} == handlers
     assert {(event.concurrency_id, event.concurrency_limit) for event in found} == {("networks", 1)}
     assert not page.api_open, "a direct call would pass the queue"
