@@ -80,7 +80,9 @@ class BatchHandlers:
     def controls(self, work: Work, rows: Worklist, done: int) -> tuple[Any, str]:
         """The button and the signal to the page's script."""
         left = len(rows.rows) - done
-        button = gr.update(value=words.go_label(done, len(rows.rows)), interactive=left > 0 and not work.running)
+        button = gr.update(
+            value=words.go_label(done, len(rows.rows), work.running), interactive=left > 0 and not work.running
+        )
         return button, f"{'on' if work.running else 'off'},{work.turn}"
 
     def take(self, paths: list[str] | str | None, request: gr.Request) -> tuple[Any, ...]:

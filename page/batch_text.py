@@ -33,8 +33,10 @@ WORDS = {"waiting": "waiting", "ok": "assessed", "refused": "refused"}
 FIGURES_NOTE = "Estimate minus reference, months; 95 % bootstrap intervals in brackets; age bands by reference."
 
 
-def go_label(done: int, total: int) -> str:
+def go_label(done: int, total: int, running: bool = False) -> str:
     """What the button says."""
+    if running:
+        return "Working"
     if not total:
         return "Assess all"
     if not done:
