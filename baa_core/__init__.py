@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UnknownRecipe,
         UnreadableImage,
         UnsupportedImage,
-        UnusualPicture,
+        UnsupportedPose,
         WeightsCorrupt,
         WeightsMissing,
     )
@@ -55,7 +55,7 @@ __all__ = [
     "UnknownRecipe",
     "UnreadableImage",
     "UnsupportedImage",
-    "UnusualPicture",
+    "UnsupportedPose",
     "WeightsCorrupt",
     "WeightsMissing",
     "draw_phantom",

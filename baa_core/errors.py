@@ -81,7 +81,7 @@ class QualityTooLow(HandRefused):
     """There is a hand, but no bone can be seen well enough in it."""
 
 
-class UnusualPicture(HandRefused):
+class UnsupportedPose(HandRefused):
     """The joints lie otherwise than in every hand seen from the front that the networks learned from."""
 
 

@@ -130,6 +130,8 @@ class HandMask:
         inverted: the picture's polarity is wrong (bone dark), so it must be inverted before use.
         cautions: what could not be done as meant on the way here.
         interval_factor: by how much the interval is widened for what the picture's edge cuts off, at least 1.
+        landmarks: where its joints are, once they were placed (`hand.landmarks.place_landmarks`).
+        landmarks_in_context: the same, placed with what lies around the mask: by these the mask is checked.
     """
 
     pixels: BoolArray
@@ -138,6 +140,8 @@ class HandMask:
     inverted: bool
     cautions: tuple[Caution, ...] = ()
     interval_factor: float = 1.0
+    landmarks: Landmarks | None = None
+    landmarks_in_context: Landmarks | None = None
 
     def __post_init__(self) -> None:
         freeze(self.pixels)

@@ -200,6 +200,8 @@ def start(network: nn.Module, member: Member, options: Options) -> None:
         WeightsMissing: they are not there, or nothing in them fits.
     """
     init = member.training.init
+    if getattr(network, "LEARNED", ""):  # its own file holds the rest only
+        member_start(network, start_file("landmarks", options.out.parent))
     if init == "imagenet":
         imagenet_start(network, member.architecture.backbone)
     elif init.endswith(".safetensors"):

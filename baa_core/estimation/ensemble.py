@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from ..networks.age import AgeNetwork
-from ..networks.bone_strips import BoneAgeNetwork
+from ..networks.bone_strips import BoneAgeNetwork, BoneNetwork
 from ..networks.joint_patches import JointAgeNetwork
 from ..networks.weights import check_finite
 from ..preprocessing.prepare import ModelInput
@@ -50,6 +50,34 @@ def turn(image: Tensor, degrees: float, zoom: float = 1.0) -> Tensor:
     return grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
+def shown_places(places: Tensor, views: Views) -> Tensor:
+    """Places (1, K, 2) on a picture to places (V, K, 2) on what `shown` makes of it."""
+    turned = []
+    for degrees in views.turns_degrees:
+        angle = torch.deg2rad(torch.tensor(degrees))
+        back = torch.stack([torch.stack([angle.cos(), angle.sin()]), torch.stack([-angle.sin(), angle.cos()])])
+        at = (2 * places.flip(-1) - 1) @ (views.zoom * back)  # the inverse of the rotation, on (column, row)
+        turned.append(((at + 1) / 2).flip(-1))
+    together = torch.cat(turned)
+    mirrored = torch.stack([together[..., 0], 1 - together[..., 1]], dim=-1)
+    return torch.cat([together, mirrored]) if views.mirror else together
+
+
+def places_in_views(network: BoneNetwork | JointAgeNetwork, model_input: ModelInput, views: Views) -> Tensor:
+    """Where joints lie in every view of a picture, (V, K, 2): as they were placed, or else by the network itself."""
+    if model_input.places is None:
+        with torch.no_grad():
+            return network.places(shown(tensor(model_input), views))
+    return shown_places(torch.tensor(model_input.places)[None], views)
+
+
+def placed(network: nn.Module, model_input: ModelInput, views: Views) -> dict[str, Tensor]:
+    """What a network of bones or joints is given beside the views of a picture; nothing for others."""
+    if not isinstance(network, BoneNetwork | JointAgeNetwork):
+        return {}
+    return {"places": places_in_views(network, model_input, views)}
+
+
 def tensor(model_input: ModelInput) -> Tensor:
     """The input's image, float32 (1, C, S, S), channels last."""
     return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
@@ -64,13 +92,13 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
         network: an age network.
         sex: for which it answers.
         mirror: average over the mirror image too.
-        held: the picture on which a network of bones or joints places the joints, once, whatever is done to the
-            picture afterwards; None to place them anew on each.
+        held: the picture whose joints a network of bones or joints goes by, whatever is done to the picture
+            afterwards; None to place them anew on each.
     """
     answer: Callable[[Tensor, Tensor], Tensor] = network
     if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         with torch.inference_mode(False):  # what is made inside cannot be differentiated through
-            answer = network.held(shown(tensor(held), Views(mirror)))
+            answer = network.held(places_in_views(network, held, Views(mirror)))
 
     def months(image: Tensor) -> Tensor:
         both = shown(image, Views(mirror))
@@ -115,7 +143,7 @@ def predict_months_by_sex(
         for name, network in networks.items():
             image = shown(tensor(inputs[name]), views)
             codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
-            answers = network.distribution(image, codes)
+            answers = network.distribution(image, codes, **placed(network, inputs[name], views))
             check_finite(network, *answers)
             mean, deviation = mixture(*(part.reshape(len(sexes), -1) for part in answers))
             for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
@@ -151,7 +179,8 @@ def predict_sex(
     found = {}
     with torch.inference_mode():
         for name, network in networks.items():
-            logits = network(shown(tensor(inputs[name]), views[name]))
+            beside = placed(network, inputs[name], views[name])
+            logits = network(shown(tensor(inputs[name]), views[name]), **beside)
             check_finite(network, logits)
             found[name] = float(logits.sigmoid().mean())
     return found

@@ -14,9 +14,11 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
+from ..estimation.ensemble import places_in_views, shown
 from ..networks.bone_strips import BoneAgeNetwork
 from ..networks.joint_patches import JointAgeNetwork
 from ..preprocessing.prepare import ModelInput
+from ..recipes.schema import Views
 from .attribution import Attribution, Forward, as_leaf, as_months, blurred_hand, one_by_one, visible
 from .lazy_captum import captum_attr
 
@@ -159,7 +161,8 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
     height, width = picture.shape[-2:]
     if isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         views = len(cells) // network.pieces
-        spread = network.bring_home(cells, torch.cat([picture, picture.flip(3)])[:views])
+        seen = Views(mirror=views > 1)
+        spread = network.bring_home(cells, shown(picture, seen), places_in_views(network, model_input, seen))
     else:
         share = cells.shape[2] * cells.shape[3] / (height * width)
         spread = share * nn.functional.interpolate(cells, (height, width), mode="bilinear", align_corners=False)

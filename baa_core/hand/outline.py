@@ -8,7 +8,6 @@ seen. Lengths are in hands, from the wrist to the tip of the middle finger. `pyt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from ..hand_anatomy import FINGERS
 from ..preprocessing.picture import box_of
 from ..types import BoolArray, Caution, HandMask, Landmarks, Radiograph
+from .landmarks import widened
 
-WIDENED_SHARE = 0.1  # of the longer side of the hand's box: shown around the outline when the joints are placed
 MEASURED_PX = 256  # longer side of the box in the reduced mask on which areas are counted
 # Of 33 sharp `val` and 39 `train` radiographs the tips of sound outlines lie at most 0.023 outside; with the last
 # phalanx or the thumb left out of the mask of 11 others, from 0.07 on.
@@ -45,23 +44,13 @@ UNCHECKED = Caution(
 Place = NDArray[np.float64]
 
 
-def widened(hand: HandMask) -> HandMask:
-    """The hand with what lies around its outline, for placing joints that the outline may have cut off."""
-    if not hand.pixels.any():
-        return hand
-    top, left, bottom, right = box_of(hand.pixels)
-    radius = max(1, round(WIDENED_SHARE * max(bottom - top, right - left)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return replace(hand, pixels=cv2.dilate(hand.pixels.astype(np.uint8), kernel) > 0)
-
-
 def about_outline(radiograph: Radiograph, hand: HandMask, landmarks: Landmarks) -> tuple[Caution, ...]:
     """That the outline misses a fingertip, or takes in what is no hand.
 
     Args:
         radiograph: as read.
         hand: on the same grid.
-        landmarks: all of `types.LANDMARKS` on the same grid, placed in the `widened` hand.
+        landmarks: all of `types.LANDMARKS` on the same grid, placed in the `landmarks.widened` hand.
     """
     said = [f"misses the tip of the {FINGER_NAMES[finger]}" for finger in missed_fingers(radiograph, hand, landmarks)]
     beside = share_beside(hand, landmarks)

@@ -1,4 +1,4 @@
-"""ModelInput -> nothing, or a refusal: do the joints lie as they do in a hand seen from the front?
+"""Landmarks -> nothing, or a refusal: do the joints lie as they do in a hand seen from the front?
 
 The hand network may take a foot or a hand seen from the side for a hand, and an age network answers whatever it is
 shown. But the network that places joints finds other proportions there than in any hand that lies flat, or is unsure
@@ -18,13 +18,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as dump_safetensors
 
-from ..errors import UnusualPicture, WeightsCorrupt, WeightsMissing
-from ..networks.landmarks import LandmarkNetwork
-from ..networks.weights import Manifest, check_finite, read_verified
-from ..preprocessing.prepare import ModelInput
-from ..types import Caution, FloatArray, freeze
+from ..errors import UnsupportedPose, WeightsCorrupt, WeightsMissing
+from ..hand_anatomy import LANDMARKS
+from ..networks.landmarks import proportions
+from ..networks.weights import Manifest, read_verified
+from ..types import Caution, FloatArray, Landmarks, freeze
 
 NAME = "outlier"  # in the manifest
+LEAST_SPREAD = 1e-3  # in hands
 # Of 33 sharp `val` radiographs one lies farther, whose outline is wrong. Of hands in false colours, with one half
 # inverted, or laid over their mirror image all of 28 that were not refused do (`train robustness --outlines`).
 RARE_DISTANCE = 14.0
@@ -40,7 +41,7 @@ class FeatureSpace:
     """Where the shapes of ordinary hands lie. All arrays float32.
 
     Attributes:
-        mean: (F,), of what `landmarks.LandmarkNetwork.shape` says of a hand.
+        mean: (F,), of what `shape_of` says of a hand.
         axes: (F, D), orthonormal, the directions in which they vary most.
         deviations: (D,), how much along each.
         residual: (2,), mean and deviation of the length of what the axes leave over.
@@ -88,16 +89,15 @@ class FeatureSpace:
         return float(np.sqrt(((along / self.deviations) ** 2).sum() + excess**2))
 
 
-def shape_of(model_input: ModelInput, network: LandmarkNetwork) -> FloatArray:
-    """What is judged of a prepared hand, (F,)."""
-    image = torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        shape = network.shape(image)[0]
-    check_finite(network, shape)
-    return np.asarray(shape.numpy(), np.float32)
+def shape_of(landmarks: Landmarks) -> FloatArray:
+    """What is judged of a hand, (F,): how its joints lie to one another, and how unsure each place is, in hands."""
+    places = torch.tensor([landmarks.points[name] for name in LANDMARKS])[None]
+    spread = np.array([landmarks.spread_px[name] for name in LANDMARKS])
+    unsure = np.log(np.maximum(spread / landmarks.hand_length_px, LEAST_SPREAD))
+    return np.concatenate([proportions(places)[0].numpy(), unsure]).astype(np.float32)
 
 
-def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> tuple[Caution, ...]:
+def check_pose(features: FloatArray, space: FeatureSpace, name: str) -> tuple[Caution, ...]:
     """Refuse a picture whose joints lie otherwise than those of any ordinary hand; caution at one that is rare.
 
     Args:
@@ -110,7 +110,7 @@ def check_usual(features: FloatArray, space: FeatureSpace, name: str) -> tuple[C
     """
     distance, most = space.distance(features), float(space.threshold[0])
     if distance > most:
-        raise UnusualPicture(
+        raise UnsupportedPose(
             f"The joints in {name} lie unlike those of any hand seen from the front that this software learned from "
             f"(distance {distance:.1f}, at most {most:.1f} is read). A child's hand and wrist, flat, palm down, "
             "fingers apart, is expected: check that it is the right file and view."

@@ -111,13 +111,16 @@ class BoneJudge(nn.Module):
 class BoneNetwork(LandmarkNetwork):
     """Places the joints, straightens every bone, and lets a judge look at the strips and the hand's proportions.
 
-    The part that places joints is a trained `LandmarkNetwork`; `train.age_sex.bone_strips` trains only what judges.
+    The part that places joints is the trained landmark network, and `train.age_sex.bone_strips` trains only `judge`.
+    So its weights file holds only that, and where joints were placed already their places are given.
 
     Args:
         architecture: of the part that places joints; its dropout is the judge's.
         judge: what judges.
         samples: of a strip, as the judge wants it.
     """
+
+    LEARNED = "judge."  # of the names in its state: what is its own beside the landmark network
 
     def __init__(self, architecture: Architecture, judge: BoneJudge, samples: tuple[int, int]) -> None:
         super().__init__(architecture)
@@ -139,9 +142,9 @@ class BoneSexNetwork(BoneNetwork):
         judge = BoneJudge(SEX_JUDGE, told=0, out=2, dropout=architecture.dropout)
         super().__init__(architecture, judge, SEX_JUDGE.samples)
 
-    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
-        """Logit of "male", (N,), of pictures (N, 1, S, S)."""
-        return self.told(image, self.places(image))[:, 0]
+    def forward(self, image: Tensor, places: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Logit of "male", (N,), of pictures (N, 1, S, S), joints at `places`, (N, K, 2), or placed here."""
+        return self.told(image, self.places(image) if places is None else places)[:, 0]
 
     def told(self, image: Tensor, places: Tensor) -> Tensor:
         """Logit of "male" and standardised age, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
@@ -158,13 +161,16 @@ class BoneAgeNetwork(BoneNetwork):
         judge = BoneJudge(AGE_JUDGE, told=1, out=CLASSES, dropout=architecture.dropout)
         super().__init__(architecture, judge, AGE_JUDGE.samples)
 
-    def forward(self, image: Tensor, male: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Bone age in months, (N,), before any bias correction."""
-        return self.distribution(image, male)[0]
+        return self.distribution(image, male, places)[0]
 
-    def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation in months, (k*N,) each, of pictures (N, 1, S, S) and sexes (k*N,), 1 for male."""
-        places = self.places(image)
+    def distribution(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in months, (k*N,) each, of pictures (N, 1, S, S) and sexes (k*N,), 1 for male.
+
+        Joints lie at `places`, (N, K, 2), or are placed here.
+        """
+        places = self.places(image) if places is None else places
         strips, known = self.strips(image, places), proportions(places)
         times = len(male) // len(image)
         return belief(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
@@ -174,29 +180,28 @@ class BoneAgeNetwork(BoneNetwork):
         said: Tensor = self.judge(strips, torch.cat([known, male[:, None]], dim=1))
         return said
 
-    def held(self, image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network as a function of pictures like these, (N, 1, S, S), with the joints where they are on these.
+    def held(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2).
 
         For explanations: what a bone looks like is asked, not where a changed picture would have its joints.
         """
-        with torch.no_grad():
-            places = self.places(image)
-            known = proportions(places)
+        known = proportions(places)
         return lambda pictures, male: belief(self.logits_from(self.strips(pictures, places), known, male))[0]
 
-    def bring_home(self, cells: Tensor, image: Tensor) -> Tensor:
+    def bring_home(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Values of the cells that the judge's convolutions leave, spread over the pictures below them.
 
         Args:
             cells: (N * bones, 1, *cells), as the last convolution orders them.
             image: the pictures, (N, 1, S, S).
+            places: of their joints, (N, K, 2).
 
         Returns:
             (N, 1, S, S) with the same total.
         """
         with torch.enable_grad():
             seen = image.detach().requires_grad_()
-            strips = self.strips(seen, self.places(seen.detach()))
+            strips = self.strips(seen, places)
             size = strips.shape[-2:]
             spread = interpolate(cells, size, mode="bilinear", align_corners=False)
             spread = spread * (cells.shape[2] * cells.shape[3] / (size[0] * size[1]))

@@ -250,13 +250,15 @@ class JointPatchHead(nn.Module):
 class JointAgeNetwork(LandmarkNetwork):
     """Places the joints, cuts the patches, and gives the bone age from them.
 
-    The landmark part is a trained `LandmarkNetwork`; only `head` is learnt (`train.from_pack`).
+    The landmark part is the trained landmark network, and only `head` is learnt (`train.from_pack`). So its weights
+    file holds only that, and where joints were placed already their places are given.
 
     Args:
         architecture: backbone of both the landmark part and the patches' encoder; dropout of the head.
     """
 
     pieces: Final = len(JOINTS)
+    LEARNED = "head."  # of the names in its state: what is its own beside the landmark network
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -266,33 +268,39 @@ class JointAgeNetwork(LandmarkNetwork):
         """Where the joints lie, (N, K, 2), on pictures (N, 1, S, S)."""
         return self.placed(image).places
 
-    def forward(self, image: Tensor, male: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Bone age in months, (N,), before any bias correction."""
-        return self.distribution(image, male)[0]
+        return self.distribution(image, male, places)[0]
 
-    def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation in months, (k*N,) each, of pictures (N, 1, S, S) and sexes (k*N,), 1 for male."""
-        return belief(self.by_joint(image, male).logits)
+    def distribution(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation in months, (k*N,) each, of pictures (N, 1, S, S) and sexes (k*N,), 1 for male.
 
-    def by_joint(self, image: Tensor, male: Tensor) -> JointOutput:
-        """The whole answer about pictures (N, 1, S, S) and sexes (k*N,)."""
-        return self._answer(image, self.places(image), male)
+        Joints lie at `places`, (N, K, 2), or are placed here.
+        """
+        return belief(self.by_joint(image, male, places).logits)
 
-    def held(self, image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network as a function of pictures like these, (N, 1, S, S), with the landmarks of these."""
-        with torch.no_grad():
-            places = self.places(image)
+    def by_joint(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> JointOutput:
+        """The whole answer about pictures (N, 1, S, S) and sexes (k*N,); `places` as for `distribution`."""
+        return self._answer(image, self.places(image) if places is None else places, male)
+
+    def held(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2)."""
         return lambda pictures, male: belief(self._answer(pictures, places, male).logits)[0]
 
-    def bring_home(self, cells: Tensor, image: Tensor) -> Tensor:
-        """Values of the encoder's last cells, (N * pieces, 1, h, w), spread over the pictures, (N, 1, S, S).
+    def bring_home(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
+        """Values of the encoder's last cells, (N * pieces, 1, h, w), spread over pictures (N, 1, S, S).
+
+        Args:
+            cells: as the encoder orders them.
+            image: the pictures.
+            places: of their joints, (N, K, 2).
 
         Returns:
             (N, 1, S, S) with the same total.
         """
         with torch.enable_grad():
             seen = image.detach().requires_grad_()
-            patches, _ = joint_patches(seen, self.places(seen.detach()))
+            patches, _ = joint_patches(seen, places)
             spread = interpolate(cells, patches.shape[-2:], mode="bilinear", align_corners=False)
             spread = spread * (cells.shape[2] * cells.shape[3] / PATCH_PX**2)
             (home,) = torch.autograd.grad(patches, seen, spread.reshape(patches.shape))

@@ -81,12 +81,6 @@ class LandmarkNetwork(nn.Module):
             image = interpolate(image, (PLACED_PX, PLACED_PX), mode="bilinear", align_corners=False, antialias=True)
         return self.read(self.shares(image))
 
-    def shape(self, image: Tensor) -> Tensor:
-        """How the joints lie to one another, and how unsure each is of its place: pictures to (N, F), in hands."""
-        places, spread = self.placed(image)
-        _, length, _ = palm(places)
-        return torch.cat([proportions(places), (spread / length).clamp(min=1e-3).log()], dim=1)
-
     @staticmethod
     def read(shares: Tensor) -> LandmarkOutput:
         """Mean and standard deviation of maps (N, K, h, w)."""

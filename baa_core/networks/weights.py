@@ -38,6 +38,7 @@ from .build import build
 DEFAULT_FOLDER = Path(os.environ.get("BAA_WEIGHTS") or Path(__file__).resolve().parents[2] / "weights").absolute()
 MANIFEST_FILE = "manifest.json"
 SUFFIX = ".safetensors"
+LANDMARKS_NAME = "landmarks"  # the member whose file networks of bones and joints share
 SCALE = ".scale"  # beside the name of an eight-bit tensor
 EIGHT_BIT_FROM = 4096  # values; in a smaller tensor there is nothing to gain
 SMALLEST_SCALE = 1e-12  # of a row of zeros
@@ -181,7 +182,10 @@ def save_network(network: nn.Module, path: Path, eight_bit: bool = False) -> str
         ValueError: a value is not finite in half precision, so the file would be useless.
     """
     state = {}
+    own = getattr(network, "LEARNED", "")  # the rest is in the file of the landmark network
     for name, tensor in network.state_dict().items():
+        if not name.startswith(own):
+            continue
         kept = tensor.detach().to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
         if kept.is_floating_point() and not bool(kept.isfinite().all()):
             raise ValueError(f"'{name}' holds values that half precision cannot: the network was not saved")
@@ -224,8 +228,12 @@ def load_network(member: Member, folder: Path = DEFAULT_FOLDER, manifest: Manife
         WeightsMissing: the manifest does not list the member, or its file is not there.
         WeightsCorrupt: the file's sha256 or its contents are not what they should be.
     """
+    manifest = manifest or read_manifest(folder)
     entry, content = read_verified(member.name, folder, manifest)
-    return _fill(build(member.architecture), content, entry.file)
+    network = build(member.architecture)
+    if not getattr(network, "LEARNED", ""):
+        return _fill(network, entry.file, content)
+    return _fill(network, entry.file, content, read_verified(LANDMARKS_NAME, folder, manifest)[1])
 
 
 def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> tuple[WeightsEntry, bytes]:
@@ -262,10 +270,10 @@ def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> 
     return entry, content
 
 
-def _fill(network: nn.Module, content: bytes, file: str) -> nn.Module:
+def _fill(network: nn.Module, file: str, *contents: bytes) -> nn.Module:
     """Load a state strictly: nothing missing, nothing left over, every number finite."""
     try:
-        state = unpack(content)
+        state = {name: tensor for content in contents for name, tensor in unpack(content).items()}
         network.load_state_dict(state)
     except (SafetensorError, KeyError, RuntimeError) as wrong:
         raise WeightsCorrupt(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..types import BoolArray, Caution, FloatArray, HandMask, Points, Radiograph, freeze
-from .picture import IDENTITY, Affine, Picture
+from ..hand_anatomy import LANDMARKS
+from ..types import BoolArray, Caution, FloatArray, HandMask, Landmarks, Points, Radiograph, freeze
+from .picture import IDENTITY, Affine, Picture, invert
 
 if TYPE_CHECKING:
     from .picture import Step
@@ -28,6 +29,8 @@ class ModelInput:
         radiograph_shape: (H, W) of the radiograph.
         background_masked: outside the mask the image is constant: nothing there can move the answer.
         cautions: of the steps that made it.
+        places: float32 (K, 2), (row, column) of `LANDMARKS` in shares of the picture's height and width, from edge to
+            edge; None where the hand's joints were not placed.
     """
 
     image: FloatArray
@@ -36,6 +39,7 @@ class ModelInput:
     radiograph_shape: tuple[int, int]
     background_masked: bool = False
     cautions: tuple[Caution, ...] = ()
+    places: FloatArray | None = None
 
     def __post_init__(self) -> None:
         freeze(self.image)
@@ -100,7 +104,17 @@ def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Poi
         radiograph.shape,
         picture.background_masked,
         picture.cautions,
+        None if hand.landmarks is None else _places(hand.landmarks, picture),
     )
+
+
+def _places(landmarks: Landmarks, picture: Picture) -> FloatArray:
+    """Landmarks of the radiograph as `ModelInput.places` of a picture of it."""
+    columns_rows = np.array([landmarks.points[name][::-1] for name in LANDMARKS])
+    there = invert(picture.to_radiograph)
+    height, width = picture.mask.shape
+    at = columns_rows @ there[:, :2].T + there[:, 2]
+    return np.asarray((at[:, ::-1] + 0.5) / (height, width), np.float32)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..preprocessing.steps import (
     Upright,
 )
 from ..types import Sex
-from .deeplasia import HAND, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, SEX_CHECK
 from .schema import Architecture, Member, Recipe, TrainingPlan, Views
 from .small_budget import SMALL
 
@@ -152,6 +152,7 @@ RECIPE = Recipe(
     points=KEY_POINTS,
     members=tuple(region_member(region) for region in REGIONS),
     sex=SEX_CHECK,
+    landmarks=LANDMARKS,
     # Registration has mirrored what needs it.
     views=Views(mirror=False),
     planned=(*EIGHTEEN, *ABLATION),

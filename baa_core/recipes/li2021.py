@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..preprocessing.picture import Step
 from ..preprocessing.prepare import InputSpec
 from ..preprocessing.steps import CropToCluster, CropToHand, Equalise, Resize, Standardise, Upright
-from .deeplasia import HAND, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, SEX_CHECK
 from .schema import Architecture, Member, Recipe, TrainingPlan
 from .small_budget import SMALL
 
@@ -58,6 +58,7 @@ RECIPE = Recipe(
     hand=HAND,
     members=(SHIPPED,),
     sex=SEX_CHECK,
+    landmarks=LANDMARKS,
     planned=tuple(member(side_px, PAPER) for side_px in (224, 500, 700)),
     notes=(
         "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it "

@@ -17,7 +17,7 @@ from ..preprocessing.steps import (
     Standardise,
     Upright,
 )
-from .deeplasia import HAND, LITE0, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, LITE0, SEX_CHECK
 from .schema import AGE_GROUPS_MONTHS, Architecture, Member, Recipe, TrainingPlan
 
 
@@ -62,6 +62,7 @@ RECIPE = Recipe(
     hand=HAND,
     members=(GROUPED,),
     sex=SEX_CHECK,
+    landmarks=LANDMARKS,
     age_groups_months=AGE_GROUPS_MONTHS,
     planned=(PUBLISHED,),
     notes=(

@@ -156,7 +156,8 @@ class Recipe:
         sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.agreed`).
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
-        landmarks: the network that places the joints, for a system that shows them.
+        landmarks: the network that places the joints, by which outline and pose are checked and bones straightened;
+            None for a system that does without.
         mask: the network that draws the hand's outline once it was found; None for the one that found it.
         points: the network that places the points which some steps need.
         points_needed: refuse a hand whose points cannot be placed; otherwise the steps do without, with a caution.
@@ -199,13 +200,7 @@ class Recipe:
     @property
     def networks(self) -> tuple[Member, ...]:
         """Every member that `python -m train` can make."""
-        return (*self.shipped, *self.start, *self.planned)
-
-    @property
-    def shipped(self) -> tuple[Member, ...]:
-        """The members whose weights come with the software: the served ones, and what explanations need besides."""
-        extra = () if self.landmarks in (None, self.points) else (self.landmarks,)
-        return (*self.served, *extra)
+        return (*self.served, *self.start, *self.planned)
 
     @property
     def estimating(self) -> tuple[Member, ...]:
@@ -213,15 +208,10 @@ class Recipe:
         return (*self.sex, *self.members)
 
     @property
-    def shaping(self) -> Member | None:
-        """The network by whose joints a hand is told to be seen from the front (`outlier`), if there is one."""
-        return next((member for member in self.sex if member.architecture.heads == "bones"), None)
-
-    @property
     def served(self) -> tuple[Member, ...]:
-        """The members that an assessment runs."""
-        finding = [member for member in (self.hand, self.mask, self.points) if member is not None]
-        return (*finding, *self.estimating)
+        """The members that an assessment runs, whose weights come with the software."""
+        finding = (self.hand, self.mask, self.landmarks, self.points)
+        return (*dict.fromkeys(member for member in finding if member is not None), *self.estimating)
 
 
 # Malanga 2024, Methods: 0-57, 58-114, 115-171 and 172-228 months.

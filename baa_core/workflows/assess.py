@@ -26,9 +26,9 @@ from ..estimation.ensemble import age_forward, agreed, likelier_sex, predict_mon
 from ..estimation.local_calibration import LocalCalibration, read_local_calibration
 from ..explanation.heatmap import saliency
 from ..hand.cut import cautions_of, find_cuts
-from ..hand.landmarks import find_landmarks, place_points
-from ..hand.outline import UNCHECKED, about_outline, widened
-from ..hand.pose import FeatureSpace, check_usual, load_feature_space, shape_of
+from ..hand.landmarks import check_placed, place_landmarks, place_points
+from ..hand.outline import UNCHECKED, about_outline
+from ..hand.pose import FeatureSpace, check_pose, load_feature_space, shape_of
 from ..hand.quality import about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, draw_hand, find_hands
@@ -36,7 +36,6 @@ from ..io import read_radiograph
 from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
 from ..networks.backbones import fold_norms
-from ..networks.landmarks import LandmarkNetwork
 from ..networks.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
 from ..preprocessing.picture import Picture
 from ..preprocessing.prepare import InputSpec, ModelInput, prepare, stages
@@ -166,26 +165,33 @@ class Sight:
         check_quality(radiograph, hand)
         mask = self.recipe.mask
         drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
-        landmarks = self._outline_landmarks(radiograph, drawn)
-        cuts = self._cuts(drawn, landmarks, radiograph.name)
-        factors = self.calibration.cut_factors
+        placed = self.place_landmarks(radiograph, drawn)
+        cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
         said = (
             *about_veil(radiograph, hand),
             *about_processing(radiograph, hand),
-            *self._about_outline(radiograph, drawn, landmarks),
+            *self.about_outline(radiograph, placed),
         )
         return replace(
-            drawn,
+            placed,
             cautions=(*drawn.cautions, *cautions_of(cuts, factors), *said),
             interval_factor=max((factors[part] for part in cuts), default=1.0),
         )
 
-    def _cuts(self, hand: HandMask, landmarks: Landmarks | None, name: str) -> tuple[CutPart, ...]:
+    def place_landmarks(self, radiograph: Radiograph, hand: HandMask) -> HandMask:
+        """The hand with its landmarks; as it is for a recipe without a network that places them."""
+        member = self.recipe.landmarks
+        if member is None:
+            return hand
+        return place_landmarks(radiograph, hand, member, self.network(member))
+
+    def _cuts(self, hand: HandMask, name: str) -> tuple[CutPart, ...]:
         """What the picture's edge cuts off; by the mask alone, which only refuses, where joints or factors are missing.
 
         Raises:
             HandCutOff: see `cut.find_cuts` and `quality.check_whole`.
         """
+        landmarks = _certain(hand)
         if landmarks is None or set(CUT_PARTS) - set(self.calibration.cut_factors):
             check_whole(hand, name)
             return ()
@@ -193,35 +199,10 @@ class Sight:
 
     def about_outline(self, radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
         """What is wrong with the outline by the joints; nothing for a recipe without a network that places them."""
-        return self._about_outline(radiograph, hand, self._outline_landmarks(radiograph, hand))
-
-    def _about_outline(
-        self, radiograph: Radiograph, hand: HandMask, landmarks: Landmarks | None
-    ) -> tuple[Caution, ...]:
-        if self.recipe.shaping is None:
+        if self.recipe.landmarks is None:
             return ()
+        landmarks = _certain(hand)
         return (UNCHECKED,) if landmarks is None else about_outline(radiograph, hand, landmarks)
-
-    def _outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks | None:
-        """`outline_landmarks`; None where this recipe has no network for them or they cannot be placed."""
-        if self.recipe.shaping is None:
-            return None
-        try:
-            return self.outline_landmarks(radiograph, hand)
-        except LandmarksNotFound:
-            return None
-
-    def outline_landmarks(self, radiograph: Radiograph, hand: HandMask) -> Landmarks:
-        """The joints by which the outline is checked, placed in more than the outline.
-
-        Raises:
-            LandmarksNotFound: they cannot be placed.
-            WeightsMissing: this recipe has no network that places them.
-        """
-        member = self.recipe.shaping
-        if member is None:
-            raise WeightsMissing(f"The recipe '{self.recipe.name}' has no network that places joints. Choose another.")
-        return find_landmarks(prepare(radiograph, widened(hand), member.input), self.network(member))
 
     def points(self, radiograph: Radiograph, hand: HandMask) -> Points:
         """The points that this recipe's steps go by; empty if it needs none, or can do without them here.
@@ -234,21 +215,22 @@ class Sight:
             return {}
         return place_points(radiograph, hand, member, self.network(member), needed=self.recipe.points_needed)
 
-    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
-        """The hand divided into its groups of bones, each of `anatomy.REGION_TITLES` to bool (H, W).
+    def regions(self, hand: HandMask) -> dict[str, BoolArray]:
+        """The hand divided into its groups of bones, each of `hand_anatomy.REGION_TITLES` to bool (H, W).
+
+        Args:
+            hand: with its landmarks, as `find_hand` gives it.
 
         Raises:
-            LandmarksNotFound: its joints cannot be placed.
-            WeightsMissing: this recipe places none, or the network's weights are not there.
+            LandmarksNotFound: its joints could not be placed.
+            WeightsMissing: this recipe has no network that places joints.
         """
-        member = self.recipe.landmarks
-        if member is None:
+        if hand.landmarks is None:
             raise WeightsMissing(
                 f"The recipe '{self.recipe.name}' has no network that places joints, and so no regions. "
                 "Choose a recipe that has one."
             )
-        landmarks = find_landmarks(prepare(radiograph, hand, member.input), self.network(member))
-        return hand_regions(landmarks, hand)
+        return hand_regions(check_placed(hand.landmarks), hand)
 
     def prepare(self, radiograph: Radiograph, hand: HandMask, points: Points | None = None) -> dict[str, ModelInput]:
         """Each member's picture by name; members with the same input share one.
@@ -265,31 +247,38 @@ class Sight:
                 made[member.input] = prepare(radiograph, hand, member.input, placed)
         return {member.name: made[member.input] for member in self.recipe.estimating}
 
-    def check_view(self, inputs: Mapping[str, ModelInput], name: str) -> tuple[Caution, ...]:
+    def check_pose(self, hand: HandMask, name: str) -> tuple[Caution, ...]:
         """Refuse what is no hand seen from the front.
 
         Args:
-            inputs: as `prepare` made them.
+            hand: with its landmarks, as `find_hand` gives it.
             name: what to call the picture.
 
         Returns:
             a caution where the pose is rare, or where this recipe has no network that can tell.
 
         Raises:
-            UnusualPicture: see `pose.check_usual`.
+            UnsupportedPose: see `pose.check_pose`.
             WeightsMissing, WeightsCorrupt: see `pose.load_feature_space`.
         """
-        member = self.recipe.shaping
-        if member is None:
+        member = self.recipe.landmarks
+        if member is None or hand.landmarks is None:
             return (VIEW_UNCHECKED,)
         if member.name not in self._spaces:
             self._spaces[member.name] = load_feature_space(member.name, self.folder, self.manifest)
-        network = cast(LandmarkNetwork, self.network(member))
-        return check_usual(shape_of(inputs[member.name], network), self._spaces[member.name], name)
+        return check_pose(shape_of(hand.landmarks), self._spaces[member.name], name)
 
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""
         return list(stages(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
+
+
+def _certain(hand: HandMask) -> Landmarks | None:
+    """The landmarks by which a mask is checked; None where they were not or could not be placed."""
+    try:
+        return None if hand.landmarks_in_context is None else check_placed(hand.landmarks_in_context)
+    except LandmarksNotFound:
+        return None
 
 
 def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
@@ -438,14 +427,14 @@ class Assessor(Sight):
         Assessments, explanations and their tests of robustness all pass here.
 
         Returns:
-            the pictures by network, and the cautions of `check_view`.
+            the pictures by network, and the cautions of `check_pose`.
 
         Raises:
+            UnsupportedPose: the hand is not seen from the front (`check_pose`).
             LandmarksNotFound: the recipe needs points that cannot be placed.
-            UnusualPicture: the hand is not seen from the front (`check_view`).
         """
-        inputs = self.prepare(radiograph, hand, self.points(radiograph, hand))
-        return inputs, self.check_view(inputs, radiograph.name)
+        said = self.check_pose(hand, radiograph.name)
+        return self.prepare(radiograph, hand, self.points(radiograph, hand)), said
 
     def cautions_about(
         self,

@@ -272,7 +272,7 @@ def _drift(film: Film) -> Drift:
 def _divide(film: Film) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
     """The regions of the hand; none, and a caution that says so, where no network places joints or it cannot here."""
     try:
-        return film.assessor.regions(film.radiograph, film.hand), ()
+        return film.assessor.regions(film.hand), ()
     except LandmarksNotFound as error:
         reason = str(error)
     except WeightsMissing as error:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from baa_core.errors import BoneAgeError, HandCutOff, HandNotFound, QualityTooLow, SeveralHands, UnusualPicture
+from baa_core.errors import BoneAgeError, HandCutOff, HandNotFound, QualityTooLow, SeveralHands, UnsupportedPose
 from baa_core.hand.quality import check_quality
 from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
@@ -174,7 +174,7 @@ def test_a_spoilt_film_is_refused_and_told_why(
     assert len(named) >= 2 / 3 * len(whole_hands)
     assert len(refusals) >= len(whole_hands) - 2
     others = [refusal for refusal in refusals if refusal not in named]
-    assert all(isinstance(refusal, (HandNotFound, UnusualPicture)) for refusal in others)
+    assert all(isinstance(refusal, (HandNotFound, UnsupportedPose)) for refusal in others)
 
 
 def test_whole_films_are_not_refused(assessor: Assessor, sharp_val: list) -> None:

@@ -127,7 +127,7 @@ def test_bad_input_is_refused_in_a_sentence(name: str, assessors: dict[str, Asse
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_weights_are_verified_and_have_a_card(name: str, tmp_path: Path) -> None:
     manifest = read_manifest()
-    own = [m for m in RECIPES[name].shipped if manifest.weights[m.name].recipe == name]
+    own = [m for m in RECIPES[name].served if manifest.weights[m.name].recipe == name]
     assert own, "a system of its own has networks of its own"
     for member in own:
         entry = manifest.weights[member.name]

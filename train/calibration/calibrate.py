@@ -68,9 +68,9 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
         WeightsMissing: a member has not been trained.
     """
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
-    shipped = {member.name for member in recipe.shipped}
+    shipped = {member.name for member in recipe.served}
     entries = {k: v for k, v in old.weights.items() if v.recipe != recipe.name or k in (*shipped, OUTLIER)}
-    for member in recipe.shipped:
+    for member in recipe.served:
         owner = entries[member.name].recipe if member.name in entries else recipe.name  # recipes share networks
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
@@ -104,9 +104,10 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
     for sample in tqdm(samples, desc="predicting", mininterval=10):
         radiograph = read_sample(sample)
         try:
-            made = assessor.prepare(radiograph, assessor.find_hand(radiograph))
+            hand = assessor.find_hand(radiograph)
+            made = assessor.prepare(radiograph, hand)
             if OUTLIER in assessor.manifest.weights:  # else `train outliers` comes later
-                assessor.check_view(made, radiograph.name)
+                assessor.check_pose(hand, radiograph.name)
         except HandRefused:
             continue
         label = labels.loc[sample.rsna_id]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,10 +28,8 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 from baa_core.errors import BoneAgeError, HandRefused, UnsupportedImage
 from baa_core.hand.pose import NAME, FeatureSpace, save_feature_space, shape_of
 from baa_core.io import read_radiograph
-from baa_core.networks.landmarks import LandmarkNetwork
 from baa_core.networks.weights import SUFFIX, Manifest, WeightsEntry, replace_file, write_manifest
 from baa_core.phantom import EXAMPLES, draw_phantom, to_png
-from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes.schema import Member
 from baa_core.types import Radiograph
 from baa_core.workflows.assess import Assessor, load_assessor
@@ -53,12 +51,11 @@ Features = NDArray[np.float32]
 
 def features_of(assessor: Assessor, radiograph: Radiograph) -> Features | None:
     """What is judged of a picture's hand, (F,), or None where an earlier stage refuses."""
-    member = judging(assessor)
     try:
-        hand = assessor.find_hand(radiograph)
+        landmarks = assessor.find_hand(radiograph).landmarks
     except HandRefused:
         return None
-    return shape_of(prepare(radiograph, hand, member.input), cast(LandmarkNetwork, assessor.network(member)))
+    return None if landmarks is None else shape_of(landmarks)
 
 
 def judging(assessor: Assessor) -> Member:
@@ -67,11 +64,9 @@ def judging(assessor: Assessor) -> Member:
     Raises:
         BoneAgeError: the recipe has none.
     """
-    member = assessor.recipe.shaping
+    member = assessor.recipe.landmarks
     if member is None:
-        raise BoneAgeError(
-            f"The recipe '{assessor.recipe.name}' has no network that straightens bones. Choose another."
-        )
+        raise BoneAgeError(f"The recipe '{assessor.recipe.name}' has no network that places joints. Choose another.")
     return member
 
 

@@ -43,7 +43,7 @@ def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months:
     )
     radiograph, hand = assessor.look(to_png(phantom.radiograph))
     film = film_of(assessor, radiograph, hand, Patient(sex=sex), Teller(None))
-    found = months_by_region(film.anew, film.inputs, assessor.regions(radiograph, hand))
+    found = months_by_region(film.anew, film.inputs, assessor.regions(hand))
     return {name: effect.contribution_months for name, effect in found.items()}
 
 

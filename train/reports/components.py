@@ -55,8 +55,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
         row = {"split": label.split, "sex": label.sex, "true_months": float(label.bone_age_months)}
         try:
             radiograph = read_sample(sample)
-            inputs = assessor.prepare(radiograph, assessor.find_hand(radiograph))
-            assessor.check_view(inputs, radiograph.name)
+            inputs, _ = assessor.prepare_checked(radiograph, assessor.find_hand(radiograph))
         except (HandRefused, UnreadableImage) as error:
             rows.append({**row, "refused": type(error).__name__})
             continue

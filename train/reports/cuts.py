@@ -29,10 +29,9 @@ from baa_core.errors import BoneAgeError, HandRefused, InvalidTable, LandmarksNo
 from baa_core.estimation.calibration import Calibration
 from baa_core.estimation.conformal import COVERAGE
 from baa_core.hand.cut import find_cuts, fingers_on_edge_palms, plate_spread_hands
-from baa_core.hand.landmarks import find_landmarks
+from baa_core.hand.landmarks import check_placed
 from baa_core.hand.quality import measure_framing
 from baa_core.networks.weights import Manifest, read_manifest, write_manifest
-from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import CUT_PARTS, CutPart, Landmarks, Radiograph, Sex
 from baa_core.workflows.assess import Assessor, load_assessor
@@ -51,16 +50,9 @@ THUMB_SHARES = (0.25, 0.5, 0.75, 1.0, 1.5)  # the same of the thumb, at the pict
 
 
 def without_factors(assessor: Assessor) -> Assessor:
-    """The same with intervals as they are for a whole hand, and of the sex networks only that which places joints.
-
-    Raises:
-        BoneAgeError: the recipe has none.
-    """
-    shaping = assessor.recipe.shaping
-    if shaping is None:
-        raise BoneAgeError(f"The recipe '{assessor.recipe.name}' has no network that places joints. Choose another.")
+    """The same with intervals as they are for a whole hand, and without the sex check, which takes time."""
     calibration = replace(assessor.calibration, cut_factors=dict.fromkeys(CUT_PARTS, 1.0))
-    return replace(assessor, recipe=replace(assessor.recipe, sex=(shaping,)), calibration=calibration)
+    return replace(assessor, recipe=replace(assessor.recipe, sex=()), calibration=calibration)
 
 
 def landmarks_of(assessor: Assessor, radiograph: Radiograph) -> Landmarks:
@@ -70,11 +62,10 @@ def landmarks_of(assessor: Assessor, radiograph: Radiograph) -> Landmarks:
         HandRefused, LandmarksNotFound: there is none, or they cannot be placed.
         BoneAgeError: the recipe has no network that places joints.
     """
-    member = assessor.recipe.landmarks
-    if member is None:
+    landmarks = assessor.place_landmarks(radiograph, assessor.find_hands(radiograph)[0]).landmarks_in_context
+    if landmarks is None:
         raise BoneAgeError(f"The recipe '{assessor.recipe.name}' has no landmark network. Choose another.")
-    hand = assessor.find_hands(radiograph)[0]
-    return find_landmarks(prepare(radiograph, hand, member.input), assessor.network(member))
+    return check_placed(landmarks)
 
 
 def upright_pixels(assessor: Assessor, pixels: Grey) -> Grey:
@@ -109,7 +100,7 @@ def measured(assessor: Assessor, pixels: Grey, sex: Sex) -> dict[str, Any]:
     except HandRefused as refused:
         row["refusal"] = type(refused).__name__
     try:
-        hand = assessor.find_hands(radiograph)[0]
+        hand = assessor.place_landmarks(radiograph, assessor.find_hands(radiograph)[0])
         prediction = assessor.predict(assessor.prepare(radiograph, hand), sex)
     except HandRefused as refused:
         return row | {"failed": type(refused).__name__}
@@ -121,7 +112,7 @@ def measured(assessor: Assessor, pixels: Grey, sex: Sex) -> dict[str, Any]:
         **{name: value for name, value in vars(framing).items() if name != "length_px"},
     }
     with suppress(LandmarksNotFound):
-        placed = assessor.outline_landmarks(radiograph, hand)
+        placed = landmarks_of(assessor, radiograph)
         row["plate_spread_hands"] = plate_spread_hands(placed)
         row |= {f"{part}_on_edge_palms": share for part, share in fingers_on_edge_palms(hand, placed).items()}
         with suppress(HandRefused):

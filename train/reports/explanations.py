@@ -128,7 +128,7 @@ def random_map_margin(film: Film, said: Mapping[str, FloatArray], deletion: Dele
 def region_rows(film: Film, rsna_id: int) -> list[Row]:
     """What each region is worth on one film, or that its joints could not be placed."""
     try:
-        masks = film.assessor.regions(film.radiograph, film.hand)
+        masks = film.assessor.regions(film.hand)
     except LandmarksNotFound as error:
         return [(rsna_id, UNPLACED, type(error).__name__, "count", 1.0)]
     return [

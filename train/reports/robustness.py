@@ -111,8 +111,7 @@ def months_of(assessor: Assessor, pixels: Grey, sex: Sex) -> float:
     """
     radiograph = Radiograph(np.ascontiguousarray(np.round(pixels * 255) / 255, np.float32))
     hand = assessor.find_hand(radiograph)
-    inputs = assessor.prepare(radiograph, hand)
-    assessor.check_view(inputs, radiograph.name)
+    inputs, _ = assessor.prepare_checked(radiograph, hand)
     return assessor.predict(inputs, sex).bone_age_months
 
 
@@ -261,11 +260,11 @@ def measure_outlines(assessor: Assessor, samples: list[Sample], every: int) -> d
 
     def as_served(radiograph: Radiograph) -> tuple[Caution, ...]:
         hand = assessor.find_hand(radiograph)
-        return hand.cautions + assessor.check_view(assessor.prepare(radiograph, hand), radiograph.name)
+        return hand.cautions + assessor.check_pose(hand, radiograph.name)
 
     def with_mask(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
-        view = assessor.check_view(assessor.prepare(radiograph, hand), radiograph.name)
-        return assessor.about_outline(radiograph, hand) + view
+        placed = assessor.place_landmarks(radiograph, hand)
+        return assessor.about_outline(radiograph, placed) + assessor.check_pose(placed, radiograph.name)
 
     for number, sample in enumerate(tqdm(samples, mininterval=10)):
         radiograph, name = read_sample(sample), str(sample.rsna_id)
@@ -273,7 +272,9 @@ def measure_outlines(assessor: Assessor, samples: list[Sample], every: int) -> d
         if number % every:
             continue
         hand = assessor.find_hand(radiograph)
-        landmarks = assessor.outline_landmarks(radiograph, hand)
+        if hand.landmarks_in_context is None:
+            continue
+        landmarks = hand.landmarks_in_context
         for fault, mask, bright in mask_faults(hand, landmarks, np.random.default_rng(SEED + sample.rsna_id)):
             greys = np.where(bright, np.clip(radiograph.pixels + 0.3, 0, 1), radiograph.pixels).astype(np.float32)
             verdicts = found.setdefault(fault, Verdicts())

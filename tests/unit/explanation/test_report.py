@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.errors import LandmarksNotFound, NotFinite, UnknownMethod, UnreadableImage, UnusualPicture
+from baa_core.errors import LandmarksNotFound, NotFinite, UnknownMethod, UnreadableImage, UnsupportedPose
 from baa_core.explanation.atlas import textbook_stage
 from baa_core.explanation.faithfulness import Deletion, Removal
 from baa_core.explanation.methods import find_method
@@ -161,7 +161,7 @@ def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor
 
     def values(picture: tuple[Radiograph, HandMask], together: bool = False) -> list[float]:
         film = film_of(shared, *picture, Patient("male"))
-        masks = shared.regions(*picture)
+        masks = shared.regions(picture[1])
         if together:
             barrier.wait(60)
         found = [draw_map(film, find_method("grad_cam")) for _ in range(5)][-1]
@@ -196,10 +196,10 @@ def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypat
     """By the pose check and by points that cannot be placed, as in an assessment."""
     asked: list[int] = []
 
-    def check_view(self: Assessor, inputs: object, name: str) -> tuple[Caution, ...]:
+    def check_pose(self: Assessor, hand: HandMask, name: str) -> tuple[Caution, ...]:
         asked.append(1)
         if len(asked) == 3:
-            raise UnusualPicture("Not a hand seen from the front.")
+            raise UnsupportedPose("Not a hand seen from the front.")
         return (Caution("pose", "A rare pose."),)
 
     def points(self: Assessor, radiograph: Radiograph, hand: HandMask) -> dict[str, tuple[float, float]]:
@@ -208,7 +208,7 @@ def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypat
             raise LandmarksNotFound("The joints could not be placed.")
         return {}
 
-    monkeypatch.setattr(Halved, "check_view", check_view)
+    monkeypatch.setattr(Halved, "check_pose", check_pose)
     monkeypatch.setattr(Halved, "points", points)
     panel = examine(halved, hand_png(), Patient("male"), "saliency")
     assert "pose" in [caution.code for caution in panel.cautions]

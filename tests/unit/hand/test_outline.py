@@ -38,7 +38,7 @@ def test_the_finger_that_an_outline_misses_is_named(assessor: Assessor, finger: 
     cut = replace(hand, pixels=hand.pixels & (gap == 0))
     assert missed_fingers(radiograph, cut, landmarks) == [finger]
     name = {"forefinger": "index finger", "pinky_finger": "little finger"}.get(finger, finger.replace("_", " "))
-    (caution,) = assessor.about_outline(radiograph, cut)
+    (caution,) = assessor.about_outline(radiograph, assessor.place_landmarks(radiograph, cut))
     assert caution.code == "outline_doubtful"
     assert f"misses the tip of the {name}" in caution.message
 
@@ -49,7 +49,8 @@ def test_a_fault_of_the_outline_is_told(assessor: Assessor, fault: str) -> None:
     made = {name: (mask, bright) for name, mask, bright in mask_faults(hand, landmarks, np.random.default_rng(0))}
     mask, bright = made[fault]
     pixels = np.where(bright, np.clip(radiograph.pixels + 0.3, 0, 1), radiograph.pixels).astype(np.float32)
-    assert "outline_doubtful" in [caution.code for caution in assessor.about_outline(Radiograph(pixels), mask)]
+    placed = assessor.place_landmarks(Radiograph(pixels), mask)
+    assert "outline_doubtful" in [caution.code for caution in assessor.about_outline(Radiograph(pixels), placed)]
 
 
 @pytest.mark.parametrize("change", PICTURE_FAULTS)
@@ -58,7 +59,7 @@ def test_a_picture_that_was_changed_gets_no_number_in_silence(assessor: Assessor
     radiograph = Radiograph(np.ascontiguousarray(pixels))
     try:
         hand = assessor.find_hand(radiograph)
-        said = hand.cautions + assessor.check_view(assessor.prepare(radiograph, hand), "changed.png")
+        said = hand.cautions + assessor.check_pose(hand, "changed.png")
     except HandRefused:
         return
     assert {caution.code for caution in said} & {"outline_doubtful", "outline_unchecked", "pose_rare"}
@@ -69,8 +70,8 @@ def test_the_outline_of_a_drawn_hand_is_found_sound(assessor: Assessor) -> None:
 
 
 def test_a_system_that_cannot_check_the_view_says_so(tiny_assessor: Assessor) -> None:
-    assert tiny_assessor.recipe.shaping is None
-    assert tiny_assessor.check_view({}, "hand.png") == (VIEW_UNCHECKED,)
+    assert tiny_assessor.recipe.landmarks is None
+    assert tiny_assessor.check_pose(seen(120.0, "male", 1)[1], "hand.png") == (VIEW_UNCHECKED,)
 
 
 def test_a_tip_placed_on_the_background_is_no_missing_finger() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from baa_core.errors import BoneAgeError, UnusualPicture, WeightsCorrupt, WeightsMissing
-from baa_core.hand.pose import NAME, FeatureSpace, check_usual, load_feature_space, save_feature_space
+from baa_core.errors import BoneAgeError, UnsupportedPose, WeightsCorrupt, WeightsMissing
+from baa_core.hand.pose import NAME, FeatureSpace, check_pose, load_feature_space, save_feature_space
 from baa_core.networks.build import build
 from baa_core.networks.weights import Manifest, WeightsEntry, save_network, write_manifest
 from baa_core.phantom import draw_phantom, to_png
@@ -51,9 +51,9 @@ def test_the_distance_is_what_one_finds_by_hand(space: FeatureSpace, features: t
 
 
 def test_only_what_lies_beyond_the_threshold_is_refused(space: FeatureSpace) -> None:
-    check_usual(np.array([1, -1.5, 0], np.float32), space, "hand.png")
-    with pytest.raises(UnusualPicture, match=r"in hand\.png lie unlike .* \(distance 4\.0, at most 3\.0 is read\)"):
-        check_usual(np.array([1, 0, -3], np.float32), space, "hand.png")
+    check_pose(np.array([1, -1.5, 0], np.float32), space, "hand.png")
+    with pytest.raises(UnsupportedPose, match=r"in hand\.png lie unlike .* \(distance 4\.0, at most 3\.0 is read\)"):
+        check_pose(np.array([1, 0, -3], np.float32), space, "hand.png")
 
 
 def test_fitting_finds_the_axes_and_a_foreign_picture_lies_far() -> None:
@@ -168,7 +168,7 @@ def test_a_space_is_fitted_measured_kept_and_served(
     assert 0 < served.assess((films / "1.bmp").read_bytes()).prediction.bone_age_months < 300
     none = replace(space, threshold=np.zeros(1, np.float32))
     keep(bones_assessor, none, table, 1.0, bones_assessor.folder)
-    with pytest.raises(UnusualPicture, match="seen from the front"):
+    with pytest.raises(UnsupportedPose, match="seen from the front"):
         assessor_of(bones_assessor.recipe, bones_assessor.folder).assess(to_png(hand))
 
 

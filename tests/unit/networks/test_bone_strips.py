@@ -1,17 +1,20 @@
 """Straightened bones, proportions and what judges them, on hands whose joints are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from baa_core.estimation.ensemble import age_forward
+from baa_core.estimation.ensemble import age_forward, predict_months, shown, shown_places
 from baa_core.explanation.methods import METHODS
 from baa_core.hand_anatomy import BONES, LANDMARKS, STRIPS
 from baa_core.networks.bone_strips import SEX_JUDGE, BoneAgeNetwork, BoneSexNetwork, straightened
 from baa_core.networks.build import build
 from baa_core.networks.landmarks import PLACED_PX, proportions
+from baa_core.networks.weights import save_network, unpack
 from baa_core.preprocessing.prepare import ModelInput
-from baa_core.recipes.schema import Architecture
+from baa_core.recipes.schema import Architecture, Views
 
 SHAPE = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0, dropout=0.0)
 AGE_SHAPE = Architecture("test_efficientnet", heads="bones", hidden=(16,), sex_features=0, dropout=0.0)
@@ -94,14 +97,27 @@ def test_a_bone_may_be_as_bright_as_it_likes():
         assert network.judge(3 * strips + 1, known) == pytest.approx(network.judge(strips, known), abs=1e-4)
 
 
-def test_the_shape_of_a_hand_is_its_proportions_and_doubts():
-    network = build(SHAPE)
-    pictures = torch.rand(2, 1, 64, 64)
+def test_joints_that_were_placed_already_are_not_placed_again(reader):
+    """In every view: turned, enlarged and mirrored pictures have their joints where the picture's went."""
+    network, made = reader
+    places = hand_joints(scale=0.6)
+    views = Views(turns_degrees=(-9.0, 20.0), zoom=0.9)
+    picture = painted(places, 6)
+    there = shown_places(places, views)
+    for image, at in zip(shown(picture, views), there, strict=True):
+        strips = straightened(image[None], at[None], (32, 24))[0]
+        assert int(strips[:, 11:-10, 12].mean(dim=1).argmax()) == 6
+    known = replace(made, places=places[0].numpy())
     with torch.inference_mode():
-        shape, output = network.shape(pictures), network.read(network.shares(pictures))
-    known = proportions(output.places)
-    torch.testing.assert_close(shape[:, : known.shape[1]], known)
-    assert shape.shape[1] == known.shape[1] + len(LANDMARKS)
+        answers = predict_months({"bones": network}, {"bones": known}, "male", Views(mirror=False))
+        expected = network(torch.tensor(made.image), torch.ones(1), places)
+    assert answers["bones"].months == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_a_file_of_weights_holds_what_was_learned_beside_the_landmark_network(reader, tmp_path):
+    network, _ = reader
+    save_network(network, tmp_path / "bones.safetensors")
+    assert all(name.startswith("judge.") for name in unpack((tmp_path / "bones.safetensors").read_bytes()))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +165,7 @@ def test_held_joints_stay_where_they_were_found(reader):
 def test_cells_of_strips_come_home_with_their_months(reader):
     network, made = reader
     picture, cells = torch.tensor(made.image), torch.rand(STRIPS, 1, 8, 3)
-    home = network.bring_home(cells, picture)
+    home = network.bring_home(cells, picture, network.places(picture))
     assert home.shape == picture.shape
     assert float(home.sum()) == pytest.approx(float(cells.sum()), rel=1e-3)
 
