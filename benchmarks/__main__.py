@@ -35,12 +35,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from baa_core.estimation.ensemble import encode_sex, shown
+from baa_core.estimation.ensemble import encode_sex
 from baa_core.evaluation.batch import Batch, run_batch
 from baa_core.explanation.heatmap import smooth_and_scale
 from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
 from baa_core.networks.backbones import fold_norms
+from baa_core.networks.tta import shown
 from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
 from baa_core.preprocessing.prepare import prepare

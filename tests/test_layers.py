@@ -125,7 +125,7 @@ def test_nothing_asks_which_recipe_runs(name: str) -> None:
 )
 def test_a_recipe_is_data(path: Path) -> None:
     """A recipe file holds values, and functions that only return one; no branch, loop or class."""
-    if path.stem == "schema":
+    if path.stem in ("schema", "registry"):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef)

@@ -14,9 +14,9 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from ..estimation.ensemble import places_in_views, shown
 from ..networks.bone_strips import BoneAgeNetwork
 from ..networks.joint_patches import JointAgeNetwork
+from ..networks.tta import places_in_views, shown
 from ..preprocessing.prepare import ModelInput
 from ..recipes.schema import Views
 from .attribution import Attribution, Forward, as_leaf, as_months, blurred_hand, one_by_one, visible

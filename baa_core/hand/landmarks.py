@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import LandmarksNotFound
 from ..hand_anatomy import LANDMARKS
-from ..networks.landmarks import LandmarkNetwork
+from ..networks.landmarks import KeyPointNetwork, LandmarkNetwork
 from ..networks.weights import check_finite
 from ..preprocessing.picture import box_of
 from ..preprocessing.prepare import ModelInput, prepare
@@ -87,7 +87,7 @@ def find_landmarks(model_input: ModelInput, network: nn.Module, names: tuple[str
         LandmarksNotFound: see `check_placed`; key points have no spread of their own and are never refused.
     """
     (landmarks,) = _read([model_input], network, names)
-    return check_placed(landmarks) if isinstance(network, LandmarkNetwork) else landmarks
+    return landmarks if isinstance(network, KeyPointNetwork) else check_placed(landmarks)
 
 
 def _read(inputs: Sequence[ModelInput], network: nn.Module, names: tuple[str, ...]) -> list[Landmarks]:

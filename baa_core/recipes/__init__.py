@@ -1,25 +1,21 @@
-"""Every system by name: our own and the published ones. Another one is a file here and a line in this dict."""
+"""What each system is, as data. `registry` holds them by name.
 
-from ..errors import UnknownRecipe
-from . import deeplasia, fanciulli_motisi2024, iglovikov2018, li2021, malanga2024
-from . import lite as house
-from .schema import Recipe
+Names are loaded when they are first asked for (PEP 562): `train.from_pack` needs `schema` on a machine without OpenCV.
+"""
 
-DEFAULT_RECIPE = house.RECIPE.name
+from __future__ import annotations
 
-RECIPES: dict[str, Recipe] = {
-    module.RECIPE.name: module.RECIPE
-    for module in (house, deeplasia, iglovikov2018, malanga2024, fanciulli_motisi2024, li2021)
-}
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .registry import DEFAULT_RECIPE, RECIPES, find_recipe
+
+__all__ = ["DEFAULT_RECIPE", "RECIPES", "find_recipe"]
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises:
-        UnknownRecipe: there is none; the message lists those there are.
-    """
-    try:
-        return RECIPES[name]
-    except KeyError:
-        raise UnknownRecipe(f"There is no recipe '{name[:40]}'. Choose one of: {', '.join(RECIPES)}.") from None
+def __getattr__(name: str) -> object:
+    """A public name, from `registry`."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(".registry", __name__), name)

@@ -9,11 +9,13 @@ in `weights/manifest.json` beside the weights they belong to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..hand_anatomy import LANDMARKS
-from ..preprocessing.prepare import InputSpec
 from ..types import SEXES, Sex
+
+if TYPE_CHECKING:
+    from ..preprocessing.prepare import InputSpec
 
 
 @dataclass(frozen=True)

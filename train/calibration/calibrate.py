@@ -145,6 +145,7 @@ def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) 
         used = evenly_chosen(used, labels, args.at_most)
     print(f"{recipe.name}: predicting {len(used)} val pictures; none of train or test is used", file=sys.stderr)
     table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
+    args.runs.mkdir(parents=True, exist_ok=True)
     table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
     return table
 

@@ -179,6 +179,7 @@ def fit_and_measure(
     Raises:
         BoneAgeError: too few films for as many directions.
     """
+    sha256 = assessor.manifest.weights[judging(assessor).name].sha256
     sharp = {split: [s for s in samples if s.kind == "sharp" and labels.split[s.rsna_id] == split] for split in
              ("train", "val")}  # fmt: skip
     narrow = sharp["val"][:SQUEEZED_FILMS]
@@ -190,7 +191,6 @@ def fit_and_measure(
             f"Only {len(plain)} sharp train films with a hand and {len(sharp['val'])} val films were found; more than "
             f"{DIMENSIONS} are needed, and some of val. Name the folder of sharp films with --images."
         )
-    sha256 = assessor.manifest.weights[judging(assessor).name].sha256
     space = fit_space(np.concatenate([plain, worse]), DIMENSIONS, sha256)
     groups = {
         "train, sharp": (plain, n_plain),

@@ -39,7 +39,7 @@ ADDED = {"file", "status", "recipe", "cautions", "disclaimer", "drift_refusals"}
 class Halved(Assessor):
     """An assessor whose regions are the upper and the lower half of the hand."""
 
-    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+    def regions(self, hand: HandMask) -> dict[str, BoolArray]:
         rows = np.flatnonzero(hand.pixels.any(axis=1))
         upper = np.arange(len(hand.pixels))[:, None] < (rows[0] + rows[-1]) / 2
         return {"fingers": hand.pixels & upper, "wrist_side": hand.pixels & ~upper}
@@ -212,7 +212,7 @@ def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypat
     monkeypatch.setattr(Halved, "points", points)
     panel = examine(halved, hand_png(), Patient("male"), "saliency")
     assert "pose" in [caution.code for caution in panel.cautions]
-    first, second = list(TRANSFORMS)[1], list(TRANSFORMS)[4]
+    first, second = list(TRANSFORMS)[1], list(TRANSFORMS)[3]
     assert panel.drift.refusals[first] == "Not a hand seen from the front."
     assert panel.drift.refusals[second] == "The joints could not be placed."
     assert {list(TRANSFORMS)[-1], OTHER_SEX} < set(panel.drift.months)
@@ -241,7 +241,7 @@ def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
 class Unplaced(Halved):
     """An assessor that cannot place the joints."""
 
-    def regions(self, radiograph: Radiograph, hand: HandMask) -> dict[str, BoolArray]:
+    def regions(self, hand: HandMask) -> dict[str, BoolArray]:
         raise LandmarksNotFound("The joints could not be placed.")
 
 

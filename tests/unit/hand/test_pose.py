@@ -134,32 +134,32 @@ def drawn_films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.Data
 
 
 @pytest.fixture
-def bones_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path) -> Assessor:
-    """The tiny networks and one that straightens bones, in a folder of their own."""
-    shape = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0)
-    member = Member("tiny_bones", shape, masked(64), PLAN)
+def joints_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path) -> Assessor:
+    """The tiny networks and one that places joints, in a folder of their own."""
+    shape = Architecture("test_efficientnet", task="landmarks", hidden=(16,), sex_features=0)
+    member = Member("tiny_joints", shape, masked(64), PLAN)
     folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
-    sha256 = save_network(build(shape), folder / "tiny_bones.safetensors")
-    entry = WeightsEntry("tiny_bones.safetensors", sha256, "tiny", "nothing", 0, "cpu", "public domain")
+    sha256 = save_network(build(shape), folder / "tiny_joints.safetensors")
+    entry = WeightsEntry("tiny_joints.safetensors", sha256, "tiny", "nothing", 0, "cpu", "public domain")
     known = tiny_assessor.manifest
-    write_manifest(Manifest({**known.weights, "tiny_bones": entry}, known.calibration), folder)
-    return assessor_of(replace(tiny_assessor.recipe, sex=(*tiny_assessor.recipe.sex, member)), folder)
+    write_manifest(Manifest({**known.weights, "tiny_joints": entry}, known.calibration), folder)
+    return assessor_of(replace(tiny_assessor.recipe, landmarks=member), folder)
 
 
 def test_a_space_is_fitted_measured_kept_and_served(
-    bones_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]
+    joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]
 ) -> None:
     """The whole of `python -m train outliers`, with tiny networks; and what it writes is what serving goes by."""
     films, labels = drawn_films
     hand = draw_phantom(60.0, "male", seed=0, height_px=200).radiograph
     with pytest.raises(WeightsMissing, match="unusual pictures cannot be told"):
-        bones_assessor.assess(to_png(hand))
-    space, table = fit_and_measure(bones_assessor, find_samples([films], labels), labels, [])
+        joints_assessor.assess(to_png(hand))
+    space, table = fit_and_measure(joints_assessor, find_samples([films], labels), labels, [])
     assert table["train, sharp"]["hands"] == 50
     assert table["val, sharp"]["share_refused"] == 0.0
     assert table["val, squeezed to a side view"]["pictures"] == 10
-    keep(bones_assessor, space, table, 1.0, bones_assessor.folder)
-    served = assessor_of(bones_assessor.recipe, bones_assessor.folder)
+    keep(joints_assessor, space, table, 1.0, joints_assessor.folder)
+    served = assessor_of(joints_assessor.recipe, joints_assessor.folder)
     told = json.loads((served.folder / "evaluation" / "outliers.json").read_text())
     assert told["threshold"] == pytest.approx(float(space.threshold[0]), abs=1e-3)
     shape = features_of(served, hand)
@@ -167,19 +167,19 @@ def test_a_space_is_fitted_measured_kept_and_served(
     # A hand it was fitted on: whether untrained networks take another one in differs from machine to machine.
     assert 0 < served.assess((films / "1.bmp").read_bytes()).prediction.bone_age_months < 300
     none = replace(space, threshold=np.zeros(1, np.float32))
-    keep(bones_assessor, none, table, 1.0, bones_assessor.folder)
+    keep(joints_assessor, none, table, 1.0, joints_assessor.folder)
     with pytest.raises(UnsupportedPose, match="seen from the front"):
-        assessor_of(bones_assessor.recipe, bones_assessor.folder).assess(to_png(hand))
+        assessor_of(joints_assessor.recipe, joints_assessor.folder).assess(to_png(hand))
 
 
-def test_too_few_films_are_told(bones_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
+def test_too_few_films_are_told(joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
     films, labels = drawn_films
     few = labels.iloc[:12]
     samples = find_samples([films], few)
     with pytest.raises(BoneAgeError, match=r"Only 10 sharp train films .* more than 48 are needed"):
-        fit_and_measure(bones_assessor, samples, few, [])
+        fit_and_measure(joints_assessor, samples, few, [])
 
 
 def test_a_recipe_that_places_no_joints_is_told(tiny_assessor: Assessor) -> None:
-    with pytest.raises(BoneAgeError, match="'tiny' has no network that straightens bones"):
-        features_of(tiny_assessor, draw_phantom(60.0, "male", height_px=200).radiograph)
+    with pytest.raises(BoneAgeError, match="'tiny' has no network that places joints"):
+        fit_and_measure(tiny_assessor, [], pd.DataFrame(), [])

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.estimation.ensemble import age_forward, predict_months, shown, shown_places
+from baa_core.estimation.ensemble import age_forward, predict_months
 from baa_core.explanation.methods import METHODS
 from baa_core.hand_anatomy import BONES, LANDMARKS, STRIPS
 from baa_core.networks.bone_strips import SEX_JUDGE, BoneAgeNetwork, BoneSexNetwork, straightened
 from baa_core.networks.build import build
 from baa_core.networks.landmarks import PLACED_PX, proportions
+from baa_core.networks.tta import shown, shown_places
 from baa_core.networks.weights import save_network, unpack
 from baa_core.preprocessing.prepare import ModelInput
 from baa_core.recipes.schema import Architecture, Views

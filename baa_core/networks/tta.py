@@ -1,0 +1,62 @@
+"""A prepared picture in every view of test-time augmentation, and where its joints lie in each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
+
+from ..preprocessing.prepare import ModelInput
+from ..recipes.schema import Views
+from .bone_strips import BoneNetwork
+from .joint_patches import JointAgeNetwork
+
+
+def shown(image: Tensor, views: Views) -> Tensor:
+    """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""
+    turned = torch.cat([turn(image, degrees, views.zoom) for degrees in views.turns_degrees])
+    return torch.cat([turned, turned.flip(3)]) if views.mirror else turned
+
+
+def turn(image: Tensor, degrees: float, zoom: float = 1.0) -> Tensor:
+    """A square picture turned clockwise and enlarged about its middle; beyond its edge, the edge is repeated."""
+    if degrees == 0.0 and zoom == 1.0:
+        return image
+    angle = torch.deg2rad(torch.tensor(degrees))
+    cosine, sine, zero = angle.cos() / zoom, angle.sin() / zoom, torch.zeros(())
+    back = torch.stack([torch.stack([cosine, sine, zero]), torch.stack([-sine, cosine, zero])])[None]
+    grid = affine_grid(back, list(image.shape), align_corners=False)
+    return grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def shown_places(places: Tensor, views: Views) -> Tensor:
+    """Places (1, K, 2) on a picture to places (V, K, 2) on what `shown` makes of it."""
+    turned = []
+    for degrees in views.turns_degrees:
+        angle = torch.deg2rad(torch.tensor(degrees))
+        back = torch.stack([torch.stack([angle.cos(), angle.sin()]), torch.stack([-angle.sin(), angle.cos()])])
+        at = (2 * places.flip(-1) - 1) @ (views.zoom * back)  # the inverse of the rotation, on (column, row)
+        turned.append(((at + 1) / 2).flip(-1))
+    together = torch.cat(turned)
+    mirrored = torch.stack([together[..., 0], 1 - together[..., 1]], dim=-1)
+    return torch.cat([together, mirrored]) if views.mirror else together
+
+
+def places_in_views(network: BoneNetwork | JointAgeNetwork, model_input: ModelInput, views: Views) -> Tensor:
+    """Where joints lie in every view of a picture, (V, K, 2): as they were placed, or else by the network itself."""
+    if model_input.places is None:
+        with torch.no_grad():
+            return network.places(shown(tensor(model_input), views))
+    return shown_places(torch.tensor(model_input.places)[None], views)
+
+
+def placed(network: nn.Module, model_input: ModelInput, views: Views) -> dict[str, Tensor]:
+    """What a network of bones or joints is given beside the views of a picture; nothing for others."""
+    if not isinstance(network, BoneNetwork | JointAgeNetwork):
+        return {}
+    return {"places": places_in_views(network, model_input, views)}
+
+
+def tensor(model_input: ModelInput) -> Tensor:
+    """The input's image, float32 (1, C, S, S), channels last."""
+    return torch.tensor(model_input.image).contiguous(memory_format=torch.channels_last)
