@@ -111,21 +111,29 @@ class Handlers:
         """Read an upload, delete it, and say what its header offers. Sex and age of the one before are emptied.
 
         Where the page's script has emptied them already, when the file was chosen, they stay as they are now: they
-        were entered for this file while it was on its way.
+        were entered for this file while it was on its way. Nothing changes if another picture was chosen meanwhile.
         """
-        said = asked(token)
-        self.runs.stop(session_of(request), said.at)
+        said, session = asked(token), session_of(request)
+        self.runs.replace(session, said.at)
         patient = (gr.skip(),) * 4 if said.emptied else (None, "", "", "")
         if path is None:
-            return self.taken(None, patient)
-        try:
-            name, content = take_upload(path, self.uploads)
-            radiograph = read_radiograph(content, name)
-        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.taken(None, patient, card=refusal(sentence_for(error)))
-        chosen = Chosen(name, content, False, radiograph.sex_in_file, radiograph.age_in_file_months, new_file())
-        ready = text.chosen(name, chosen.file)
-        return self.taken(chosen, patient, ready, text.offer(radiograph), stage=unassessed(chosen, radiograph))
+            taken = self.taken(None, patient)
+        else:
+            try:
+                name, content = take_upload(path, self.uploads)
+                radiograph = read_radiograph(content, name)
+            except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+                taken = self.taken(None, patient, card=refusal(sentence_for(error)))
+            else:
+                header = radiograph.sex_in_file, radiograph.age_in_file_months
+                chosen = Chosen(name, content, False, *header, new_file())
+                ready, stage = text.chosen(name, chosen.file), unassessed(chosen, radiograph)
+                taken = self.taken(chosen, patient, ready, text.offer(radiograph), stage=stage)
+        return self.if_newest(taken, session, said.at)
+
+    def if_newest(self, taken: tuple[Any, ...], session: str, at: float) -> tuple[Any, ...]:
+        """What a choice of a picture shows; nothing changes if another choice was made after it."""
+        return taken if self.runs.is_newest(session, at) else tuple(gr.skip() for _ in taken)
 
     def clear(self, token: str, request: gr.Request) -> tuple[Any, ...]:
         """No picture any more."""
@@ -139,12 +147,14 @@ class Handlers:
 
     def draw(self, label: str, token: str, request: gr.Request) -> tuple[Any, ...]:
         """A drawn example in place of an upload, with its true sex and age."""
-        self.change(token, request)
+        said, session = asked(token), session_of(request)
+        self.runs.replace(session, said.at)
         example, content = draw_example(label)
         chosen = Chosen(label, content, drawn=True, file=new_file())
         patient = (example.sex, *age_boxes(example.age_months), "")
         ready, stage = text.chosen(label, chosen.file, drawn=True), unassessed(chosen)
-        return *self.taken(chosen, patient, ready, stage=stage), None
+        taken = *self.taken(chosen, patient, ready, stage=stage), None
+        return self.if_newest(taken, session, said.at)
 
     def choose_hand(self, hand: HandChoice, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
         """One hand of the same picture, which is like another picture: results of the other hand belong to that."""
@@ -314,23 +324,26 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     working = private | NETWORKS | {"js": SAY, "show_progress_on": right.card, "trigger_mode": "always_last"}
     of_child = [*patient, right.earlier]
     taken = [left.chosen, left.token, left.ready, left.use_offer, left.go, *of_child, *results]
+    # Each choice of a picture is asked for, also while the answer to the one before is on its way.
+    each: dict[str, Any] = {"trigger_mode": "multiple"}
     left.file.upload(
-        do.take, [left.file, left.token], taken, js=SAY_CHOSEN, show_progress_on=right.card, **private
+        do.take, [left.file, left.token], taken, js=SAY_CHOSEN, show_progress_on=right.card, **private, **each
     )  # fmt: skip
-    left.file.clear(do.clear, left.token, taken, js=SAY_CHOSEN, **quiet)
+    left.file.clear(do.clear, left.token, taken, js=SAY_CHOSEN, **quiet, **each)
     left.use_offer.click(do.fill_in, [left.chosen, left.token], patient, **says)
     assessed = [left.chosen, *of_child, right.convention, left.token]
     left.go.click(do.assess, assessed, results, scroll_to_output=True, **working)
     for button in left.examples:
         drawn = button.click(
-            do.draw, [button, left.token], [*taken, left.file], js=SAY, show_progress_on=right.card, **private
+            do.draw, [button, left.token], [*taken, left.file], js=SAY, show_progress_on=right.card, **private, **each
         )  # fmt: skip
         drawn.then(do.assess, assessed, results, **working)
     for side, button in right.hand_buttons.items():
         one = [left.chosen, left.token, left.ready, *results]
         picked = button.click(picking(do, side), [left.chosen, left.token], one, **says)
         picked.then(do.assess, assessed, results, **working)
-    gr.on([left.sex.input, left.years.input, left.months.input], do.change, left.token, None, queue=False, **says)
+    entries = [left.sex.input, left.years.input, left.months.input]
+    gr.on(entries, do.change, left.token, None, queue=False, **says, **each)
     # In the browser alone: empty sex and age when a file is chosen, look again when they change.
     left.empty.click(None, None, of_child, js="() => [null, '', '', '']", **quiet)
     gr.on([entry.change for entry in patient], None, None, None, js="() => globalThis.baa?.check()", **quiet)

@@ -58,6 +58,7 @@ class Runs:
     def __init__(self) -> None:
         self._of: dict[str, Run] = {}
         self._changed: dict[str, float] = {}
+        self._replaced: dict[str, float] = {}
         self._lock = Lock()
 
     def begin(self, session: str, begun: float = math.inf) -> Run:
@@ -99,8 +100,20 @@ class Runs:
         run.stop()
         return True
 
+    def replace(self, session: str, at: float) -> None:
+        """Another picture was chosen, or none: stop what was asked for before."""
+        self.stop(session, at)
+        with self._lock:
+            self._replaced[session] = max(at, self._replaced.get(session, at))
+
+    def is_newest(self, session: str, at: float) -> bool:
+        """No other picture has been chosen since: what was chosen at that time may be shown."""
+        with self._lock:
+            return at >= self._replaced.get(session, at)
+
     def forget(self, session: str) -> None:
         """A session ended: stop its work, keep nothing of it."""
         self.stop(session)
         with self._lock:
             self._changed.pop(session, None)
+            self._replaced.pop(session, None)

@@ -232,7 +232,7 @@ def lay_out_explain() -> ExplainTab:
 def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: ExplainTab) -> None:
     """Which entry calls which handler; nothing here can be called from outside the page."""
     private: dict[str, Any] = {"api_visibility": "private"}
-    quick = private | {"show_progress": "hidden", "queue": False}
+    quick = private | {"show_progress": "hidden", "queue": False, "trigger_mode": "multiple"}
     newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
     results = list(tab[4:-1])
     tab.method.change(words.method_note, tab.method, tab.note, **quick)

@@ -240,6 +240,79 @@ def test_a_result_that_comes_slowly_is_not_shown_under_the_next_file(page: Page,
     assert "a.png" not in lit(page)
 
 
+# While `shut`, what the server sends as answers waits before the browser sees it; `ended` once the server has sent all.
+SHUTTER = """
+  const plain = window.fetch;
+  window.shut = window.ended = false;
+  window.fetch = async (resource, options) => {
+    const answer = await plain(resource, options);
+    if (!String(resource.url ?? resource).includes("queue/data")) return answer;
+    const body = new ReadableStream({ async start(controller) {
+      const got = [];
+      let done = false;
+      (async () => {
+        for await (const chunk of answer.body) {
+          got.push(chunk);
+          if (window.shut && new TextDecoder().decode(chunk).includes("close_stream")) window.ended = true;
+        }
+        done = true;
+      })();
+      while (!done || got.length) {
+        if (got.length && !window.shut) controller.enqueue(got.shift());
+        else await new Promise((go) => setTimeout(go, 20));
+      }
+      controller.close();
+    } });
+    return new Response(body, { status: answer.status, headers: answer.headers });
+  };
+"""
+
+
+@pytest.mark.parametrize("then", ["file", "files", "clear", "no file", "example", "sex"])
+def test_what_is_done_while_a_finished_result_is_on_its_way(page: Page, a: bytes, b: bytes, then: str) -> None:
+    """The server has sent a.png's result and the end of its answers; the browser has not got them yet."""
+    page.add_init_script(SHUTTER)
+    page.reload()
+    upload(page, "a.png", a)
+    ready(page, "a.png")
+    page.get_by_role("radio", name="Female", exact=True).check()
+    page.wait_for_timeout(500)
+    page.evaluate("() => { window.shut = true; }")
+    page.locator("#baa-assess").click()
+    page.wait_for_function("() => window.ended")
+    if then in ("file", "files"):
+        upload(page, "b.png", b)
+    if then == "files":  # a third one, when the second is not even read
+        page.wait_for_timeout(1000)
+        upload(page, "c.png", b)
+    if then == "no file":
+        upload(page, "b.png", b)
+        page.wait_for_timeout(1000)
+    if then in ("clear", "no file"):
+        page.get_by_label("Clear", exact=True).first.click()
+    if then == "example":
+        page.get_by_role("button", name=EXAMPLE).click()
+    if then == "sex":
+        page.get_by_role("radio", name="Male", exact=True).check()
+    page.wait_for_timeout(1500)
+    page.evaluate(WATCH)
+    page.evaluate("() => { window.shut = false; }")
+    if then in ("clear", "no file"):
+        page.wait_for_timeout(3000)
+        expect(page.locator(".baa-chosen")).to_have_count(0)
+    elif then == "example":
+        expect(page.locator(CARD)).to_contain_text(EXAMPLE)
+    elif then == "sex":
+        expect(page.get_by_text(OUTDATED)).to_be_visible()
+        page.locator("#baa-assess").click()
+        expect(page.locator(CARD)).to_contain_text("a.png; sex entered: male")
+    else:
+        name = "b.png" if then == "file" else "c.png"
+        ready(page, name)
+        assert name in assess(page, "Male")
+    assert "a.png; sex entered: female" not in lit(page)
+
+
 def test_two_visitors_bring_the_same_file(page: Page, other: Page, a: bytes, served: Served) -> None:
     """The second has uploaded it, and the page has not read it yet, when the first's is read and deleted."""
     held = hold(other, "**/queue/join*")

@@ -278,3 +278,14 @@ def test_a_run_replaces_the_one_before_and_ends_once() -> None:
     runs.end("here", second)
     assert not runs.stop("here")
     second.look()
+
+
+def test_of_two_pictures_the_last_one_chosen_stands_whatever_order_they_are_read_in() -> None:
+    runs = Runs()
+    runs.replace("here", at=2.0)
+    runs.replace("here", at=1.0)  # chosen first, read last
+    assert not runs.is_newest("here", 1.0)
+    assert runs.is_newest("here", 2.0)
+    assert runs.is_newest("somewhere else", 1.0)
+    runs.forget("here")
+    assert runs.is_newest("here", 1.0)
