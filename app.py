@@ -40,7 +40,7 @@ from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn  # noqa: 
 from page.save_case import lay_out_keeping  # noqa: E402
 from page.security import Guard  # noqa: E402
 from page.service import CanAnswer, Loading  # noqa: E402
-from page.theme import look  # noqa: E402
+from page.theme import theme  # noqa: E402
 from page.uploads import UploadFolder  # noqa: E402
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
@@ -105,7 +105,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         strict_cors=True,
         ssr_mode=False,
         footer_links=[],
-        theme=look(),
+        theme=theme(),
         css_paths=STYLES,
         head=f'<script src="baa-static/{LIBRARY}"></script>'
         + "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),

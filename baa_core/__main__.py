@@ -39,7 +39,7 @@ from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_
 from .version import __version__
 from .workflows.assess import Assessor, load_assessor
 from .workflows.compare import compare, picture_names, pictures_of, summarise_comparison, to_dict
-from .workflows.explain import DEFAULT_METHOD, examine, write_panel
+from .workflows.explain import DEFAULT_METHOD, explain_estimate, write_panel
 
 REPORTS = ("text", "pdf", "fhir", "sr", "sc")  # of `export.FORMS`, each a flag; `--json` prints the JSON
 ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -189,7 +189,7 @@ def run_explain(options: argparse.Namespace) -> int:
     try:
         with redirect_stdout(sys.stderr):
             patient = Patient(parse_sex(options.sex))
-            panel = examine(load_assessor(options.recipe), options.file, patient, options.method, _Progress())
+            panel = explain_estimate(load_assessor(options.recipe), options.file, patient, options.method, _Progress())
     except Exception as error:  # noqa: BLE001, a traceback may quote the file
         _log_unexpected(error)
         print(_write_out(refusal(options.file, options.recipe, error), options.json))

@@ -148,7 +148,7 @@ class HandMask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NetworkOutput:
     """What one network says about one picture, before any correction.
 
     Attributes:

@@ -41,12 +41,12 @@ from baa_core.explanation.heatmap import smooth_and_scale
 from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
 from baa_core.networks.backbones import fold_norms
-from baa_core.networks.tta import shown
+from baa_core.networks.tta import apply_tta
 from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
 from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes import DEFAULT_RECIPE, find_recipe
-from baa_core.recipes.schema import Member, Views
+from baa_core.recipes.schema import Member, TestTimeAugmentation
 from baa_core.types import SEXES, Patient
 from baa_core.workflows.assess import Assessor, load_assessor
 
@@ -82,7 +82,7 @@ class Naive:
         self.recipe = assessor.recipe
         self.networks = {
             member.name: load_network(member, assessor.folder).to(memory_format=torch.contiguous_format)
-            for member in self.recipe.served
+            for member in self.recipe.members_in_use
         }
 
     def assess(self, path: Path) -> float:
@@ -100,20 +100,22 @@ class Naive:
                 for view in self.views(radiograph, hand, member, self.recipe.views):
                     months += [float(network(view, encode_sex([sex]))) for sex in SEXES]
             gradients = []
-            for number, view in enumerate(self.views(radiograph, hand, member, Views(self.recipe.views.mirror))):
+            for number, view in enumerate(
+                self.views(radiograph, hand, member, TestTimeAugmentation(self.recipe.views.mirror))
+            ):
                 view.requires_grad_()
                 network.zero_grad()
                 network(view, encode_sex(["male"])).sum().backward()
                 gradient = view.grad if view.grad is not None else torch.zeros_like(view)
                 gradients.append(gradient.flip(3) if number else gradient)
             heat = smooth_and_scale(torch.stack(gradients).mean(dim=0)[0, 0].abs().numpy())
-            heats.append(prepare(radiograph, hand, member.input).bring_home(heat))
+            heats.append(prepare(radiograph, hand, member.input).to_radiograph_grid(heat))
         return float(np.mean(months))
 
-    def views(self, radiograph: Any, hand: Any, member: Member, views: Views) -> list[torch.Tensor]:
+    def views(self, radiograph: Any, hand: Any, member: Member, views: TestTimeAugmentation) -> list[torch.Tensor]:
         """The prepared picture in every view, one by one."""
         image = torch.tensor(prepare(radiograph, hand, member.input).image)
-        return [view.clone() for view in shown(image, views).split(1)]
+        return [view.clone() for view in apply_tta(image, views).split(1)]
 
 
 def batch_images_per_second(assessor: Assessor, path: Path, folder: Path, repeats: int) -> float:

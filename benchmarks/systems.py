@@ -90,7 +90,7 @@ def run_batch(recipe: str, table: Path, images: Path, results: Path) -> tuple[fl
 def weights_mb(recipe: str) -> float:
     """The size of the files that a recipe loads."""
     manifest = read_manifest()
-    files = {manifest.weights[m.name].file for m in RECIPES[recipe].served if m.name in manifest.weights}
+    files = {manifest.weights[m.name].file for m in RECIPES[recipe].members_in_use if m.name in manifest.weights}
     return sum((DEFAULT_FOLDER / file).stat().st_size for file in files) / 1e6
 
 

@@ -23,9 +23,9 @@ from .entries import (
     NETWORKS,
     SAY,
     SAY_CHOSEN,
-    Chosen,
     Entered,
     Entries,
+    Upload,
     age_boxes,
     asked,
     entered,
@@ -95,7 +95,7 @@ class Handlers:
 
     def taken(
         self,
-        chosen: Chosen | None,
+        chosen: Upload | None,
         patient: tuple[Any, Any, Any, Any],
         ready: str = "",
         offer: str = "",
@@ -126,7 +126,7 @@ class Handlers:
                 taken = self.taken(None, patient, card=refusal(sentence_for(error)))
             else:
                 header = radiograph.sex_in_file, radiograph.age_in_file_months
-                chosen = Chosen(name, content, False, *header, new_file())
+                chosen = Upload(name, content, False, *header, new_file())
                 ready, stage = text.chosen(name, chosen.file), unassessed(chosen, radiograph)
                 taken = self.taken(chosen, patient, ready, text.offer(radiograph), stage=stage)
         return self.if_newest(taken, session, said.at)
@@ -139,7 +139,7 @@ class Handlers:
         """No picture any more."""
         return self.take(None, token, request)
 
-    def fill_in(self, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, Any, Any]:
+    def fill_in(self, chosen: Upload, token: str, request: gr.Request) -> tuple[Any, Any, Any]:
         """Sex, years and months from the file, when the visitor asks for them."""
         self.change(token, request)
         age = chosen.age_in_file_months
@@ -150,20 +150,20 @@ class Handlers:
         said, session = asked(token), session_of(request)
         self.runs.replace(session, said.at)
         example, content = draw_example(label)
-        chosen = Chosen(label, content, drawn=True, file=new_file())
+        chosen = Upload(label, content, drawn=True, file=new_file())
         patient = (example.sex, *age_boxes(example.age_months), "")
         ready, stage = text.chosen(label, chosen.file, drawn=True), unassessed(chosen)
         taken = *self.taken(chosen, patient, ready, stage=stage), None
         return self.if_newest(taken, session, said.at)
 
-    def choose_hand(self, hand: HandChoice, chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
+    def choose_hand(self, hand: HandChoice, chosen: Upload, token: str, request: gr.Request) -> tuple[Any, ...]:
         """One hand of the same picture, which is like another picture: results of the other hand belong to that."""
         self.change(token, request)
         chosen = chosen._replace(hand=hand, file=new_file())
         ready = text.chosen(chosen.name, chosen.file, chosen.drawn, hand)
         return chosen, chosen.file, ready, *self.cleared(stage=unassessed(chosen))
 
-    def which_hand(self, chosen: Chosen, hands: Sequence[HandMask], belongs: Entered) -> tuple[Any, ...]:
+    def which_hand(self, chosen: Upload, hands: Sequence[HandMask], belongs: Entered) -> tuple[Any, ...]:
         """The result area that asks which of several hands is meant."""
         radiograph = read_radiograph(chosen.content, chosen.name)
         stage = hands_stage(radiograph, hands, belongs.words, belongs.download("hands"))
@@ -180,7 +180,7 @@ class Handlers:
 
     def assess(
         self,
-        chosen: Chosen | None,
+        chosen: Upload | None,
         sex: str | None,
         years: str | None,
         months: str | None,
@@ -235,7 +235,7 @@ class Handlers:
         )  # fmt: skip
 
     def in_context(
-        self, kept: Kept, chosen: Chosen, convention: Convention, earlier: str | None
+        self, kept: Kept, chosen: Upload, convention: Convention, earlier: str | None
     ) -> tuple[str, Any, str, str]:
         """Card, growth chart, words around it and report text, with the earlier assessments typed if they can be read.
 
@@ -252,7 +252,7 @@ class Handlers:
         return card, shown, around_chart(content, wrong), text_report(content)
 
     def put_in_context(
-        self, kept: Kept | None, chosen: Chosen | None, convention: Convention, earlier: str | None
+        self, kept: Kept | None, chosen: Upload | None, convention: Convention, earlier: str | None
     ) -> tuple[Any, ...]:
         """The same result with another convention or other earlier assessments; no network runs."""
         if kept is None or chosen is None or kept.belongs.file != chosen.file:
@@ -268,7 +268,7 @@ class Handlers:
             return gr.skip(), refusal(sentence_for(error), "Not added")
 
     def report(
-        self, form: str, kept: Kept | None, chosen: Chosen | None, convention: Convention, earlier: str | None
+        self, form: str, kept: Kept | None, chosen: Upload | None, convention: Convention, earlier: str | None
     ) -> tuple[str, str]:
         """One report as `report_menu.SAVE` takes it, and what went wrong."""
         if kept is None or chosen is None or kept.belongs.file != chosen.file:
@@ -290,7 +290,7 @@ class Handlers:
             raise gr.Error(sentence_for(error), print_exception=False) from None
 
 
-def unassessed(chosen: Chosen, radiograph: Radiograph | None = None) -> str:
+def unassessed(chosen: Upload, radiograph: Radiograph | None = None) -> str:
     """The stage with a radiograph that was chosen and not assessed yet.
 
     Args:
@@ -303,10 +303,10 @@ def unassessed(chosen: Chosen, radiograph: Radiograph | None = None) -> str:
     return belongs.mark_picture(plain_stage(read, f"{name}; not assessed", belongs.download("radiograph")))
 
 
-def picking(do: Handlers, side: HandChoice) -> Callable[[Chosen, str, gr.Request], tuple[Any, ...]]:
+def picking(do: Handlers, side: HandChoice) -> Callable[[Upload, str, gr.Request], tuple[Any, ...]]:
     """What the button for the hand on one side does; Gradio does not count the arguments of a `partial` right."""
 
-    def picked(chosen: Chosen, token: str, request: gr.Request) -> tuple[Any, ...]:
+    def picked(chosen: Upload, token: str, request: gr.Request) -> tuple[Any, ...]:
         return do.choose_hand(side, chosen, token, request)
 
     return picked

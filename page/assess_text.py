@@ -74,7 +74,7 @@ def age_in_words(months: float) -> str:
 
 
 def chosen(name: str, file: str, drawn: bool = False, hand: str = "") -> str:
-    """One line that says which picture is about to be assessed, and holds its `Chosen.file` for the page's script."""
+    """One line that says which picture is about to be assessed, and holds its `Upload.file` for the page's script."""
     tag = f", hand on the {hand} of the picture" if hand else ""
     tag += f" {DRAWN_TAG}" if drawn else ""
     return (

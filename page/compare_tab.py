@@ -20,8 +20,8 @@ from .entries import (
     FORGET_AFTER_SECONDS,
     NETWORKS,
     SAY,
-    Chosen,
     Entries,
+    Upload,
     asked,
     entered,
     entered_patient,
@@ -101,7 +101,7 @@ class CompareHandlers:
 
     def compare(
         self,
-        chosen: Chosen | None,
+        chosen: Upload | None,
         sex: str | None,
         years: str | None,
         months: str | None,
@@ -144,7 +144,7 @@ class CompareHandlers:
         finally:
             self.runs.end(session, run)
 
-    def walk(self, asked: Iterator[Compared], chosen: Chosen) -> Iterator[tuple[Any, ...]]:
+    def walk(self, asked: Iterator[Compared], chosen: Upload) -> Iterator[tuple[Any, ...]]:
         """What the tab shows before the first answer, after each, and at the end.
 
         Full-size pictures are let go with each answer: only small ones are kept.

@@ -27,7 +27,7 @@ SEXES = [("Female", "female"), ("Male", "male"), ("Unknown", "unknown")]
 class Entries(NamedTuple):
     """The components on the left.
 
-    `token` holds `Chosen.file` in the browser and is never seen; `empty` is pressed by the page's script alone, and
+    `token` holds `Upload.file` in the browser and is never seen; `empty` is pressed by the page's script alone, and
     empties sex and age.
     """
 
@@ -117,7 +117,7 @@ def age_boxes(months: float) -> tuple[str, str]:
     return f"{years:g}", f"{rest:.1f}".removesuffix(".0")
 
 
-class Chosen(NamedTuple):
+class Upload(NamedTuple):
     """The picture about to be assessed, and what its file says about the child.
 
     `file` is different each time a picture or one of its hands is chosen, also for the same file.
@@ -182,7 +182,7 @@ class Entered(NamedTuple):
         return re.sub(r"[^\w.-]+", "-", "_".join(parts)) + ".png"
 
 
-def entered(chosen: Chosen | None, sex: str | None, years: str | None, months: str | None) -> Entered:
+def entered(chosen: Upload | None, sex: str | None, years: str | None, months: str | None) -> Entered:
     """The entries of one press of a button."""
     file, name, hand = (chosen.file, chosen.name, chosen.hand) if chosen is not None else ("", "", None)
     return Entered(file, name, sex or "", str(years or "").strip(), str(months or "").strip(), hand or "")
@@ -192,7 +192,7 @@ class Asked(NamedTuple):
     """What the browser says with an event: the picture on its page, and when, by its clock, in milliseconds.
 
     Attributes:
-        file: `Chosen.file` of the picture; None from outside a browser.
+        file: `Upload.file` of the picture; None from outside a browser.
         at: when the event was made.
         emptied: sex and age were emptied when a file was chosen, before it was uploaded.
     """
@@ -201,7 +201,7 @@ class Asked(NamedTuple):
     at: float
     emptied: bool
 
-    def is_of(self, chosen: Chosen) -> bool:
+    def is_of(self, chosen: Upload) -> bool:
         """The button was pressed for this picture, and not for one that another request has since replaced."""
         return self.file is None or self.file == chosen.file
 

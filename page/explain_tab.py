@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from baa_core.explanation.report import Panel
-from baa_core.reporting.charts import deletion_figure, drift_figure, insertion_figure, regions_figure
+from baa_core.reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure
 from baa_core.workflows.explain import DEFAULT_METHOD, STAGES
 
 from . import explain_text as words
@@ -16,8 +16,8 @@ from .entries import (
     FORGET_AFTER_SECONDS,
     NETWORKS,
     SAY,
-    Chosen,
     Entries,
+    Upload,
     asked,
     entered,
     entered_patient,
@@ -101,7 +101,7 @@ class ExplainHandlers:
 
     def explain(
         self,
-        chosen: Chosen | None,
+        chosen: Upload | None,
         sex: str | None,
         years: str | None,
         months: str | None,
@@ -176,7 +176,7 @@ def bars(panel: Panel) -> Any:
 
 def drift(panel: Panel) -> Any:
     """The drift in months, with room for the numbers beside the bars."""
-    figure = drift_figure(panel.drift)
+    figure = robustness_figure(panel.drift)
     low, high = min(0.0, *figure.data[0].x), max(0.0, *figure.data[0].x)
     margin = 0.3 * max(high - low, 1.0)
     figure.update_xaxes(range=[low - margin, high + margin], nticks=6)

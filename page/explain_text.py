@@ -231,7 +231,7 @@ def trust_table(panel: Panel) -> str:
     rows = {
         "Months between the map's two lines": f"{panel.deletion.area_months:.1f}",
         "The same for maps of chance": (
-            f"{panel.deletion.random_area_months:.1f} on average, {panel.deletion.luckiest_area_months:.1f} at most"
+            f"{panel.deletion.random_area_months:.1f} on average, {panel.deletion.best_random_area_months:.1f} at most"
         ),
         "The same for mere edges": f"{panel.deletion.edge_area_months:.1f}",
         **{f"Likeness of the map after: {change}": f"{value:.2f}" for change, value in panel.stability.items()},

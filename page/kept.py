@@ -11,7 +11,7 @@ from baa_core.io import read_radiograph
 from baa_core.reference import Convention, GrowthPoint
 from baa_core.types import Report
 
-from .entries import Chosen, Entered
+from .entries import Entered, Upload
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Kept:
         """
         return collect(self.report, convention=convention, earlier=earlier)
 
-    def whole(self, chosen: Chosen) -> Report:
+    def whole(self, chosen: Upload) -> Report:
         """The report with its pictures.
 
         Args:

@@ -13,7 +13,7 @@ from baa_core.errors import BoneAgeError
 from baa_core.export import FORMS, check_forms, collect
 from baa_core.reference import Convention, GrowthPoint
 
-from .entries import Chosen
+from .entries import Upload
 from .kept import Kept
 
 TITLES = {"text": "Text", "pdf": "PDF", "json": "JSON", "fhir": "FHIR", "sr": "DICOM report", "sc": "DICOM picture"}
@@ -25,7 +25,7 @@ HINTS = (
 SAVE = "(said) => { globalThis.baa?.save(said); return ''; }"
 
 
-def has_dicom_reports(chosen: Chosen) -> bool:
+def has_dicom_reports(chosen: Upload) -> bool:
     """Can a DICOM report refer to this file?"""
     try:
         check_forms(["sr", "sc"], chosen.content, chosen.name)
@@ -35,7 +35,7 @@ def has_dicom_reports(chosen: Chosen) -> bool:
 
 
 def make_report(
-    form: str, kept: Kept, chosen: Chosen, convention: Convention, earlier: Sequence[GrowthPoint]
+    form: str, kept: Kept, chosen: Upload, convention: Convention, earlier: Sequence[GrowthPoint]
 ) -> tuple[str, bytes]:
     """The name and bytes of one report.
 

@@ -13,7 +13,7 @@ from baa_core.io import read_radiograph
 from baa_core.io.save_case import save_confirmed_case
 from baa_core.types import parse_sex
 
-from .entries import Chosen, Entries, entered_age_months
+from .entries import Entries, Upload, entered_age_months
 from .html import NO_PICTURE, refusal
 from .service import sentence_for
 
@@ -21,7 +21,7 @@ CONSENT = "I may keep this picture, and agree that it is written to this machine
 
 
 def keep(
-    folder: Path, chosen: Chosen | None, sex: str | None, years: str, months: str, consent: bool
+    folder: Path, chosen: Upload | None, sex: str | None, years: str, months: str, consent: bool
 ) -> tuple[str, bool]:
     """Write the case, and take the consent back: it was given for this one."""
     try:

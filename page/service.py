@@ -28,8 +28,8 @@ class CanAnswer(Protocol):
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
         """See `baa_core.workflows.assess.Assessor.assess`."""
 
-    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
-        """See `baa_core.workflows.explain.examine`."""
+    def explain_estimate(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+        """See `baa_core.workflows.explain.explain_estimate`."""
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
         """See `baa_core.workflows.compare.compare`."""
@@ -69,12 +69,12 @@ class Loading:
         with self._turn:
             return self._assessor().assess(source, patient, **options)
 
-    def examine(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+    def explain_estimate(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
         """Wait until loaded and free, then explain."""
-        from baa_core.workflows.explain import examine
+        from baa_core.workflows.explain import explain_estimate
 
         with self._turn:
-            return examine(self._assessor(), source, patient, method, **options)
+            return explain_estimate(self._assessor(), source, patient, method, **options)
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
         """Assess by one system after another, one turn for each; each is loaded when its turn comes first."""

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 
-def look() -> gr.themes.Base:
+def theme() -> gr.themes.Base:
     """Quiet greys and one accent, in system type; text and buttons have at least 4.5:1 contrast."""
     fonts: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
     return gr.themes.Base(primary_hue="teal", neutral_hue="slate", radius_size="lg", **fonts).set(

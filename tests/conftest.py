@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from baa_core.estimation.calibration import Calibration, LinearBias
-from baa_core.estimation.conformal import COVERAGE, IntervalModel, Scale
+from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
 from baa_core.networks.build import build
 from baa_core.networks.hand import CompetitiveBlock, HandNetwork
 from baa_core.networks.weights import Manifest, WeightsEntry, save_network, write_manifest
@@ -103,7 +103,7 @@ def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     entries = {}
-    for member in tiny_recipe.served:
+    for member in tiny_recipe.members_in_use:
         network = build(member.architecture)
         if isinstance(network, HandNetwork):
             call_bright_a_hand(network)
@@ -113,7 +113,7 @@ def tiny_weights(tiny_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) 
         )
     calibration = Calibration(
         bias={member.name: LinearBias(0.1, -5.0) for member in tiny_recipe.members},
-        interval=IntervalModel(Scale((0.0, 120.0), (10.0, 20.0), 0.0, 0.0, 1.0), {COVERAGE: 1.0}),
+        interval=IntervalModel(Difficulty((0.0, 120.0), (10.0, 20.0), 0.0, 0.0, 1.0), {COVERAGE: 1.0}),
         mismatch_probability=0.9,
         agreement_probability=0.8,
         mismatch_youngest_months=24.0,

@@ -34,7 +34,7 @@ from .landmarks.task import LandmarkTask, landmark_sets
 
 EVALUATION_BATCH = 32
 LAST = "last.ckpt"
-MOST_REPEATED = 4.0  # beyond that a network learns a rare year's few films by heart
+MOST_REPEATED = 4.0  # beyond that a network learns a rare year's few radiographs by heart
 
 
 @dataclass(frozen=True)

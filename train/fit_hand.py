@@ -1,6 +1,6 @@
 """Positive mining of hand masks (Iglovikov 2018, section 2.1): seed, train, predict, keep what passes, again.
 
-`python -m train hand` runs all rounds; `train hand-store` then finds the hand of every film.
+`python -m train hand` runs all rounds; `train hand-store` then finds the hand of every radiograph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILM_SIDE_PX = 512
 ROUND_SHARES = (0.27, 0.18, 0.18, 0.22, 0.15)  # of the time
 Points = dict[str, tuple[float, float]]  # annotated points by name, (x, y) in fractions of the frame
 
-LEAST_AGREEMENT = 0.95  # intersection over union of the masks of a film and of its mirror image
+LEAST_AGREEMENT = 0.95  # intersection over union of the masks of a radiograph and of its mirror image
 LATER_ROUNDS_RATE = 0.4  # of the first round's learning rate
 PICTURES_PER_EPOCH = 800
 FURTHER_SIDES_PX = (384, 512)  # of what a training that goes on sees, one after the other
@@ -45,7 +45,7 @@ FILMS_LOOKED_AT = (300, 500, 900, 900)  # in the mining after each round
 
 
 def fit_hand(member: Member, options: Options) -> str:
-    """All rounds of mining: train on what there is, mask every film, keep what passes, again.
+    """All rounds of mining: train on what there is, mask every radiograph, keep what passes, again.
 
     With `--resume`, finished rounds are skipped. The last round's weights are the member's.
 
@@ -78,7 +78,7 @@ def fit_hand(member: Member, options: Options) -> str:
     result = rounds[-1] | {"minutes": round(sum(r["minutes"] for r in rounds), 1)}
     (options.out / "hand.safetensors").write_bytes(weights.read_bytes())
     (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    return run_line(member, "mined films, pasted hands", PICTURES_PER_EPOCH, result)
+    return run_line(member, "mined radiographs, pasted hands", PICTURES_PER_EPOCH, result)
 
 
 def fit_hand_further(member: Member, options: Options) -> str:
@@ -126,12 +126,12 @@ def fit_hand_further(member: Member, options: Options) -> str:
 
 
 def _films(cache: Path, number: int) -> Path:
-    """The list of films of a mining round."""
+    """The list of radiographs of a mining round."""
     return cache / "masks" / f"round_{number}" / "films.csv"
 
 
 def train_round(number: int, member: Member, options: Options) -> None:
-    """Train on the films of one round, from the weights of the round before, and write `round_<n>/`."""
+    """Train on the radiographs of one round, from the weights of the round before, and write `round_<n>/`."""
     out = options.out / f"round_{number}"
     budget = None if options.minutes is None else options.minutes * ROUND_SHARES[number]
     rate = member.training.learning_rate * (LATER_ROUNDS_RATE if number else 1.0)
@@ -219,7 +219,7 @@ def mine_round(
     member: Member,
     cache: Path,
 ) -> tuple[int, int]:
-    """Mask films with the present network and keep those that pass. Returns (kept, looked at)."""
+    """Mask radiographs with the present network and keep those that pass. Returns (kept, looked at)."""
     folder = cache / "masks" / f"round_{number}"
     folder.mkdir(parents=True, exist_ok=True)
     rows, looked_at = [], 0
@@ -253,7 +253,7 @@ def _agreed_hand(radiograph: Radiograph, network: torch.nn.Module, member: Membe
 
 
 def choose_for_mining(samples: list[Sample], points: dict[int, Points]) -> list[Sample]:
-    """Every sharp film, and the annotated thumbnails of other children."""
+    """Every sharp radiograph, and the annotated thumbnails of other children."""
     sharp = [s for s in samples if s.kind == "sharp"]
     seen = {s.rsna_id for s in sharp}
     return sharp + [s for s in samples if s.kind == "thumbnails" and s.rsna_id not in seen and s.rsna_id in points]

@@ -44,7 +44,7 @@ from torch.nn.functional import (
 
 from baa_core.errors import BoneAgeError
 from baa_core.networks.age import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS, AgeNetwork
-from baa_core.networks.backbones import belief
+from baa_core.networks.backbones import softmax_mean_std
 from baa_core.networks.build import build
 from baa_core.networks.joint_patches import JOINTS, PATCH_PX, JointAgeNetwork
 from baa_core.networks.weights import save_network
@@ -365,7 +365,7 @@ class Learner:
         for part in rows.split(EVALUATION_BATCH):
             with self.precision():
                 if self.of_joints:
-                    found.append(belief(self.raw(module, part, varied=False)[0])[0])
+                    found.append(softmax_mean_std(self.raw(module, part, varied=False)[0])[0])
                     continue
                 greys = self.inputs[part].float() / 255
                 image = normalised(greys, self.pack.about["normalise"]).contiguous(memory_format=torch.channels_last)

@@ -6,11 +6,11 @@ network learned from, but for the bias line:
     {"bias": {"<member>": {"slope": 0.04, "intercept_months": -3.9}},    fitted on val; not there if none is applied
      "interval": {"scale": {"knots_months": [...], "base_months": [...], "per_deviation": 0.3,
                             "per_member_spread": 0.5, "floor_months": 5},                  val, thumbnails
-                  "factors": {"0.5": 0.4, "0.9": 1.0}, "count": 100},                      val, sharp films
+                  "factors": {"0.5": 0.4, "0.9": 1.0}, "count": 100},                      val, sharp radiographs
      "sex_mismatch": {"probability": 0.98, "agreement_probability": 0.9, "youngest_months": 48},   chosen on val
-     "trained_range_months": {"female": [24, 168], "male": [24, 204]},                     seen often in training
+     "trained_range_months": {"female": [24, 168], "male": [24, 204]},                  seen often in training
      "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}},  val
-     "cut_factors": {"wrist": 1.2, "fingertips": 1.1, "thumb": 1.0}}                 cut val films; may be left out
+     "cut_factors": {"wrist": 1.2, "fingertips": 1.1, "thumb": 1.0}}              cut val radiographs; may be left out
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import WeightsCorrupt
-from ..types import CUT_PARTS, ENDS, SEXES, Answer, CutPart, End, MeasuredError, Prediction, Sex, SexCheck
-from .conformal import IntervalModel, Signals, combine, interval, mixture_interval, pairs
+from ..types import CUT_PARTS, ENDS, SEXES, CutPart, End, MeasuredError, NetworkOutput, Prediction, Sex, SexCheck
+from .conformal import IntervalModel, UncertaintyFeatures, combine, interval, mixture_interval, pairs
 
 GROSS_ERROR = 6.0  # median absolute deviations: four standard deviations of a normal distribution
 
@@ -186,7 +186,7 @@ def check_sex(
 
 
 def calibrate(
-    answers: Mapping[str, Answer], sex: Sex, calibration: Calibration, weights: Mapping[str, float]
+    answers: Mapping[str, NetworkOutput], sex: Sex, calibration: Calibration, weights: Mapping[str, float]
 ) -> Prediction:
     """Correct each member, average by weight, and give the width.
 
@@ -204,7 +204,7 @@ def calibrate(
 
 
 def interval_for_unknown_sex(
-    answers: Mapping[Sex, Mapping[str, Answer]],
+    answers: Mapping[Sex, Mapping[str, NetworkOutput]],
     probability_male: float,
     calibration: Calibration,
     weights: Mapping[str, float],
@@ -214,7 +214,7 @@ def interval_for_unknown_sex(
 
     On 596 `val` pictures with the sex left out it held 90.4 % of the references (cross-validated; sharp radiographs
     92.0 % of 100), the interval of the likelier sex alone 87.1 %; of 121 with a sex probability under 0.75, 90.1 and
-    81.0 % (recipe `house`, `train calibrate`).
+    81.0 % (recipe `lite`, `train calibrate`).
 
     Args:
         answers: by sex, of each member by name.
@@ -234,8 +234,8 @@ def interval_for_unknown_sex(
 
 
 def _ensemble(
-    answers: Mapping[str, Answer], calibration: Calibration, weights: Mapping[str, float]
-) -> tuple[dict[str, float], Signals]:
+    answers: Mapping[str, NetworkOutput], calibration: Calibration, weights: Mapping[str, float]
+) -> tuple[dict[str, float], UncertaintyFeatures]:
     """Each member's months, corrected and not below birth, and the ensemble's signals; all finite."""
     lines = calibration.bias
     if lines and (missing := sorted(set(answers) - set(lines))):

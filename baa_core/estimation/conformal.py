@@ -21,7 +21,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Signals:
+class UncertaintyFeatures:
     """All that the width of an interval follows, of one picture () or of several (n,); months throughout.
 
     Attributes:
@@ -35,7 +35,7 @@ class Signals:
     member_spread_months: Numbers
 
 
-def combine(corrected_months: ArrayLike, deviations_months: ArrayLike, weights: Sequence[float]) -> Signals:
+def combine(corrected_months: ArrayLike, deviations_months: ArrayLike, weights: Sequence[float]) -> UncertaintyFeatures:
     """Members to the ensemble.
 
     Args:
@@ -46,11 +46,11 @@ def combine(corrected_months: ArrayLike, deviations_months: ArrayLike, weights: 
     members, deviations = pairs(corrected_months, deviations_months)
     mean, deviation = (np.average(part, axis=0, weights=weights) for part in (members, deviations))
     spread = np.sqrt(np.average((members - mean) ** 2, axis=0, weights=weights))
-    return Signals(*(np.asarray(part) for part in (mean, deviation, spread)))
+    return UncertaintyFeatures(*(np.asarray(part) for part in (mean, deviation, spread)))
 
 
 @dataclass(frozen=True)
-class Scale:
+class Difficulty:
     """How the width changes from picture to picture.
 
     It is max(floor, base(estimate) + per_deviation * deviation + per_member_spread * member spread).
@@ -81,7 +81,7 @@ class Scale:
         if any(np.diff(self.knots_months) <= 0) or min(parts) < 0 or self.floor_months <= 0:
             raise ValueError("knots must rise, the parts of a scale be 0 or more, and its floor above 0")
 
-    def measure(self, signals: Signals) -> Numbers:
+    def measure(self, signals: UncertaintyFeatures) -> Numbers:
         """The scale of pictures in months, of the signals' shape."""
         base = np.interp(signals.months, self.knots_months, self.base_months)
         doubt = self.per_deviation * signals.deviation_months + self.per_member_spread * signals.member_spread_months
@@ -102,7 +102,7 @@ class IntervalModel:
             and rising with it.
     """
 
-    scale: Scale
+    scale: Difficulty
     factors: Mapping[float, float]
     count: int = 0
 
@@ -114,7 +114,7 @@ class IntervalModel:
         if not all(factor > 0 and isfinite(factor) for factor in ranked) or any(np.diff(ranked) < 0):
             raise ValueError("the factors of an interval must be positive and rise with the coverage")
 
-    def half_width(self, signals: Signals, level: float = COVERAGE) -> Numbers:
+    def half_width(self, signals: UncertaintyFeatures, level: float = COVERAGE) -> Numbers:
         """Half the interval's width in months, of the signals' shape."""
         return self.factors[level] * self.scale.measure(signals)
 
@@ -124,7 +124,7 @@ class IntervalModel:
         interval, scale = dict(values), dict(values["scale"])
         knots, base = (tuple(map(float, scale.pop(name))) for name in ("knots_months", "base_months"))
         factors = {float(level): float(factor) for level, factor in values["factors"].items()}
-        return cls(**interval | {"scale": Scale(knots, base, **scale), "factors": factors})
+        return cls(**interval | {"scale": Difficulty(knots, base, **scale), "factors": factors})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with words for keys."""
@@ -132,10 +132,10 @@ class IntervalModel:
         return {"scale": asdict(self.scale), "factors": factors, "count": self.count}
 
 
-def fit_interval(signals: Signals, true_months: ArrayLike, scale: Scale) -> IntervalModel:
+def fit_interval(signals: UncertaintyFeatures, true_months: ArrayLike, scale: Difficulty) -> IntervalModel:
     """Split conformal prediction: widths that cover with the promised share on pictures like these.
 
-    The absolute errors divided by the scale are ranked, and at each of `LEVELS` the one of `rank_that_holds` is taken,
+    The absolute errors divided by the scale are ranked, and at each of `LEVELS` the one of `tolerance_rank` is taken,
     if there are so many. What it promises is exact if bias and scale were fitted on other pictures.
 
     Args:
@@ -148,14 +148,14 @@ def fit_interval(signals: Signals, true_months: ArrayLike, scale: Scale) -> Inte
     """
     predicted, true = pairs(signals.months, true_months)
     ratios = np.sort(np.abs(predicted - true) / scale.measure(signals))
-    ranks = {level: rank_that_holds(len(ratios), level) for level in LEVELS}
+    ranks = {level: tolerance_rank(len(ratios), level) for level in LEVELS}
     if ranks[COVERAGE] > len(ratios):
         raise ValueError(f"{len(ratios)} pictures are too few for an interval of {COVERAGE:.0%}")
     factors = {level: float(ratios[rank - 1]) for level, rank in ranks.items() if rank <= len(ratios)}
     return IntervalModel(scale, factors, len(ratios))
 
 
-def rank_that_holds(count: int, level: float) -> int:
+def tolerance_rank(count: int, level: float) -> int:
     """Which of so many ranked errors holds a new picture's with the promised share, counted from 1; it may exceed them.
 
     By the (n + 1) * level-th smallest (Lei et al., JASA 2018;113:1094-1111) the share is held on average over all that
@@ -173,14 +173,14 @@ def rank_that_holds(count: int, level: float) -> int:
     return count + 1
 
 
-def interval(signals: Signals, model: IntervalModel) -> tuple[float, float]:
+def interval(signals: UncertaintyFeatures, model: IntervalModel) -> tuple[float, float]:
     """(low, high) in months around the estimate of one picture; no child is younger than 0."""
     months, half = float(signals.months), float(model.half_width(signals))
     return max(0.0, months - half), months + half
 
 
 def mixture_interval(
-    parts: Sequence[Signals], probabilities: Sequence[float], model: IntervalModel
+    parts: Sequence[UncertaintyFeatures], probabilities: Sequence[float], model: IntervalModel
 ) -> tuple[float, float]:
     """(low, high) in months where it is open which of several estimates of one picture holds, as with an unknown sex.
 

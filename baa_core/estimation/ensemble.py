@@ -1,7 +1,7 @@
 """Networks + inputs -> an answer per member. The one place that knows how sex is encoded.
 
 A hand and its mirror image are the same hand to a network trained on both, but not to the
-last decimal: both go through in one batch and the answers are averaged (`schema.Views`), so left
+last decimal: both go through in one batch and the answers are averaged (`schema.TestTimeAugmentation`), so left
 and right hands get the same answer and the estimate is steadier.
 """
 
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from ..networks.age import AgeNetwork
 from ..networks.bone_strips import BoneAgeNetwork
 from ..networks.joint_patches import JointAgeNetwork
-from ..networks.tta import placed, places_in_views, shown, tensor
+from ..networks.tta import apply_tta, placed, places_for_tta, tensor
 from ..networks.weights import check_finite
 from ..preprocessing.prepare import ModelInput
-from ..recipes.schema import Views
-from ..types import SEXES, Answer, Sex
+from ..recipes.schema import TestTimeAugmentation
+from ..types import SEXES, NetworkOutput, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
-LEAST_DOUBT = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
+PROBABILITY_CLIP = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -48,10 +48,10 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
     answer: Callable[[Tensor, Tensor], Tensor] = network
     if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         with torch.inference_mode(False):  # what is made inside cannot be differentiated through
-            answer = network.held(places_in_views(network, held, Views(mirror)))
+            answer = network.with_fixed_landmarks(places_for_tta(network, held, TestTimeAugmentation(mirror)))
 
     def months(image: Tensor) -> Tensor:
-        both = shown(image, Views(mirror))
+        both = apply_tta(image, TestTimeAugmentation(mirror))
         answers = answer(both, encode_sex([sex] * len(both)))
         return answers.mean(dim=0, keepdim=True)
 
@@ -72,8 +72,11 @@ def _times(factor: float, forward: Forward) -> Forward:
 
 
 def predict_months_by_sex(
-    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sexes: tuple[Sex, ...], views: Views
-) -> dict[Sex, dict[str, Answer]]:
+    networks: Mapping[str, AgeNetwork],
+    inputs: Mapping[str, ModelInput],
+    sexes: tuple[Sex, ...],
+    views: TestTimeAugmentation,
+) -> dict[Sex, dict[str, NetworkOutput]]:
     """What every member answers for each of the sexes, with one backbone pass a member.
 
     Args:
@@ -88,16 +91,16 @@ def predict_months_by_sex(
     Raises:
         WeightsCorrupt: an answer is no finite number.
     """
-    found: dict[Sex, dict[str, Answer]] = {sex: {} for sex in sexes}
+    found: dict[Sex, dict[str, NetworkOutput]] = {sex: {} for sex in sexes}
     with torch.inference_mode():
         for name, network in networks.items():
-            image = shown(tensor(inputs[name]), views)
+            image = apply_tta(tensor(inputs[name]), views)
             codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
             answers = network.distribution(image, codes, **placed(network, inputs[name], views))
             check_finite(network, *answers)
             mean, deviation = mixture(*(part.reshape(len(sexes), -1) for part in answers))
             for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
-                found[sex][name] = Answer(months, spread)
+                found[sex][name] = NetworkOutput(months, spread)
     return found
 
 
@@ -112,14 +115,14 @@ def mixture(months: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def predict_months(
-    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, views: Views
-) -> dict[str, Answer]:
+    networks: Mapping[str, AgeNetwork], inputs: Mapping[str, ModelInput], sex: Sex, views: TestTimeAugmentation
+) -> dict[str, NetworkOutput]:
     """What every member answers for one sex; see `predict_months_by_sex`."""
     return predict_months_by_sex(networks, inputs, (sex,), views)[sex]
 
 
 def predict_sex(
-    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Mapping[str, Views]
+    networks: Mapping[str, nn.Module], inputs: Mapping[str, ModelInput], views: Mapping[str, TestTimeAugmentation]
 ) -> dict[str, float]:
     """The probability that the hand is a boy's, 0 to 1, by network, averaged over its views.
 
@@ -130,18 +133,18 @@ def predict_sex(
     with torch.inference_mode():
         for name, network in networks.items():
             beside = placed(network, inputs[name], views[name])
-            logits = network(shown(tensor(inputs[name]), views[name]), **beside)
+            logits = network(apply_tta(tensor(inputs[name]), views[name]), **beside)
             check_finite(network, logits)
             found[name] = float(logits.sigmoid().mean())
     return found
 
 
-def agreed(probabilities: Iterable[float]) -> float:
+def mean_log_odds(probabilities: Iterable[float]) -> float:
     """What several networks hold probable together: the mean of their log-odds, as a probability.
 
     One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
     """
-    held = np.clip(list(probabilities), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    held = np.clip(list(probabilities), PROBABILITY_CLIP, 1 - PROBABILITY_CLIP)
     return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
 
 

@@ -23,8 +23,8 @@ from .heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth, smooth_and
 from .lazy_captum import captum_attr
 from .methods import METHODS, Method, bring_months_home, evidence, explain_with, find_method
 from .region_effects import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region, regions_on_input
-from .robustness import OTHER_SEX, TRANSFORMS, Drift, measure_drift
-from .verdict import Verdict, agreement, judge, likeness_sentence, stability
+from .robustness import OTHER_SEX, TRANSFORMS, Robustness, measure_robustness
+from .verdict import Verdict, agreement, likeness_sentence, stability, summarise_checks
 
 __all__ = [
     "DRAWN_FROM",
@@ -35,10 +35,10 @@ __all__ = [
     "TRANSFORMS",
     "Attribution",
     "Deletion",
-    "Drift",
     "Method",
     "RegionEffect",
     "Removal",
+    "Robustness",
     "Stage",
     "Verdict",
     "absolute_gradient",
@@ -50,10 +50,9 @@ __all__ = [
     "evidence",
     "explain_with",
     "find_method",
-    "judge",
     "likeness_sentence",
     "measure_deletion",
-    "measure_drift",
+    "measure_robustness",
     "months_by_region",
     "own_copy",
     "regions_on_input",
@@ -61,5 +60,6 @@ __all__ = [
     "smooth",
     "smooth_and_scale",
     "stability",
+    "summarise_checks",
     "textbook_stage",
 ]

@@ -90,7 +90,7 @@ class Deletion:
         return float(np.mean([abs(removal.area_months) for removal in self.random]))
 
     @property
-    def luckiest_area_months(self) -> float:
+    def best_random_area_months(self) -> float:
         """Of the luckiest map of chance."""
         return max(abs(removal.area_months) for removal in self.random)
 
@@ -102,7 +102,7 @@ class Deletion:
     @property
     def faithful(self) -> bool:
         """The map beats the edges and every map of chance."""
-        return self.area_months > max(self.luckiest_area_months, self.edge_area_months)
+        return self.area_months > max(self.best_random_area_months, self.edge_area_months)
 
 
 def measure_deletion(
@@ -128,11 +128,11 @@ def _mean(of_networks: tuple[tuple[FloatArray, FloatArray], ...]) -> Removal:
 
 def _rows(forward: Forward, model_input: ModelInput, months: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """One network's curves: of the map, the edges, and the maps of chance."""
-    shown, edges = evened(months), evened(edge_strength(model_input))
+    shown, edges = smoothed(months), smoothed(edge_strength(model_input))
     return curves(forward, model_input, [shown, edges, *(chance(shown, SEED + n) for n in range(RANDOM_MAPS))])
 
 
-def evened(values: FloatArray) -> FloatArray:
+def smoothed(values: FloatArray) -> FloatArray:
     """A map, (H, W), without grain finer than the network's evidence, so that what goes hangs together."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), GRAIN_SHARE * len(values)), np.float32)
 

@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from ..networks.bone_strips import BoneAgeNetwork
 from ..networks.joint_patches import JointAgeNetwork
-from ..networks.tta import places_in_views, shown
+from ..networks.tta import apply_tta, places_for_tta
 from ..preprocessing.prepare import ModelInput
-from ..recipes.schema import Views
+from ..recipes.schema import TestTimeAugmentation
 from .attribution import Attribution, Forward, as_leaf, as_months, blurred_hand, one_by_one, visible
 from .lazy_captum import captum_attr
 
 NOISE_SHARE = 0.1  # SmoothGrad's deviation as a share of the picture's span (Smilkov 2017: 10 to 20 %)
 NOISE_SAMPLES = 16
 NOISE_SEED = 0
-# Of six val films' way from blurred to sharp, the estimate leaps in the first twelfth: the integral looks closer there.
+# Of six val radiographs' way from blurred to sharp, the estimate leaps in the first twelfth: the integral looks closer
+# there.
 PATH_CUTS = (0.0, 0.02, 0.08, 0.3, 1.0)
 NODES_PER_PART = 8  # Gauss-Legendre
 SKETCHED_NODES = 2
@@ -151,7 +152,7 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
 
     Each of its cells' months are spread over the pixels below it (bilinear), so the whole map sums to the estimate's
     linear part in that layer's activations; what would lie on a masked background is left out. If the forward
-    averages a picture and its mirror image (`ensemble.shown`), the second view's cells are turned back. Cells of
+    averages a picture and its mirror image (`ensemble.apply_tta`), the second view's cells are turned back. Cells of
     straightened bones and of patches around joints are laid back onto the hand.
     """
     picture = as_leaf(model_input)
@@ -161,8 +162,8 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
     height, width = picture.shape[-2:]
     if isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         views = len(cells) // network.pieces
-        seen = Views(mirror=views > 1)
-        spread = network.bring_home(cells, shown(picture, seen), places_in_views(network, model_input, seen))
+        seen = TestTimeAugmentation(mirror=views > 1)
+        spread = network.to_picture_grid(cells, apply_tta(picture, seen), places_for_tta(network, model_input, seen))
     else:
         share = cells.shape[2] * cells.shape[3] / (height * width)
         spread = share * nn.functional.interpolate(cells, (height, width), mode="bilinear", align_corners=False)

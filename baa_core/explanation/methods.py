@@ -148,7 +148,7 @@ def bring_months_home(months: FloatArray, model_input: ModelInput) -> FloatArray
             values = np.asarray(
                 cv2.GaussianBlur(values, (0, 0), ANTIALIAS / scale, borderType=cv2.BORDER_CONSTANT), np.float32
             )
-        return model_input.bring_home(values)
+        return model_input.to_radiograph_grid(values)
 
     there = home(months) / np.float32(scale**2)
     if model_input.background_masked:

@@ -10,7 +10,7 @@ from ..types import DISCLAIMER, BoolArray, Caution, HandMask, Radiograph, Sex, S
 from .atlas import Stage
 from .faithfulness import Deletion
 from .region_effects import RegionEffect
-from .robustness import Drift
+from .robustness import Robustness
 from .verdict import Verdict
 
 
@@ -44,7 +44,7 @@ class Panel:
     shares: Mapping[str, float]
     deletion: Deletion
     stability: Mapping[str, float]
-    drift: Drift
+    drift: Robustness
     textbook: Stage
     verdict: Verdict
     cautions: tuple[Caution, ...]

@@ -24,12 +24,12 @@ TURN_DEGREES = 15.0
 BRIGHTER, DARKER = 1.2, 0.8
 MORE_CONTRAST, LESS_CONTRAST = 1.25, 0.75
 WIDEN_SHARE = 0.02  # of the longer side, around the hand: what counts as background is safely off the skin
-MARKER_SHARE = 0.1  # height of an added letter, of the film's shorter side
+MARKER_SHARE = 0.1  # height of an added letter, of the radiograph's shorter side
 MARKER_GREY = 0.95  # lead is nearly white
 
 
 @dataclass(frozen=True)
-class Drift:
+class Robustness:
     """What came of the changed radiographs; each stands in one of the two.
 
     Attributes:
@@ -51,12 +51,12 @@ class Drift:
 
 
 def _changed(radiograph: Radiograph, pixels: FloatArray) -> Radiograph:
-    """The same film with other greys, clipped as a file would."""
+    """The same radiograph with other greys, clipped as a file would."""
     return replace(radiograph, pixels=np.ascontiguousarray(np.clip(pixels, 0.0, 1.0), dtype=np.float32))
 
 
 def _background(radiograph: Radiograph, hand: HandMask) -> tuple[BoolArray, np.float32]:
-    """Where no hand is, (H, W), and the median grey there; of the whole film if the hand fills it."""
+    """Where no hand is, (H, W), and the median grey there; of the whole radiograph if the hand fills it."""
     radius = max(1, round(WIDEN_SHARE * max(radiograph.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     empty = cv2.dilate(hand.pixels.astype(np.uint8), kernel) == 0
@@ -76,7 +76,7 @@ def turned(radiograph: Radiograph, hand: HandMask) -> Radiograph:
 
 
 def mirrored(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
-    """Left and right exchanged, as a film laid face down."""
+    """Left and right exchanged, as a radiograph laid face down."""
     return _changed(radiograph, radiograph.pixels[:, ::-1])
 
 
@@ -151,9 +151,9 @@ TRANSFORMS: Mapping[str, Change] = {
 SIDES_EXCHANGED = ("mirrored", "upside down")  # a hand on the left of the picture is then on its right
 
 
-def measure_drift(
+def measure_robustness(
     estimate: Callable[[str, Radiograph], float | str], radiograph: Radiograph, hand: HandMask, months: float
-) -> Drift:
+) -> Robustness:
     """How far the estimate of every changed radiograph lies from its own; one assessment each, eleven in all.
 
     Args:
@@ -164,7 +164,7 @@ def measure_drift(
         months: its own estimate, by the same way.
     """
     after = {name: estimate(name, change(radiograph, hand)) for name, change in TRANSFORMS.items()}
-    return Drift(
+    return Robustness(
         months={name: found - months for name, found in after.items() if not isinstance(found, str)},
         refusals={name: found for name, found in after.items() if isinstance(found, str)},
     )

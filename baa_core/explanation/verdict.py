@@ -97,13 +97,13 @@ class Verdict:
     sentence: str
 
 
-def judge(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
+def summarise_checks(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
     """Sum up.
 
     How alike the networks' maps are is no check. A map explains the mean of all networks, and networks of different
     kinds find the same months in different places: the correlation of their maps was 0.22 in the median, from -0.44 to
     0.85, and under 0.6 on 16 of 18 sharp `val` radiographs, while the two checks passed the map on 17 of the 18
-    (`python -m train explanations`, house, `both_ways`). It is reported beside the verdict. Maps of networks whose
+    (`python -m train explanations`, lite, `both_ways`). It is reported beside the verdict. Maps of networks whose
     parameters were shuffled passed the first check on 1 of the 18, random maps on none.
 
     Args:
@@ -116,7 +116,7 @@ def judge(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
     parts = [
         f"{'faithful' if faithful else 'not shown to be faithful'}: blurring what it marks moves the estimate the way "
         f"it says by {deletion.area_months:.1f} months, maps of chance by {deletion.random_area_months:.1f} "
-        f"({deletion.luckiest_area_months:.1f} at most), edges by {deletion.edge_area_months:.1f}",
+        f"({deletion.best_random_area_months:.1f} at most), edges by {deletion.edge_area_months:.1f}",
         f"{'stable' if holds else 'not stable'} (correlation {worst:.2f} or more under small changes; least: {change})",
     ]
     sentence = "; ".join(parts) + "."
@@ -124,7 +124,7 @@ def judge(deletion: Deletion, stable: Mapping[str, float]) -> Verdict:
 
 
 def likeness_sentence(member_agreement: float) -> str:
-    """How alike the networks' own maps are, for a reader; no judgement, see `judge`.
+    """How alike the networks' own maps are, for a reader; no judgement, see `summarise_checks`.
 
     Args:
         member_agreement: `agreement` of their maps, -1 to 1.

@@ -60,7 +60,7 @@ def find_cuts(hand: HandMask, landmarks: Landmarks, name: str) -> tuple[CutPart,
     if on_edge["fingertips"] > MOST_FINGERS_ON_EDGE_PALMS:
         raise HandCutOff(
             f"The fingers in {name} are cut off: {on_edge['fingertips']:.1f} palm widths of them lie on the picture's "
-            "edge. All fingers and the wrist are needed: use the whole film, or take a new one if it ends there."
+            "edge. All fingers and the wrist are needed: use the whole radiograph, or take a new one if it ends there."
         )
     framing = measure_framing(hand)
     wrist = framing.wrist_on_edge_palms > WRIST_TOUCHING_PALMS and framing.wrist_reach_palms < NEAR_WRIST_PALMS
@@ -68,7 +68,7 @@ def find_cuts(hand: HandMask, landmarks: Landmarks, name: str) -> tuple[CutPart,
         raise HandCutOff(
             f"The wrist in {name} is cut off: "
             "the growth plates of radius and ulna lie on the edge of the picture or beyond. "
-            "They are needed: use the whole film, or take a new one."
+            "They are needed: use the whole radiograph, or take a new one."
         )
     cut: Mapping[CutPart, bool] = {
         "wrist": wrist and spread > CAUTION_PLATE_SPREAD_HANDS,

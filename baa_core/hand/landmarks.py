@@ -22,8 +22,8 @@ from ..types import HandMask, Landmarks, Points, Radiograph
 
 Places = NDArray[np.float64]
 
-# Of the hand's length, median over the points. Of 24 sharp `val` films three lie above, and on these the points are
-# visibly wrong; the others have 0.13 to 0.23.
+# Of the hand's length, median over the points. Of 24 sharp `val` radiographs three lie above, and on these the points
+# are visibly wrong; the others have 0.13 to 0.23.
 LARGEST_SPREAD_SHARE = 0.25
 WIDENED_SHARE = 0.1  # of the longer side of the hand's box: shown around the outline when the joints are placed
 

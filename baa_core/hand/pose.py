@@ -26,9 +26,9 @@ from ..types import Caution, FloatArray, Landmarks, freeze
 
 NAME = "outlier"  # in the manifest
 LEAST_SPREAD = 1e-3  # in hands
-# None of 100 sharp `val` radiographs lies farther (`python -m train outliers lite`: at most 16.9), and of 11 drawn hands
-# one. Of 9 `val` radiographs in false colours, half inverted, stretched or laid over their mirror image those that
-# nothing else is said of lie from 29.6 on.
+# None of 100 sharp `val` radiographs lies farther (`python -m train outliers lite`: at most 16.9), and of 11 drawn
+# hands one. Of 9 `val` radiographs in false colours, half inverted, stretched or laid over their mirror image those
+# that nothing else is said of lie from 29.6 on.
 RARE_DISTANCE = 17.0
 RARE_POSE = Caution(
     "pose_rare",
@@ -77,7 +77,7 @@ class FeatureSpace:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def distance(self, features: FloatArray) -> float:
-        """How far a picture lies from ordinary films, in deviations: about the root of D for one of them.
+        """How far a picture lies from ordinary radiographs, in deviations: about the root of D for one of them.
 
         Args:
             features: (F,), of the picture as it is, not mirrored.

@@ -1,9 +1,9 @@
 """Radiograph + HandMask -> nothing, or a refusal: is enough of a hand there, and can bone be seen in it?
 
-Thresholds lie well outside what was measured on 200 sharp films and 100 thumbnails (100 px, enlarged to 256) of the
-`train` split, of which these rules refuse one (a thumbnail without fingertips), and where 16 other train films came
-to lie after the damage named beside each. Greys are measured with the hand brought to one length, so that they mean
-the same for every picture.
+Thresholds lie well outside what was measured on 200 sharp radiographs and 100 thumbnails (100 px, enlarged to 256) of
+the `train` split, of which these rules refuse one (a thumbnail without fingertips), and where 16 other train
+radiographs came to lie after the damage named beside each. Greys are measured with the hand brought to one length, so
+that they mean the same for every picture.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from ..errors import HandCutOff, QualityTooLow
 from ..preprocessing.picture import box_of
 from ..types import BoolArray, Caution, FloatArray, HandMask, Radiograph
 
-# Cut off, in palms (see `framing`). Train films: fingers on the edge at most 0.37, thumbnails 0.34 in 99 of 100;
+# Cut off, in palms (see `framing`). Train radiographs: fingers on the edge at most 0.37, thumbnails 0.34 in 99 of 100;
 # finger reach from 0.96; wrist reach from 0.66, the wrist on the edge up to 0.91.
-# Of films cut across the fingers 50 of 62 are refused, of films cut at the wrist or through the carpals 25 of 31.
+# Of radiographs cut across the fingers 50 of 62 are refused, of radiographs cut at the wrist or through the carpals 25
+# of 31.
 MOST_FINGERS_ON_EDGE_PALMS = 0.45
 LEAST_FINGER_REACH_PALMS = 0.9
 TOUCHING_PALMS = 0.1  # on the edge at all, beyond the chance of a pixel or two
@@ -29,11 +30,15 @@ WRIST_TOUCHING_PALMS = 0.3
 MOST_WRIST_ON_EDGE_PALMS = 1.0  # wider than the palm is: the cut goes through the palm
 
 LEAST_LENGTH_PX = 60  # 98 of 100 train thumbnails have a hand of more than 61 px on their own 100 px grid
-LEAST_LEVELS = 16  # train films have 33 or more different greys of 256 in the hand; at 3 % brightness 3 to 8 are left
-MOST_CLIPPED_SHARE = 0.1  # train films up to 0.021; at four times the brightness most of the hand
-LEAST_BONE_CONTRAST = 0.03  # train films from 0.053; blurred until no bone shows 0.015 to 0.042, half under 0.028
-LEAST_BONE_TO_GRAIN = 1.0  # train films from 3.8; with noise of 0.2 of full brightness 0.5 to 1.8, half under 0.7
-LEAST_FINENESS = 0.12  # train thumbnails from 0.17, sharp films from 0.24; blurred over 1 % of the height up to 0.11
+LEAST_LEVELS = (
+    16  # train radiographs have 33 or more different greys of 256 in the hand; at 3 % brightness 3 to 8 are left
+)
+MOST_CLIPPED_SHARE = 0.1  # train radiographs up to 0.021; at four times the brightness most of the hand
+LEAST_BONE_CONTRAST = 0.03  # train radiographs from 0.053; blurred until no bone shows 0.015 to 0.042, half under 0.028
+LEAST_BONE_TO_GRAIN = 1.0  # train radiographs from 3.8; with noise of 0.2 of full brightness 0.5 to 1.8, half under 0.7
+LEAST_FINENESS = (
+    0.12  # train thumbnails from 0.17, sharp radiographs from 0.24; blurred over 1 % of the height up to 0.11
+)
 
 # Detail in palm and wrist against detail in the fingers: plaster hides the one and not the other. Lowest of 372 sharp
 # `train` radiographs 0.46, of 94 thumbnails 0.45, of 34 `val` radiographs 0.47; drawn plaster to 0.40.
@@ -265,14 +270,14 @@ def check_whole(hand: HandMask, name: str) -> None:
     if fingers > MOST_FINGERS_ON_EDGE_PALMS or short:
         raise HandCutOff(
             f"The fingers in {name} are cut off: {fingers:.1f} palm widths of them lie on the picture's edge. "
-            "All fingers and the wrist are needed: use the whole film, or take a new one if it ends there."
+            "All fingers and the wrist are needed: use the whole radiograph, or take a new one if it ends there."
         )
     wrist = framing.wrist_on_edge_palms
     short = framing.wrist_reach_palms < LEAST_WRIST_REACH_PALMS and wrist > WRIST_TOUCHING_PALMS
     if wrist > MOST_WRIST_ON_EDGE_PALMS or short:
         raise HandCutOff(
             f"The wrist in {name} is cut off: the picture ends {framing.wrist_reach_palms:.1f} palm widths below the "
-            "middle of the palm. The ends of radius and ulna are needed: use the whole film, or take a new one."
+            "middle of the palm. The ends of radius and ulna are needed: use the whole radiograph, or take a new one."
         )
 
 
@@ -329,7 +334,8 @@ def _at_one_length(
 MEASURED_SIDE_PX = 256  # of the reduced mask; its edges are then good to half a percent
 
 
-# Close to an edge is on it: of 16 films cut through the fingers, up to 14 masks ended up to 0.8 % short of the cut.
+# Close to an edge is on it: of 16 radiographs cut through the fingers, up to 14 masks ended up to 0.8 % short of the
+# cut.
 EDGE_SHARE = 0.01
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..errors import HandNotFound, SeveralHands
 from ..networks.weights import check_finite
-from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, cut, invert, moved, resized
+from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, crop, invert, resized, warp
 from ..preprocessing.prepare import InputSpec, prepare
 from ..types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
 from .quality import without_far_forearm
@@ -254,7 +254,7 @@ def choose_hand(hands: Sequence[HandMask], choice: HandChoice | None, name: str)
     return replace(hands[number], cautions=(*hands[number].cautions, said))
 
 
-def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: InputSpec) -> HandMask:
+def resegment(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: InputSpec) -> HandMask:
     """Draw the outline of a hand that was found anew, by another system's network.
 
     Args:
@@ -272,7 +272,7 @@ def draw_hand(radiograph: Radiograph, hand: HandMask, network: nn.Module, spec: 
         logits = network(torch.from_numpy(np.array(made.image)))
     check_finite(network, logits)
     probability = logits[0, 0].sigmoid().numpy()
-    home = made.bring_home(probability)
+    home = made.to_radiograph_grid(probability)
     _, regions, statistics, _ = cv2.connectedComponentsWithStats((home > MASK_THRESHOLD).astype(np.uint8))
     areas = statistics[1:, cv2.CC_STAT_AREA]
     drawn = np.asarray(regions == 1 + int(np.argmax(areas)), np.bool_) if areas.size else np.zeros_like(hand.pixels)
@@ -407,7 +407,7 @@ def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degre
     half = side / 2 * (abs(turn[0, 0]) + abs(turn[0, 1])) + 1
     first, last = np.floor(middle - half).astype(int), np.ceil(middle + half).astype(int)
     width, height = (int(length) + 1 for length in last - first)
-    near = cut(picture, int(first[1]), int(first[0]), height, width)
+    near = crop(picture, int(first[1]), int(first[0]), height, width)
     scale = side_px / side
     near = resized(near, scale) if scale < 1 else near
     inner = invert(compose(invert(picture.to_radiograph), near.to_radiograph))  # the picture's places to those of near
@@ -415,13 +415,13 @@ def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degre
     zoom = 1.0 if scale < 1 else scale
     matrix = zoom * turn
     affine = np.column_stack([matrix, (side_px - 1) / 2 - matrix @ at])
-    return moved(near, affine, side_px, side_px)
+    return warp(near, affine, side_px, side_px)
 
 
 def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:
-    """Is the hand darker than the film just around it? Then bone is dark and the greys are reversed.
+    """Is the hand darker than the radiograph just around it? Then bone is dark and the greys are reversed.
 
-    On 220 `val` films and their negatives this was right every time, the network's own
+    On 220 `val` radiographs and their negatives this was right every time, the network's own
     `inverted_logit` in 217 of 220 and 219 of 220: so the picture decides, and that answer only trains along.
     """
     hand = (probability > MASK_THRESHOLD).astype(np.uint8)
@@ -565,6 +565,6 @@ def _not_found(radiograph: Radiograph) -> str:
     )
 
 
-def upright(radiograph: Radiograph, hand: HandMask) -> Radiograph:
+def with_bone_bright(radiograph: Radiograph, hand: HandMask) -> Radiograph:
     """The radiograph with its polarity put right, as the hand network saw it."""
     return replace(radiograph, pixels=1.0 - radiograph.pixels) if hand.inverted else radiograph

@@ -26,7 +26,17 @@ from .stored import JPEG2000_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-PLAIN_RADIOGRAPHY = {"", "CR", "DX", "RG", "XR", "SC", "OT", "XC", "IO"}  # DICOM modalities that may hold a hand film
+PLAIN_RADIOGRAPHY = {
+    "",
+    "CR",
+    "DX",
+    "RG",
+    "XR",
+    "SC",
+    "OT",
+    "XC",
+    "IO",
+}  # DICOM modalities that may hold a hand radiograph
 DAYS_PER_MONTH = 365.25 / 12
 DICOM_KEYWORDS = (  # no name, no identifier: what is not listed is skipped while parsing
     *PIXEL_KEYWORDS, "SOPClassUID", "ImageType", "PresentationIntentType", "Modality", "PatientSex", "PatientAge",

@@ -133,7 +133,7 @@ def _tints(sample: FloatArray) -> tuple[FloatArray, NDArray[np.intp], FloatArray
 def _colour_spread(sample: FloatArray) -> float:
     """How far colours lie from the picture's own tint, the tenth that fits worst left out (labels, marker pens).
 
-    A tinted film has one colour for each brightness, a photograph has many. So the median colour at each of 64
+    A tinted radiograph has one colour for each brightness, a photograph has many. So the median colour at each of 64
     brightnesses is taken away, and the mean distance that remains is returned, in units of full brightness.
     """
     opponent, level, tint = _tints(sample)

@@ -22,7 +22,7 @@ PAPER_TOLERANCE: Final = 0.035  # of full brightness; JPEG leaves less
 LEAST_PANEL_SHARE: Final = 0.025
 LEAST_FILLED_SHARE: Final = 0.9
 MOST_ASPECT: Final = 3.0
-FEWEST: Final = 3  # two may be both hands of one child on two films: `masking` finds those, and the user chooses
+FEWEST: Final = 3  # two may be both hands of one child on two radiographs: `masking` finds those, and the user chooses
 
 
 def count_panels(radiograph: Radiograph) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..recipes.schema import AGE_GROUPS_MONTHS, Architecture
-from .backbones import belief, create_backbone, dense
+from .backbones import create_backbone, dense, softmax_mean_std
 
 # Mean and deviation of bone age in Deeplasia's `data/parameters.yml` (FIELD.md section 1), rounded.
 AGE_MEAN_MONTHS = 127.32
@@ -76,7 +76,7 @@ class AgeNetwork(nn.Module):
         if self.architecture.output != "expectation":
             months = raw[:, 0] * AGE_DEVIATION_MONTHS + AGE_MEAN_MONTHS
             return months, torch.zeros_like(months)
-        return belief(raw)
+        return softmax_mean_std(raw)
 
 
 class SexNetwork(nn.Module):
@@ -124,7 +124,7 @@ class SixHeads(nn.Module):
         for who in PEOPLE:
             raw = self.regression[who](features)[:, 0]
             found["regression", who] = (raw + 1.0) * HALF_RANGE_MONTHS, torch.zeros_like(raw)
-            found["expectation", who] = belief(self.expectation[who](features))
+            found["expectation", who] = softmax_mean_std(self.expectation[who](features))
         return found
 
     def forward(self, image: Tensor, male: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def dense(width: int, hidden: tuple[int, ...], out: int, dropout: float) -> nn.S
     return nn.Sequential(*layers, nn.Linear(width, out))
 
 
-def belief(raw: Tensor) -> tuple[Tensor, Tensor]:
+def softmax_mean_std(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation in months, (N,) each, of a softmax over months from 0, (N, classes).
 
     Its mean is the estimate (Iglovikov 2018, section 2.3).

@@ -20,8 +20,8 @@ from torch.nn.functional import grid_sample, interpolate
 from ..hand_anatomy import BONES, FOREARM, LANDMARKS, STRIPS, WRIST
 from ..recipes.schema import Architecture
 from .age import CLASSES
-from .backbones import belief, dense
-from .landmarks import LandmarkNetwork, palm, proportions
+from .backbones import dense, softmax_mean_std
+from .landmarks import LandmarkNetwork, hand_frame, proportions
 
 OVERHANG = 0.15  # of a bone's length, to either side of it
 HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
@@ -31,7 +31,7 @@ UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none i
 
 
 @dataclass(frozen=True)
-class JudgeShape:
+class BoneStripShape:
     """How closely a judge looks along the bones.
 
     Attributes:
@@ -53,23 +53,23 @@ class JudgeShape:
         return self.samples[0] // shrunk, self.samples[1] // shrunk
 
 
-SEX_JUDGE: Final = JudgeShape((32, 24), (16, 32, 48), 12, 96)
-AGE_JUDGE: Final = JudgeShape((64, 24), (16, 32, 64, 64), 16, 192)
+SEX_HEAD: Final = BoneStripShape((32, 24), (16, 32, 48), 12, 96)
+AGE_HEAD: Final = BoneStripShape((64, 24), (16, 32, 64, 64), 16, 192)
 
 
-class BoneJudge(nn.Module):
+class BoneStripHead(nn.Module):
     """Tells something from straightened bones and the hand's proportions.
 
     The same convolutions see every bone; how they are summed up is each bone's own affair.
 
     Args:
         shape: how closely it looks.
-        told: how many values it is told besides.
+        extra: how many values there are beside strips and proportions.
         out: how many values come out.
         dropout: before and behind the layer that compares the bones.
     """
 
-    def __init__(self, shape: JudgeShape, told: int, out: int, dropout: float) -> None:
+    def __init__(self, shape: BoneStripShape, extra: int, out: int, dropout: float) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for seen, made in pairwise((1, *shape.filters)):
@@ -78,13 +78,13 @@ class BoneJudge(nn.Module):
                 nn.BatchNorm2d(made),
                 nn.ReLU(inplace=True),
             ]
-        self.look = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers)
         cells = shape.filters[-1] * shape.cells[0] * shape.cells[1]
-        self.sum_up = nn.Parameter(torch.randn(STRIPS, cells, shape.summary) / cells**0.5)
+        self.pooling = nn.Parameter(torch.randn(STRIPS, cells, shape.summary) / cells**0.5)
         self.summary_norm = nn.BatchNorm1d(STRIPS * shape.summary)
-        measures = proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1] + told + 2 * STRIPS
+        measures = proportions(torch.zeros(1, len(LANDMARKS), 2)).shape[1] + extra + 2 * STRIPS
         self.measure_norm = nn.BatchNorm1d(measures, affine=False)
-        self.compare = nn.Sequential(
+        self.classifier = nn.Sequential(
             nn.Dropout(dropout), dense(STRIPS * shape.summary + measures, (shape.head,), out, dropout)
         )
 
@@ -98,20 +98,20 @@ class BoneJudge(nn.Module):
         level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
         even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
         number, bones = level.shape
-        cells = self.look(even.flatten(0, 1)[:, None]).reshape(number, bones, -1)
-        summary = torch.einsum("nbc,bcs->nbs", cells, self.sum_up).flatten(1)
+        cells = self.convolutions(even.flatten(0, 1)[:, None]).reshape(number, bones, -1)
+        summary = torch.einsum("nbc,bcs->nbs", cells, self.pooling).flatten(1)
         summary = torch.relu(self.summary_norm(summary)).view(number, bones, -1)
         if self.training:
             summary = summary * (torch.rand(number, bones, 1, device=summary.device) >= UNSEEN_SHARE)
         measured = self.measure_norm(torch.cat([measures, level, contrast], dim=1)).clamp(-FARTHEST, FARTHEST)
-        said: Tensor = self.compare(torch.cat([summary.flatten(1), measured], dim=1))
+        said: Tensor = self.classifier(torch.cat([summary.flatten(1), measured], dim=1))
         return said
 
 
 class BoneNetwork(LandmarkNetwork):
     """Places the joints, straightens every bone, and lets a judge look at the strips and the hand's proportions.
 
-    The part that places joints is the trained landmark network, and `train.age_sex.bone_strips` trains only `judge`.
+    The part that places joints is the trained landmark network, and `train.age_sex.bone_strips` trains only `head`.
     So its weights file holds only that, and where joints were placed already their places are given.
 
     Args:
@@ -120,11 +120,11 @@ class BoneNetwork(LandmarkNetwork):
         samples: of a strip, as the judge wants it.
     """
 
-    LEARNED = "judge."  # of the names in its state: what is its own beside the landmark network
+    LEARNED = "head."  # of the names in its state: what is its own beside the landmark network
 
-    def __init__(self, architecture: Architecture, judge: BoneJudge, samples: tuple[int, int]) -> None:
+    def __init__(self, architecture: Architecture, head: BoneStripHead, samples: tuple[int, int]) -> None:
         super().__init__(architecture)
-        self.judge, self.samples = judge, samples
+        self.head, self.samples = head, samples
 
     def places(self, image: Tensor) -> Tensor:
         """Where the joints lie, (N, K, 2), on pictures (N, 1, S, S)."""
@@ -139,16 +139,16 @@ class BoneSexNetwork(BoneNetwork):
     """The sex from straightened bones, and the bone age besides, to learn more from."""
 
     def __init__(self, architecture: Architecture) -> None:
-        judge = BoneJudge(SEX_JUDGE, told=0, out=2, dropout=architecture.dropout)
-        super().__init__(architecture, judge, SEX_JUDGE.samples)
+        head = BoneStripHead(SEX_HEAD, extra=0, out=2, dropout=architecture.dropout)
+        super().__init__(architecture, head, SEX_HEAD.samples)
 
     def forward(self, image: Tensor, places: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Logit of "male", (N,), of pictures (N, 1, S, S), joints at `places`, (N, K, 2), or placed here."""
-        return self.told(image, self.places(image) if places is None else places)[:, 0]
+        return self.logits(image, self.places(image) if places is None else places)[:, 0]
 
-    def told(self, image: Tensor, places: Tensor) -> Tensor:
+    def logits(self, image: Tensor, places: Tensor) -> Tensor:
         """Logit of "male" and standardised age, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
-        told: Tensor = self.judge(self.strips(image, places), proportions(places))
+        told: Tensor = self.head(self.strips(image, places), proportions(places))
         return told
 
 
@@ -158,8 +158,8 @@ class BoneAgeNetwork(BoneNetwork):
     pieces: Final = STRIPS
 
     def __init__(self, architecture: Architecture) -> None:
-        judge = BoneJudge(AGE_JUDGE, told=1, out=CLASSES, dropout=architecture.dropout)
-        super().__init__(architecture, judge, AGE_JUDGE.samples)
+        head = BoneStripHead(AGE_HEAD, extra=1, out=CLASSES, dropout=architecture.dropout)
+        super().__init__(architecture, head, AGE_HEAD.samples)
 
     def forward(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """Bone age in months, (N,), before any bias correction."""
@@ -173,22 +173,22 @@ class BoneAgeNetwork(BoneNetwork):
         places = self.places(image) if places is None else places
         strips, known = self.strips(image, places), proportions(places)
         times = len(male) // len(image)
-        return belief(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
+        return softmax_mean_std(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
 
     def logits_from(self, strips: Tensor, known: Tensor, male: Tensor) -> Tensor:
         """Class logits, (N, CLASSES), from strips, proportions and sexes."""
-        said: Tensor = self.judge(strips, torch.cat([known, male[:, None]], dim=1))
+        said: Tensor = self.head(strips, torch.cat([known, male[:, None]], dim=1))
         return said
 
-    def held(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def with_fixed_landmarks(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2).
 
         For explanations: what a bone looks like is asked, not where a changed picture would have its joints.
         """
         known = proportions(places)
-        return lambda pictures, male: belief(self.logits_from(self.strips(pictures, places), known, male))[0]
+        return lambda pictures, male: softmax_mean_std(self.logits_from(self.strips(pictures, places), known, male))[0]
 
-    def bring_home(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
+    def to_picture_grid(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Values of the cells that the judge's convolutions leave, spread over the pictures below them.
 
         Args:
@@ -217,7 +217,7 @@ def straightened(image: Tensor, places: Tensor, samples: tuple[int, int]) -> Ten
         places: (row, column) of `LANDMARKS` as shares of the side, (N, K, 2).
         samples: of each strip, along the bone and across it.
     """
-    up, length, side = palm(places)
+    up, length, side = hand_frame(places)
     start = torch.stack([places[:, a] for a, _ in BONES] + [places[:, end] for end in FOREARM], dim=1)
     end = torch.stack(
         [places[:, b] for _, b in BONES] + [places[:, e] - FOREARM_LENGTH * length * up for e in FOREARM], dim=1

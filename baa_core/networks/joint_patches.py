@@ -23,8 +23,8 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 from ..hand_anatomy import FINGERS, LANDMARKS
 from ..recipes.schema import Architecture
 from .age import CLASSES
-from .backbones import belief, create_backbone, dense
-from .landmarks import LandmarkNetwork, palm
+from .backbones import create_backbone, dense, softmax_mean_std
+from .landmarks import LandmarkNetwork, hand_frame
 
 PATCH_PX: Final = 64
 SUPERSAMPLED: Final = 2  # samples a pixel and axis, averaged, so that a patch that is reduced does not alias
@@ -100,7 +100,7 @@ def joint_frames(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         middle of each patch; the way from it to the middle of its upper edge; and to the middle of its right edge,
         (N, J, 2) each. The thumb's side is to the right on left and right hands alike.
     """
-    _, length, side = palm(places)
+    _, length, side = hand_frame(places)
     palm_up = _unit(places[:, _MIDDLE_KNUCKLE] - places[:, _WRIST])
     palm_right = _right_of(palm_up, side)
     middles, ups = [], []
@@ -127,7 +127,7 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 def _right_of(up: Tensor, side: Tensor) -> Tensor:
-    """At a right angle to `up`, towards the thumb; `side` as `palm` gives it."""
+    """At a right angle to `up`, towards the thumb; `side` as `hand_frame` gives it."""
     return torch.stack([-up[..., 1], up[..., 0]], dim=-1) * side
 
 
@@ -277,17 +277,17 @@ class JointAgeNetwork(LandmarkNetwork):
 
         Joints lie at `places`, (N, K, 2), or are placed here.
         """
-        return belief(self.by_joint(image, male, places).logits)
+        return softmax_mean_std(self.by_joint(image, male, places).logits)
 
     def by_joint(self, image: Tensor, male: Tensor, places: Tensor | None = None) -> JointOutput:
         """The whole answer about pictures (N, 1, S, S) and sexes (k*N,); `places` as for `distribution`."""
         return self._answer(image, self.places(image) if places is None else places, male)
 
-    def held(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def with_fixed_landmarks(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2)."""
-        return lambda pictures, male: belief(self._answer(pictures, places, male).logits)[0]
+        return lambda pictures, male: softmax_mean_std(self._answer(pictures, places, male).logits)[0]
 
-    def bring_home(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
+    def to_picture_grid(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Values of the encoder's last cells, (N * pieces, 1, h, w), spread over pictures (N, 1, S, S).
 
         Args:

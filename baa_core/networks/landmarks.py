@@ -59,7 +59,7 @@ class LandmarkNetwork(nn.Module):
             nn.ReLU(inplace=True),
         )
 
-    def shares(self, image: Tensor) -> Tensor:
+    def heatmaps(self, image: Tensor) -> Tensor:
         """How the heat of each landmark is shared out: (N, K, S/4, S/4), each map's sum 1, S a multiple of 32."""
         stages = self.backbone.forward_intermediates(  # type: ignore[operator]
             image, indices=self.STAGES, intermediates_only=True
@@ -79,10 +79,10 @@ class LandmarkNetwork(nn.Module):
         """The same in networks that have something else to say; pictures larger than `PLACED_PX` are shrunk first."""
         if image.shape[-1] > PLACED_PX:
             image = interpolate(image, (PLACED_PX, PLACED_PX), mode="bilinear", align_corners=False, antialias=True)
-        return self.read(self.shares(image))
+        return self.soft_argmax(self.heatmaps(image))
 
     @staticmethod
-    def read(shares: Tensor) -> LandmarkOutput:
+    def soft_argmax(shares: Tensor) -> LandmarkOutput:
         """Mean and standard deviation of maps (N, K, h, w)."""
         means, variances = [], []
         for axis in (2, 3):
@@ -95,7 +95,7 @@ class LandmarkNetwork(nn.Module):
         return LandmarkOutput(torch.stack(means, dim=2), (variances[0] + variances[1]).sqrt())
 
 
-def palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def hand_frame(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Direction of the middle finger, (N, 2); the hand's length, (N, 1); 1 or -1 by the thumb's side, (N, 1)."""
     whole = places[:, _MIDDLE_TIP] - places[:, WRIST]
     length = whole.norm(dim=1, keepdim=True).clamp(min=1e-3)
@@ -107,7 +107,7 @@ def palm(places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def proportions(places: Tensor) -> Tensor:
     """Where the joints lie and how long the bones are, in hands, upright and as on a left hand: (N, K, 2) to (N, F)."""
-    up, length, side = palm(places)
+    up, length, side = hand_frame(places)
     beside = (places - places[:, WRIST : WRIST + 1]) / length[:, None]
     x = (beside[..., 0] * up[:, 1:] - beside[..., 1] * up[:, :1]) * side
     y = beside[..., 0] * up[:, :1] + beside[..., 1] * up[:, 1:]

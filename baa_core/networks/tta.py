@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from ..preprocessing.prepare import ModelInput
-from ..recipes.schema import Views
+from ..recipes.schema import TestTimeAugmentation
 from .bone_strips import BoneNetwork
 from .joint_patches import JointAgeNetwork
 
 
-def shown(image: Tensor, views: Views) -> Tensor:
+def apply_tta(image: Tensor, views: TestTimeAugmentation) -> Tensor:
     """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""
     turned = torch.cat([turn(image, degrees, views.zoom) for degrees in views.turns_degrees])
     return torch.cat([turned, turned.flip(3)]) if views.mirror else turned
@@ -29,8 +29,8 @@ def turn(image: Tensor, degrees: float, zoom: float = 1.0) -> Tensor:
     return grid_sample(image, grid, padding_mode="border", align_corners=False)
 
 
-def shown_places(places: Tensor, views: Views) -> Tensor:
-    """Places (1, K, 2) on a picture to places (V, K, 2) on what `shown` makes of it."""
+def tta_places(places: Tensor, views: TestTimeAugmentation) -> Tensor:
+    """Places (1, K, 2) on a picture to places (V, K, 2) on what `apply_tta` makes of it."""
     turned = []
     for degrees in views.turns_degrees:
         angle = torch.deg2rad(torch.tensor(degrees))
@@ -42,19 +42,21 @@ def shown_places(places: Tensor, views: Views) -> Tensor:
     return torch.cat([together, mirrored]) if views.mirror else together
 
 
-def places_in_views(network: BoneNetwork | JointAgeNetwork, model_input: ModelInput, views: Views) -> Tensor:
+def places_for_tta(
+    network: BoneNetwork | JointAgeNetwork, model_input: ModelInput, views: TestTimeAugmentation
+) -> Tensor:
     """Where joints lie in every view of a picture, (V, K, 2): as they were placed, or else by the network itself."""
     if model_input.places is None:
         with torch.no_grad():
-            return network.places(shown(tensor(model_input), views))
-    return shown_places(torch.tensor(model_input.places)[None], views)
+            return network.places(apply_tta(tensor(model_input), views))
+    return tta_places(torch.tensor(model_input.places)[None], views)
 
 
-def placed(network: nn.Module, model_input: ModelInput, views: Views) -> dict[str, Tensor]:
+def placed(network: nn.Module, model_input: ModelInput, views: TestTimeAugmentation) -> dict[str, Tensor]:
     """What a network of bones or joints is given beside the views of a picture; nothing for others."""
     if not isinstance(network, BoneNetwork | JointAgeNetwork):
         return {}
-    return {"places": places_in_views(network, model_input, views)}
+    return {"places": places_for_tta(network, model_input, views)}
 
 
 def tensor(model_input: ModelInput) -> Tensor:

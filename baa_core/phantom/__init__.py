@@ -33,7 +33,7 @@ EXAMPLES: Final[tuple[tuple[str, float, Sex, int], ...]] = (
     ("Boy, 13 years", 156.0, "male", 13),
     ("Girl, 15 ½ years", 186.0, "female", 15),
 )
-_ASPECT = 0.80  # width over height; RSNA's films: 0.79 ± 0.11
+_ASPECT = 0.80  # width over height; RSNA's radiographs: 0.79 ± 0.11
 _OVERSAMPLING = 2
 _SMALLEST_PX, _LARGEST_PX = 200, 3000
 _ADULT_MONTHS = 240.0
@@ -85,7 +85,7 @@ def draw_phantom(
         sex: "female" or "male"; girls' bones are ahead of boys'.
         seed: which child: proportions, position, exposure and grain, independent of age.
         height_px: height of the picture; its width is four fifths of that.
-        markers: a lead letter and, on some films, the collimator's shadow.
+        markers: a lead letter and, on some radiographs, the collimator's shadow.
         altered_region: one of `REGIONS` whose bones are drawn as at `altered_age_months`, all else as before:
             a picture whose only difference lies in a known place.
         altered_age_months: 0 to 240; needed with `altered_region`.
@@ -103,7 +103,7 @@ def draw_phantom(
         other = build_bones(joints, altered_age_months, sex)
         bones = [bone for bone in bones if bone.region != altered_region]
         bones += [bone for bone in other if bone.region == altered_region]
-    mask, clean = _shadow(body, frame, joints, bones, maturity(bone_age_months, sex))
+    mask, clean = _project(body, frame, joints, bones, maturity(bone_age_months, sex))
     picture = expose(film, clean + background(film, frame.shape))
     regions = _region_masks(frame, build_bones(joints, _ADULT_MONTHS, sex), mask)
     centres = growth_centres(joints)
@@ -205,17 +205,17 @@ def _fit(random: np.random.Generator, joints: Mapping[str, Points], height_px: i
     return Frame(shape, unit_px, (wrist_row, wrist_column), tilt)
 
 
-def _shadow(
+def _project(
     random: np.random.Generator, frame: Frame, joints: Mapping[str, Points], bones: list[Bone], grown: float
 ) -> tuple[BoolArray, FloatArray]:
-    """The hand's mask, and what hand and bones add to the film, anti-aliased by drawing finer and reducing."""
+    """The hand's mask, and what hand and bones add to the radiograph, anti-aliased by drawing finer and reducing."""
     girth = float(np.interp(grown, (0, 0.25, 0.6, 1), (1.14, 1.06, 0.98, 0.93))) * (1 + random.normal(0, 0.03))
     mask = outline_hand(frame, joints, girth, creases=0.09 * (1 - grown) ** 2)
     tissue = tissue_thickness(frame, mask, joints)
     coarse = (frame.shape[0] // 8, frame.shape[1] // 8)
     muscle = grain(random, coarse, (0.0025 * frame.unit_px, 0.006 * frame.unit_px), 3.0)
     tissue *= 1.0 + 0.022 * _enlarged(muscle, frame.shape)
-    # A trabecula is about as thick in every child, so a small hand that fills the film shows a coarser weave.
+    # A trabecula is about as thick in every child, so a small hand that fills the radiograph shows a coarser weave.
     weave_px = frame.unit_px / 640 * (1.65 - 0.65 * grown)
     fine = frame.scaled(_OVERSAMPLING)
     sigmas = ((1.0 * weave_px, 1.0 * weave_px), (0.8 * weave_px, 2.2 * weave_px))

@@ -1,6 +1,6 @@
 """The skeleton: where the joints of one hand are, and the outline of every bone at an age (hand units).
 
-`proportions.py` holds the numbers and says what a hand unit is; `film.py` turns hand units into pixels.
+`proportions.py` holds the numbers and says what a hand unit is; `radiograph.py` turns hand units into pixels.
 """
 
 from __future__ import annotations

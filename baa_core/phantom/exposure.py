@@ -1,4 +1,4 @@
-"""From bones and soft tissue to film: attenuation, tone, grain, lead marker and collimation."""
+"""From bones and soft tissue to radiograph: attenuation, tone, grain, lead marker and collimation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .shapes import Points
 from .soft_tissue import Frame, chord, fill
 
 _CANCELLOUS = 0.34  # attenuation of spongy bone beside compact bone
-_PENUMBRA = 0.0017  # unsharpness of bone edges, which are round and lie above the film, hand units
+_PENUMBRA = 0.0017  # unsharpness of bone edges, which are round and lie above the radiograph, hand units
 _LETTERS = {  # strokes of the lead letters in a unit box, (x, y) with y down
     "L": [[(0.0, 0.0), (0.26, 0.0), (0.26, 0.76), (0.66, 0.76), (0.66, 1.0), (0.0, 1.0)]],
     "R": [
@@ -101,13 +101,13 @@ def _scars(frame: Frame, bone: Bone, box: tuple[slice, slice]) -> FloatArray | f
 
 
 def develop(tissue: FloatArray, bone: FloatArray, contrast: float, density: float) -> FloatArray:
-    """Film value of a path through tissue and bone, before background and grain: dark film near 0, bone bright."""
+    """Grey of a path through tissue and bone, before background and grain: near 0 outside, bone bright."""
     linear = contrast * (1.62 * tissue + density * 12.5 * bone)
     return np.asarray(0.98 * (1.0 - np.exp(-1.12 * linear)), dtype=np.float32)
 
 
 def background(random: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
-    """Unexposed-looking film: a low level, a slight gradient, broad mottle."""
+    """Unexposed-looking radiograph: a low level, a slight gradient, broad mottle."""
     row, column = np.linspace(-1, 1, shape[0])[:, None], np.linspace(-1, 1, shape[1])[None, :]
     slope = random.normal(0.0, 0.010, 2)
     level = random.uniform(0.050, 0.085) + slope[0] * row + slope[1] * column

@@ -82,7 +82,7 @@ def contact_sheet() -> NDArray[np.uint8]:
 
 def _tile(picture: str, words: str) -> NDArray[np.uint8]:
     grey = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_GRAYSCALE)
-    small = cv2.resize(grey, (176, 220), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(np.asarray(grey), (176, 220), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.putText(small, words, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1, cv2.LINE_AA), np.uint8)
 
 

@@ -8,8 +8,8 @@ picture, to agree with its own labels while neighbours respond alike. Nothing is
 them at half the size, for speed; more iterations also wear fingertips away. The paper does not say how large the
 picture was, how the losses were scaled (means here, as in Kim's code), nor how background is told from hand. Ours, not
 the paper's: `_background` and `_region`, one look at the greys and one at their square root, and one more into the
-exposed field if both fail. On 50 sharp `val` films, on which the shares below were chosen too, 45 boxes overlap the
-hand network's by 0.8 or more, median 0.95 (`python -m train clustering`). What fails: fingertips, exposed fields.
+exposed field if both fail. On 50 sharp `val` radiographs, on which the shares below were chosen too, 45 boxes overlap
+the hand network's by 0.8 or more, median 0.95 (`python -m train clustering`). What fails: fingertips, exposed fields.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def _respond(image: torch.Tensor, parameters: list[torch.Tensor], spacing: int) 
     return features
 
 
-# Of the greys, one look each. The square root shows fingertips little brighter than a dark film; on a bright film, or
-# where the exposed field is brighter than what surrounds it, plain greys tell more.
+# Of the greys, one look each. The square root shows fingertips little brighter than a dark radiograph; on a bright
+# radiograph, or where the exposed field is brighter than what surrounds it, plain greys tell more.
 POWERS: Final = (1.0, 0.5)
 BAND_SHARE: Final = 0.04  # width of the frame's border band, of the longer side
 OTHER_SIDES_SHARE: Final = 0.10  # of three sides' bands; a forearm enters by the fourth
@@ -163,8 +163,8 @@ BESIDE_FOREARM_SHARE: Final = 0.03  # of the frame
 BORDER_DENSITY: Final = 3.0  # times as dense in the border band as in the picture: a white strip, an edge
 OPENING_SHARE: Final = 0.008  # radius of what is cut off, of the longer side: lines and letters that touch the hand
 EDGE_SHARE: Final = 0.016  # of the longer side, as far as the layers see: skin left out for the label of edges
-FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a film nearly all
-MOST_FRAMES: Final = 3  # a film in a white border, in it a field, in it a hand
+FRAME_FILL: Final = 0.85  # of its box: a hand fills about 0.6, an exposed field or a radiograph nearly all
+MOST_FRAMES: Final = 3  # a radiograph in a white border, in it a field, in it a hand
 STRIP_WHITE: Final = 0.9  # of the brightest grey
 STRIP_FILL: Final = 0.95  # of a row or column: what is white in it
 WIDEST_STRIP_SHARE: Final = 0.15  # of the picture's height or width, both ends together
@@ -229,7 +229,7 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
 def _within_strips(pixels: FloatArray) -> tuple[slice, slice]:
     """Rows and columns without the white strips along the frame: a hand that touches one would be one region with it.
 
-    Nothing is cut where more than `WIDEST_STRIP_SHARE` would go: then white is not a strip but the film's ground.
+    Nothing is cut where more than `WIDEST_STRIP_SHARE` would go: then white is not a strip but the radiograph's ground.
     """
     kept = []
     for along in (1, 0):
@@ -307,7 +307,7 @@ def _field(labels: Labels, grey: FloatArray) -> BoolArray:
 def _region(labels: Labels, grey: FloatArray) -> BoolArray | None:
     """The largest region that is not background, bool (h, w); None if there is none.
 
-    A region that fills its box is no hand but what holds it, such as a film within a white border. Then what lies
+    A region that fills its box is no hand but what holds it, such as a radiograph within a white border. Then what lies
     inside is looked at in the same way.
     """
     top, left, bottom, right = 0, 0, *labels.shape
@@ -341,7 +341,8 @@ def _background(labels: Labels, grey: FloatArray) -> BoolArray:
 
     A part is background if it lies along more than one side of the frame (a forearm enters by one side only), if it
     hardly occurs but at the border, if it is darker than the parts so found, or if its label's largest part is. So the
-    film's bright edges do not take a hand of their label with them, and what lies between fingers goes with the rest.
+    radiograph's bright edges do not take a hand of their label with them, and what lies between fingers goes with
+    the rest.
     """
     labels, largest = _parts(labels)
     band = max(1, round(BAND_SHARE * max(labels.shape)))

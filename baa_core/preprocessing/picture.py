@@ -71,7 +71,7 @@ class Picture:
 Step = Callable[[Picture], Picture]
 
 
-def moved(picture: Picture, affine: Affine, width: int, height: int, tilt_degrees: float | None = None) -> Picture:
+def warp(picture: Picture, affine: Affine, width: int, height: int, tilt_degrees: float | None = None) -> Picture:
     """Resample a picture by `affine` (old to new, (column, row)); outside is 0 and not hand."""
     pixels = np.asarray(cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR), np.float32)
     mask = cv2.warpAffine(picture.mask.astype(np.uint8), affine, (width, height), flags=cv2.INTER_NEAREST)
@@ -106,10 +106,10 @@ def crop_box(picture: Picture, box: Box, margin_ratio: float, square: bool = Tru
     if square:
         height = width = max(height, width)
     first_row, first_column = (top + bottom - height) / 2, (left + right - width) / 2
-    return cut(picture, int(np.floor(first_row)), int(np.floor(first_column)), height, width)
+    return crop(picture, int(np.floor(first_row)), int(np.floor(first_column)), height, width)
 
 
-def cut(picture: Picture, top: int, left: int, height: int, width: int) -> Picture:
+def crop(picture: Picture, top: int, left: int, height: int, width: int) -> Picture:
     """The rectangle whose first pixel is (top, left); outside is 0."""
     whole_height, whole_width = picture.pixels.shape
     pixels = np.zeros((height, width), np.float32)

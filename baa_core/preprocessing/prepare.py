@@ -44,7 +44,7 @@ class ModelInput:
     def __post_init__(self) -> None:
         freeze(self.image)
 
-    def bring_home(self, values: FloatArray) -> FloatArray:
+    def to_radiograph_grid(self, values: FloatArray) -> FloatArray:
         """Resample a map on the image's grid onto the radiograph's; outside is 0."""
         height, width = self.radiograph_shape
         return np.asarray(
@@ -52,7 +52,7 @@ class ModelInput:
         )
 
 
-def stages(
+def iter_steps(
     radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None
 ) -> Iterator[tuple[str, Picture]]:
     """The picture after every step, for those who want to see what a recipe does to it.
@@ -74,13 +74,13 @@ def stages(
         yield type(step).__name__, picture
 
 
-def arrange(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> Picture:
+def apply_steps(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> Picture:
     """Everything but the normalisation: crop, turn, resize. Training caches and augments this.
 
     Returns:
         a picture of `spec.shape` in [0, 1].
     """
-    ((_, picture),) = deque(stages(radiograph, hand, spec, points), maxlen=1)
+    ((_, picture),) = deque(iter_steps(radiograph, hand, spec, points), maxlen=1)
     return picture
 
 
@@ -96,7 +96,7 @@ def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Poi
     Returns:
         image (1, 1, H, W) and the geometry that brings heatmaps home.
     """
-    picture = spec.normalise(arrange(radiograph, hand, spec, points))
+    picture = spec.normalise(apply_steps(radiograph, hand, spec, points))
     return ModelInput(
         picture.pixels[None, None],
         picture.mask,

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import HandNotFound, LandmarksNotFound
 from ..types import Caution, FloatArray
-from .picture import Box, Picture, box_of, crop_box, cut, moved, overlap, resized
+from .picture import Box, Picture, box_of, crop, crop_box, overlap, resized, warp
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Upright:
         new_width = int(np.ceil(height * sine + width * cosine - 1e-6))
         new_height = int(np.ceil(height * cosine + width * sine - 1e-6))
         turn[:, 2] += (new_width - width) / 2, (new_height - height) / 2
-        return moved(picture, turn, new_width, new_height, tilt_degrees=0.0)
+        return warp(picture, turn, new_width, new_height, tilt_degrees=0.0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PadSquare:
         """The square."""
         height, width = picture.pixels.shape
         side = max(height, width)
-        return cut(picture, -((side - height) // 2), -((side - width) // 2), side, side)
+        return crop(picture, -((side - height) // 2), -((side - width) // 2), side, side)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class FitInto:
         top, left = (
             have - want for have, want in zip(small.pixels.shape, (self.height_px, self.width_px), strict=True)
         )
-        return cut(small, top // 2, left // 2, self.height_px, self.width_px)
+        return crop(small, top // 2, left // 2, self.height_px, self.width_px)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Register:
         turn = complex(0, (TIP_ROW - CAPITATE_ROW) * scale) / seen
         linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]]) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
         shift = np.array([middle, CAPITATE_ROW * scale]) - linear @ capitate
-        return moved(picture, np.column_stack([linear, shift]), width_px, self.height_px, tilt_degrees=0.0)
+        return warp(picture, np.column_stack([linear, shift]), width_px, self.height_px, tilt_degrees=0.0)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class CutRegion:
         """The cut picture."""
         height, width = picture.pixels.shape
         top, left = round(self.top * height), round(self.left * width)
-        return cut(picture, top, left, round(self.bottom * height) - top, round(self.right * width) - left)
+        return crop(picture, top, left, round(self.bottom * height) - top, round(self.right * width) - left)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class CropToCluster:
     """Cut to the largest region of the picture's own clustering (Li 2021, Algorithm 1).
 
     Ours, not the paper's: where the region's box and the mask's overlap by less than `least_overlap`, the clustering
-    has missed the hand (5 of 50 `val` films, `python -m train clustering`); the mask's is cut to, with a caution.
+    has missed the hand (5 of 50 `val` radiographs, `python -m train clustering`); the mask's is cut to, with a caution.
     """
 
     margin_ratio: float = 1.02

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ..preprocessing.prepare import InputSpec
 from ..preprocessing.steps import CropToHand, MaskBackground, PadSquare, Resize, Standardise, StretchContrast, Upright
-from .schema import Architecture, Member, Recipe, TrainingPlan, Views
+from .schema import Architecture, Member, Recipe, TestTimeAugmentation, TrainingPlan
 
 
 def masked_hand(side_px: int) -> InputSpec:
@@ -117,7 +117,7 @@ SEX = Member(
         average_decay=0.99,
     ),
     # Chosen on `val` (train/RUNS.md): a little smaller and turned, as pictures are in training, sex is told better.
-    views=Views(turns_degrees=(-7.0, 7.0), zoom=0.9),
+    views=TestTimeAugmentation(turns_degrees=(-7.0, 7.0), zoom=0.9),
     eight_bit=True,
 )
 
@@ -138,7 +138,7 @@ SEX_BONES = Member(
         average_decay=0.995,
         init="landmarks",
     ),
-    views=Views(mirror=False),  # left and right hands have the same bones
+    views=TestTimeAugmentation(mirror=False),  # left and right hands have the same bones
 )
 SEX_BONES_2 = replace(SEX_BONES, name="sex_bones_2", training=replace(SEX_BONES.training, seed=7), eight_bit=True)
 SEX_CHECK = (SEX, SEX_BONES, SEX_BONES_2)
@@ -205,10 +205,10 @@ RECIPE = Recipe(
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     start=(AGE_START, START, SEX_START),
-    planned=tuple(member for name, member in TABLE_3.items() if name not in FINAL_ENSEMBLE),
+    untrained_members=tuple(member for name, member in TABLE_3.items() if name not in FINAL_ENSEMBLE),
     notes=(
         "On two cores each network could learn for minutes only. So it begins as one of our EfficientNet-Lite0, which "
         "is why it has ReLU6 where the paper's has SiLU.",
-        "Sharp films are half of the original size: at 1024 px there is no more to see than at about 650.",
+        "Sharp radiographs are half of the original size: at 1024 px there is no more to see than at about 650.",
     ),
 )

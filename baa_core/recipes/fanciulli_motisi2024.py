@@ -61,7 +61,7 @@ RECIPE = Recipe(
     members=(RVGG16,),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
-    planned=(ATTENTION, at_full_size(RVGG16, "vgg16"), at_full_size(ATTENTION, "vgg16_attention")),
+    untrained_members=(ATTENTION, at_full_size(RVGG16, "vgg16"), at_full_size(ATTENTION, "vgg16_attention")),
     notes=(
         "VGG16's blocks with a quarter of its channels at 112 px, in place of all of them at 399 px.",
         "Landmarks by this project's network, in place of MediaPipe's.",

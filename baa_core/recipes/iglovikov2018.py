@@ -24,7 +24,7 @@ from ..preprocessing.steps import (
 )
 from ..types import Sex
 from .deeplasia import HAND, LANDMARKS, SEX_CHECK
-from .schema import Architecture, Member, Recipe, TrainingPlan, Views
+from .schema import Architecture, Member, Recipe, TestTimeAugmentation, TrainingPlan
 from .small_budget import SMALL
 
 UNET = Member(
@@ -154,8 +154,8 @@ RECIPE = Recipe(
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     # Registration has mirrored what needs it.
-    views=Views(mirror=False),
-    planned=(*EIGHTEEN, *ABLATION),
+    views=TestTimeAugmentation(mirror=False),
+    untrained_members=(*EIGHTEEN, *ABLATION),
     notes=(
         "Six models of a region share their convolutions here; in the paper each of the 18 is a network of its own.",
         "112 px high in place of 2080.",

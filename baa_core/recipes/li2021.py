@@ -59,7 +59,7 @@ RECIPE = Recipe(
     members=(SHIPPED,),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
-    planned=tuple(member(side_px, PAPER) for side_px in (224, 500, 700)),
+    untrained_members=tuple(member(side_px, PAPER) for side_px in (224, 500, 700)),
     notes=(
         "160 px in place of 700. No ImageNet weights can be had for MobileNetV3 on the machines this was made on: it "
         "begins with the strongest channels of our own EfficientNet-Lite0, whose blocks are wider.",

@@ -31,7 +31,7 @@ AGE_256 = replace(AGE, name="lite0_256", input=masked_hand(256))
 AGE_DRAWN = replace(
     AGE,
     name="lite0_320_drawn",
-    training=replace(AGE.training.further(), drawn_share=0.4, keep_last=True, init=AGE.name),
+    training=replace(AGE.training.fine_tuning(), drawn_share=0.4, keep_last=True, init=AGE.name),
     weight=2.0,  # chosen on `val` (train/RUNS.md)
 )
 
@@ -95,8 +95,8 @@ AGE_LITE2 = replace(
 )
 
 RECIPE = Recipe(
-    name="house",
-    title="House",
+    name="lite",
+    title="Lite ensemble",
     citation="This project's own light networks by the route of Deeplasia: Rassmann S et al. Pediatr Radiol "
     "2024;54:82-95. doi:10.1007/s00247-023-05789-1",
     hand=HAND,
@@ -104,5 +104,5 @@ RECIPE = Recipe(
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     start=(AGE,),
-    planned=(AGE_256, AGE_ALL, AGE_JOINTS, AGE_LITE2),
+    untrained_members=(AGE_256, AGE_ALL, AGE_JOINTS, AGE_LITE2),
 )

@@ -64,7 +64,7 @@ RECIPE = Recipe(
     sex=SEX_CHECK,
     landmarks=LANDMARKS,
     age_groups_months=AGE_GROUPS_MONTHS,
-    planned=(PUBLISHED,),
+    untrained_members=(PUBLISHED,),
     notes=(
         "The frozen features are those of EfficientNet-Lite0 as it learnt bone age here (`start`), not of "
         "EfficientNetV2-L as it learnt photographs: no such weights can be had on the machines this was made on.",

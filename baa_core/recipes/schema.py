@@ -58,7 +58,7 @@ class TrainingPlan:
     Attributes:
         init: "scratch", "imagenet", or the name of a member whose weights to start from.
         images: which pictures, any of "thumbnails" and "sharp".
-        sharp_share: how much of what is drawn in training is sharp films, where both kinds are used; None for as
+        sharp_share: how much of what is drawn in training is sharp radiographs, where both kinds are used; None for as
             they come.
         augment: name of an augmentation set in `train.data.augmentation`.
         average_decay: decay of the exponential moving average of the weights, 0 for none.
@@ -101,13 +101,13 @@ class TrainingPlan:
     seed: int = 42
     note: str = ""
 
-    def further(self) -> TrainingPlan:
+    def fine_tuning(self) -> TrainingPlan:
         """For going on with weights this plan has made: a third of the learning rate, no time at half the size."""
         return replace(self, learning_rate=self.learning_rate / 3.0, halved_share=0.0)
 
 
 @dataclass(frozen=True)
-class Views:
+class TestTimeAugmentation:
     """As which pictures one prepared picture is shown to a network; its answers are averaged.
 
     Attributes:
@@ -143,7 +143,7 @@ class Member:
     paper: TrainingPlan | None = None
     learns_from: InputSpec | None = None
     sexes: tuple[Sex, ...] = SEXES
-    views: Views = Views()
+    views: TestTimeAugmentation = TestTimeAugmentation()
     weight: float = 1.0
     eight_bit: bool = False
 
@@ -155,7 +155,7 @@ class Recipe:
     Attributes:
         members: the age networks whose months are averaged by weight.
         hand: the network that finds the hand.
-        sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.agreed`).
+        sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.mean_log_odds`).
         start: networks trained only to start others from; never served.
         planned: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, by which outline and pose are checked and bones straightened;
@@ -175,8 +175,8 @@ class Recipe:
     members: tuple[Member, ...]
     sex: tuple[Member, ...]
     start: tuple[Member, ...] = ()
-    planned: tuple[Member, ...] = ()
-    views: Views = Views()
+    untrained_members: tuple[Member, ...] = ()
+    views: TestTimeAugmentation = TestTimeAugmentation()
     landmarks: Member | None = None
     mask: Member | None = None
     points: Member | None = None
@@ -190,7 +190,7 @@ class Recipe:
             raise ValueError(f"recipe '{self.name}' names a member twice: {names}")
 
     @property
-    def sex_views(self) -> dict[str, Views]:
+    def sex_views(self) -> dict[str, TestTimeAugmentation]:
         """As which pictures each one is shown, by sex network."""
         return {member.name: member.views for member in self.sex}
 
@@ -202,18 +202,18 @@ class Recipe:
     @property
     def networks(self) -> tuple[Member, ...]:
         """Every member that `python -m train` can make."""
-        return (*self.served, *self.start, *self.planned)
+        return (*self.members_in_use, *self.start, *self.untrained_members)
 
     @property
-    def estimating(self) -> tuple[Member, ...]:
+    def sex_and_age_members(self) -> tuple[Member, ...]:
         """The members that see the prepared hand in every assessment."""
         return (*self.sex, *self.members)
 
     @property
-    def served(self) -> tuple[Member, ...]:
+    def members_in_use(self) -> tuple[Member, ...]:
         """The members that an assessment runs, whose weights come with the software."""
         finding = (self.hand, self.mask, self.landmarks, self.points)
-        return (*dict.fromkeys(member for member in finding if member is not None), *self.estimating)
+        return (*dict.fromkeys(member for member in finding if member is not None), *self.sex_and_age_members)
 
 
 # Malanga 2024, Methods: 0-57, 58-114, 115-171 and 172-228 months.

@@ -2,7 +2,7 @@
 
 from .schema import TrainingPlan
 
-# Thumbnails and sharp films together; labels halfway to a teacher's readings, and the features of our own `start`
+# Thumbnails and sharp radiographs together; labels halfway to a teacher's readings, and the features of our own `start`
 # learnt beside the age, in place of the ImageNet weights that cannot be had here. Half of the time at half the size.
 SMALL = TrainingPlan(
     epochs=20,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..explanation.faithfulness import Deletion, Removal
 from ..explanation.region_effects import RegionEffect
-from ..explanation.robustness import Drift
+from ..explanation.robustness import Robustness
 from ..types import HandMask, Prediction, Radiograph, Report
 from .overlays import CONTOUR_RGB, OLDER, YOUNGER, Bytes, downsample_for_display, outlined, overlay
 from .text import _short, years_and_months
@@ -322,7 +322,7 @@ def insertion_figure(deletion: Deletion) -> go.Figure:
     return _curves(deletion, Removal.insertion, "While the detail comes back", "share of the hand sharp (%)")
 
 
-def drift_figure(drift: Drift) -> go.Figure:
+def robustness_figure(drift: Robustness) -> go.Figure:
     """Months the estimate drifts when the radiograph is changed in ways that should not matter."""
     figure, found = go.Figure(), drift.by_change()
     shown = [0.0 if months is None else months for months in found.values()]

@@ -21,7 +21,7 @@ CONTOUR_RGB = (64, 224, 255)  # pale cyan: on no radiograph and not among the he
 OUTSIDE_BRIGHTNESS = 0.6  # of what lies outside the mask
 
 
-HEAT_SPAN = (0.25, 0.9)  # of OpenCV's inferno: its black and white ends look like film and bone
+HEAT_SPAN = (0.25, 0.9)  # of OpenCV's inferno: its black and white ends look like radiograph and bone
 
 
 FULL_HEAT = 0.35  # heat from which the colour has its full opacity; below it fades in
@@ -149,12 +149,13 @@ def _blend_heat(picture: Bytes, heat: FloatArray, opacity: float) -> None:
 def _heat_colours(values: FloatArray) -> tuple[Bytes, FloatArray]:
     """Colours (N, 3) red first of heat (N,), and how strongly each is drawn (N,), 0 to 1."""
     steps = np.linspace(*HEAT_SPAN, 256) * 255
-    colours = cv2.applyColorMap(np.rint(steps).astype(np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
-    rising = np.clip(values / FULL_HEAT, 0.0, 1.0)
+    mapped = cv2.applyColorMap(np.rint(steps).astype(np.uint8)[:, None], cv2.COLORMAP_INFERNO)
+    colours: Bytes = np.asarray(mapped, np.uint8)[:, 0, ::-1]
+    rising: FloatArray = np.clip(values / np.float32(FULL_HEAT), 0.0, 1.0)
     return colours[np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)], rising * rising * (3 - 2 * rising)
 
 
-YOUNGER, OLDER = "#3D8BFF", "#FF4B33"  # brighter than the figures' own: they must show on black film
+YOUNGER, OLDER = "#3D8BFF", "#FF4B33"  # brighter than the figures' own: they must show on black radiograph
 
 
 REGION_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#FFFFFF")  # Okabe and Ito's

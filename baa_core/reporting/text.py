@@ -12,7 +12,7 @@ from ..types import DISCLAIMER
 from .wording import percent
 
 ERROR_HERE = (
-    "Error here: mean absolute error on this project's test radiographs. All systems but house are re-implementations "
+    "Error here: mean absolute error on this project's test radiographs. All systems but lite are re-implementations "
     "at small scale; the published ones may answer otherwise."
 )
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from ..errors import HandCutOff, InvalidPatient, LandmarksNotFound, WeightsMissing
 from ..estimation.calibration import Calibration, calibrate, check_sex, interval_for_unknown_sex
-from ..estimation.ensemble import age_forward, agreed, likelier_sex, predict_months_by_sex, predict_sex
+from ..estimation.ensemble import age_forward, likelier_sex, mean_log_odds, predict_months_by_sex, predict_sex
 from ..estimation.local_calibration import LocalCalibration, read_local_calibration
 from ..explanation.heatmap import saliency
 from ..hand.cut import cautions_of, find_cuts
@@ -31,21 +31,20 @@ from ..hand.outline import UNCHECKED, about_outline
 from ..hand.pose import FeatureSpace, check_pose, load_feature_space, shape_of
 from ..hand.quality import about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
-from ..hand.segmentation import choose_hand, draw_hand, find_hands
+from ..hand.segmentation import choose_hand, find_hands, resegment
 from ..io import read_radiograph
 from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
 from ..networks.backbones import fold_norms
 from ..networks.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
 from ..preprocessing.picture import Picture
-from ..preprocessing.prepare import InputSpec, ModelInput, prepare, stages
+from ..preprocessing.prepare import InputSpec, ModelInput, iter_steps, prepare
 from ..recipes import DEFAULT_RECIPE, find_recipe
 from ..recipes.schema import Member, Recipe
 from ..reporting import cautions
 from ..types import (
     CUT_PARTS,
     SEXES,
-    Answer,
     BoolArray,
     Caution,
     CutPart,
@@ -54,6 +53,7 @@ from ..types import (
     HandMask,
     Landmarks,
     LocalCorrection,
+    NetworkOutput,
     Patient,
     Points,
     Prediction,
@@ -74,9 +74,70 @@ VIEW_UNCHECKED = Caution(
 )
 
 
+def _certain(hand: HandMask) -> Landmarks | None:
+    """The landmarks by which a mask is checked; None where they were not or could not be placed."""
+    try:
+        return None if hand.landmarks_in_context is None else check_placed(hand.landmarks_in_context)
+    except LandmarksNotFound:
+        return None
+
+
+def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
+    """Is neither fingers nor wrist cut off by the picture's edge?"""
+    try:
+        check_whole(hand, radiograph.name)
+    except HandCutOff:
+        return False
+    return True
+
+
+Something = TypeVar("Something")
+STAGES = ("reading", "finding the hand", "estimating", "explaining")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the networks said about one prepared radiograph.
+
+    Attributes:
+        by_sex: the prediction for each sex.
+        prediction: the one for the sex used; where no sex was entered its interval covers the mixture of both sexes.
+        sex_used: entered, or else predicted.
+        probability_male: of the sex network.
+        sex_check: what the sex networks say about the entered sex.
+        local_calibration: what a clinic's own calibration did; None without one.
+        cautions: that belong beside the months themselves.
+    """
+
+    by_sex: Mapping[Sex, Prediction]
+    prediction: Prediction
+    sex_used: Sex
+    probability_male: float
+    sex_check: SexCheck
+    local_calibration: LocalCorrection | None = None
+    cautions: tuple[Caution, ...] = ()
+
+
+class Clock:
+    """Seconds by stage, telling the listener when one begins."""
+
+    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
+        self.on_stage = on_stage
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        if self.on_stage:
+            self.on_stage(name)
+        start = perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+
+
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """A recipe with its weights, up to the prepared pictures.
+class Assessor:
+    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it.
 
     Attributes:
         recipe: what runs.
@@ -108,21 +169,21 @@ class Sight:
 
     def warm_up(self) -> None:
         """Load every network now, so that the first picture need not wait."""
-        for member in self.recipe.served:
+        for member in self.recipe.members_in_use:
             self.network(member)
 
     @property
-    def versions(self) -> dict[str, str]:
+    def _own_versions(self) -> dict[str, str]:
         """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
         weights = {
             f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
-            for member in self.recipe.served
+            for member in self.recipe.members_in_use
             if member.name in self.manifest.weights
         }
         software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
         return {**software, "recipe": self.recipe.name, **weights}
 
-    def look(
+    def read_and_segment(
         self, source: str | os.PathLike[str] | bytes, name: str | None = None, hand: HandChoice | None = None
     ) -> tuple[Radiograph, HandMask]:
         """A radiograph and its hand; `hand` as for `find_hand`.
@@ -164,7 +225,7 @@ class Sight:
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         check_quality(radiograph, hand)
         mask = self.recipe.mask
-        drawn = hand if mask is None else draw_hand(radiograph, hand, self.network(mask), mask.input)
+        drawn = hand if mask is None else resegment(radiograph, hand, self.network(mask), mask.input)
         placed = self.place_landmarks(radiograph, drawn)
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
         said = (
@@ -242,10 +303,10 @@ class Sight:
         """
         placed = self.points(radiograph, hand) if points is None else points
         made: dict[InputSpec, ModelInput] = {}
-        for member in self.recipe.estimating:
+        for member in self.recipe.sex_and_age_members:
             if member.input not in made:
                 made[member.input] = prepare(radiograph, hand, member.input, placed)
-        return {member.name: made[member.input] for member in self.recipe.estimating}
+        return {member.name: made[member.input] for member in self.recipe.sex_and_age_members}
 
     def check_pose(self, hand: HandMask, name: str) -> tuple[Caution, ...]:
         """Refuse what is no hand seen from the front.
@@ -270,84 +331,14 @@ class Sight:
 
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""
-        return list(stages(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
-
-
-def _certain(hand: HandMask) -> Landmarks | None:
-    """The landmarks by which a mask is checked; None where they were not or could not be placed."""
-    try:
-        return None if hand.landmarks_in_context is None else check_placed(hand.landmarks_in_context)
-    except LandmarksNotFound:
-        return None
-
-
-def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
-    """Is neither fingers nor wrist cut off by the picture's edge?"""
-    try:
-        check_whole(hand, radiograph.name)
-    except HandCutOff:
-        return False
-    return True
-
-
-Something = TypeVar("Something")
-STAGES = ("reading", "finding the hand", "estimating", "explaining")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the networks said about one prepared radiograph.
-
-    Attributes:
-        by_sex: the prediction for each sex.
-        prediction: the one for the sex used; where no sex was entered its interval covers the mixture of both sexes.
-        sex_used: entered, or else predicted.
-        probability_male: of the sex network.
-        sex_check: what the sex networks say about the entered sex.
-        local_calibration: what a clinic's own calibration did; None without one.
-        cautions: that belong beside the months themselves.
-    """
-
-    by_sex: Mapping[Sex, Prediction]
-    prediction: Prediction
-    sex_used: Sex
-    probability_male: float
-    sex_check: SexCheck
-    local_calibration: LocalCorrection | None = None
-    cautions: tuple[Caution, ...] = ()
-
-
-class Clock:
-    """Seconds by stage, telling the listener when one begins."""
-
-    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
-        self.on_stage = on_stage
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        if self.on_stage:
-            self.on_stage(name)
-        start = perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
-
-
-@dataclass(frozen=True, eq=False)
-class Assessor(Sight):
-    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it.
-
-    Attributes:
-        local: a clinic's own calibration; None for none.
-    """
+        return list(iter_steps(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
 
     local: LocalCalibration | None = None
 
     @property
     def versions(self) -> dict[str, str]:
         """What made the numbers, a local calibration included."""
-        return super().versions | ({} if self.local is None else {"local_calibration": self.local.version})
+        return self._own_versions | ({} if self.local is None else {"local_calibration": self.local.version})
 
     def assess(
         self,
@@ -476,7 +467,7 @@ class Assessor(Sight):
         """
         sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
         male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
-        probability_male = agreed(male.values())
+        probability_male = mean_log_odds(male.values())
         answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
         plain = {sex: self._uncorrected(answers[sex], sex) for sex in SEXES}
         by_sex = {sex: self._corrected(plain[sex]) for sex in SEXES}
@@ -502,7 +493,7 @@ class Assessor(Sight):
     def _corrected(self, prediction: Prediction) -> Prediction:
         return prediction if self.local is None else self.local.apply(prediction)
 
-    def _uncorrected(self, answers: Mapping[str, Answer], sex: Sex) -> Prediction:
+    def _uncorrected(self, answers: Mapping[str, NetworkOutput], sex: Sex) -> Prediction:
         """Without local calibration."""
         return calibrate(self.own(answers, sex), sex, self.calibration, self.recipe.weights)
 

@@ -45,7 +45,7 @@ LONGEST_SEEN_PX = 400
 ALL_ANSWERED, SOME_ANSWERED, NONE_ANSWERED = "ok", "partial", "refused"
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 SEEN_NAME, HEATMAP_NAME = "{}_seen.png", "{}_heatmap.png"
-AGREEMENT_PROVES_NOTHING = "Systems that learned from the same films can agree and be wrong together."
+AGREEMENT_PROVES_NOTHING = "Systems that learned from the same radiographs can agree and be wrong together."
 
 Listener = Callable[[str, str], None]
 

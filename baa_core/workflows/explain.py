@@ -1,4 +1,4 @@
-"""Assessor + film -> Panel: every part of an explanation, in order, with progress and a way to stop.
+"""Assessor + radiograph -> Panel: every part of an explanation, in order, with progress and a way to stop.
 
 Example:
     panel = baa_core.workflows.explain.examine(assessor, "hand.dcm", Patient(sex="female"), on_stage=print)
@@ -25,11 +25,11 @@ from ..explanation.gradients import own_copy
 from ..explanation.methods import Attribute, Method, evidence, explain_with, find_method
 from ..explanation.region_effects import attribution_shares, months_by_region
 from ..explanation.report import Panel
-from ..explanation.robustness import OTHER_SEX, SIDES_EXCHANGED, Drift, measure_drift
-from ..explanation.verdict import judge, stability
+from ..explanation.robustness import OTHER_SEX, SIDES_EXCHANGED, Robustness, measure_robustness
+from ..explanation.verdict import stability, summarise_checks
 from ..preprocessing.prepare import ModelInput
 from ..reporting import cautions
-from ..reporting.charts import deletion_figure, drift_figure, insertion_figure, regions_figure, write_figure
+from ..reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure, write_figure
 from ..reporting.overlays import encode_png, regions_picture, signed_overlay
 from ..types import SEXES, BoolArray, Caution, FloatArray, HandChoice, HandMask, Patient, Radiograph, SignedExplanation
 from .assess import Assessor, Clock, Estimate
@@ -41,7 +41,7 @@ STAGES = (
     "going region by region",
     "trying the map",
     "shaking the picture",
-    "changing the film",
+    "changing the radiograph",
 )
 DEFAULT_METHOD = "both_ways"
 OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": "left"}
@@ -49,7 +49,7 @@ OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": 
 Listener = Callable[[str], None]
 
 
-class Teller:
+class ProgressReporter:
     """Tells the listener each stage as it begins, and the same one again whenever asked to."""
 
     def __init__(self, listener: Listener | None) -> None:
@@ -67,7 +67,7 @@ class Teller:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class ExplanationContext:
     """A radiograph with everything that is asked about it.
 
     Attributes:
@@ -93,16 +93,16 @@ class Film:
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
     anew: Mapping[str, Forward]
-    teller: Teller
+    progress: ProgressReporter
     choice: HandChoice | None = None
 
     @property
     def months(self) -> float:
-        """The film's own estimate."""
+        """The radiograph's own estimate."""
         return self.estimate.prediction.bone_age_months
 
 
-def examine(
+def explain_estimate(
     assessor: Assessor,
     source: str | os.PathLike[str] | bytes,
     patient: Patient | None = None,
@@ -128,25 +128,25 @@ def examine(
         UnknownMethod: no method has that name.
         BoneAgeError: no honest number can be given; the message says why and what to do.
     """
-    chosen, teller, start = find_method(method), Teller(on_stage), perf_counter()
-    clock = Clock(teller)
+    chosen, progress, start = find_method(method), ProgressReporter(on_stage), perf_counter()
+    clock = Clock(progress)
     with clock.stage(STAGES[0]):
-        radiograph, found = assessor.look(source, name, hand)
+        radiograph, found = assessor.read_and_segment(source, name, hand)
     with clock.stage(STAGES[1]):
-        film = film_of(assessor, radiograph, found, patient or Patient(), teller, hand)
-    return _examine(film, chosen, clock, start)
+        context = context_of(assessor, radiograph, found, patient or Patient(), progress, hand)
+    return _examine(context, chosen, clock, start)
 
 
-def film_of(
+def context_of(
     assessor: Assessor,
     radiograph: Radiograph,
     hand: HandMask,
     patient: Patient,
-    teller: Teller | None = None,
+    progress: ProgressReporter | None = None,
     choice: HandChoice | None = None,
-) -> Film:
+) -> ExplanationContext:
     """A radiograph with its estimate, ready to be asked about; `choice` is how `hand` was chosen among several."""
-    teller = teller or Teller(None)
+    progress = progress or ProgressReporter(None)
     inputs, about_pose = assessor.prepare_checked(radiograph, hand)
     estimate = assessor.estimate(inputs, patient, interval_factor=hand.interval_factor)
     networks = {
@@ -158,57 +158,57 @@ def film_of(
 
     def forwards(held: Mapping[str, ModelInput]) -> dict[str, Forward]:
         asked = {
-            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), teller, name)
+            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), progress, name)
             for name, network in networks.items()
         }
         return by_weight(asked, assessor.recipe.weights)
 
-    return Film(
+    return ExplanationContext(
         assessor, radiograph, hand, patient, estimate, inputs, about_pose, networks,
-        forwards=forwards(inputs), anew=forwards({}), teller=teller, choice=choice,
+        forwards=forwards(inputs), anew=forwards({}), progress=progress, choice=choice,
     )  # fmt: skip
 
 
-def _examine(film: Film, method: Method, clock: Clock, start: float) -> Panel:
+def _examine(context: ExplanationContext, method: Method, clock: Clock, start: float) -> Panel:
     """The map and all that is asked about it."""
     with clock.stage(STAGES[2]):
-        explanation = draw_map(film, method)
+        explanation = compute_attribution(context, method)
     with clock.stage(STAGES[3]):
-        masks, unplaced = _divide(film)
-        regions = months_by_region(film.anew, film.inputs, masks)
+        masks, unplaced = _divide(context)
+        regions = months_by_region(context.anew, context.inputs, masks)
     with clock.stage(STAGES[4]):
-        deletion = try_map(film, method, explanation)
+        deletion = measure_faithfulness(context, method, explanation)
     with clock.stage(STAGES[5]):
-        stable = shake(film, method)
+        stable = measure_stability(context, method)
     with clock.stage(STAGES[6]):
-        drift = _drift(film)
+        drift = _drift(context)
     return Panel(
-        file=film.radiograph.name,
-        recipe=film.assessor.recipe.name,
-        sex_used=film.estimate.sex_used,
-        estimate_months=film.months,
+        file=context.radiograph.name,
+        recipe=context.assessor.recipe.name,
+        sex_used=context.estimate.sex_used,
+        estimate_months=context.months,
         explanation=explanation,
         regions=regions,
-        shares=attribution_shares(explanation.months, masks, film.hand.pixels),
+        shares=attribution_shares(explanation.months, masks, context.hand.pixels),
         deletion=deletion,
         stability=stable,
         drift=drift,
-        textbook=textbook_stage(film.months, film.estimate.sex_used),
-        verdict=judge(deletion, stable),
-        cautions=(*all_cautions(film, explanation), *unplaced),
+        textbook=textbook_stage(context.months, context.estimate.sex_used),
+        verdict=summarise_checks(deletion, stable),
+        cautions=(*all_cautions(context, explanation), *unplaced),
         seconds=perf_counter() - start,
-        radiograph=film.radiograph,
-        hand=film.hand,
+        radiograph=context.radiograph,
+        hand=context.hand,
         masks=masks,
         stage_seconds=clock.seconds,
     )
 
 
-def _telling(forward: Forward, teller: Teller, name: str) -> Forward:
+def _telling(forward: Forward, progress: ProgressReporter, name: str) -> Forward:
     """A network's forward that lets the listener speak up first, and whose months are numbers."""
 
     def asked(picture: Tensor) -> Tensor:
-        teller.again()
+        progress.again()
         months = forward(picture)
         require_finite(months.detach().numpy(), f"The answer of the network '{name}' to a changed picture")
         return months
@@ -216,18 +216,18 @@ def _telling(forward: Forward, teller: Teller, name: str) -> Forward:
     return asked
 
 
-def draw_map(film: Film, method: Method) -> SignedExplanation:
+def compute_attribution(context: ExplanationContext, method: Method) -> SignedExplanation:
     """The ensemble's estimate explained by one method."""
-    return explain_with(method.name, film.networks, film.forwards, film.inputs, film.hand.pixels)
+    return explain_with(method.name, context.networks, context.forwards, context.inputs, context.hand.pixels)
 
 
-def try_map(film: Film, method: Method, explanation: SignedExplanation) -> Deletion:
+def measure_faithfulness(context: ExplanationContext, method: Method, explanation: SignedExplanation) -> Deletion:
     """Whether blurring what the map marks moves the estimate the way it says; 62 forwards a network."""
-    said = {name: evidence(method, made, film.inputs[name]) for name, made in explanation.by_member.items()}
-    return measure_deletion(film.forwards, film.inputs, said)
+    said = {name: evidence(method, made, context.inputs[name]) for name, made in explanation.by_member.items()}
+    return measure_deletion(context.forwards, context.inputs, said)
 
 
-def shake(film: Film, method: Method) -> dict[str, float]:
+def measure_stability(context: ExplanationContext, method: Method) -> dict[str, float]:
     """How much of each network's map survives small changes, averaged over the networks by weight; four maps each.
 
     They are sketches where the method has one, and of the picture alone, without its mirror image: they are only
@@ -235,57 +235,59 @@ def shake(film: Film, method: Method) -> dict[str, float]:
     """
     attribute = method.sketch or method.attribute
     found = []
-    for name in film.networks:
-        ask = partial(_months, attribute, name, film)
-        found.append(stability(ask, film.inputs[name], ask(film.inputs[name])))
-    weights = [film.assessor.recipe.weights[name] for name in film.networks]
+    for name in context.networks:
+        ask = partial(_months, attribute, name, context)
+        found.append(stability(ask, context.inputs[name], ask(context.inputs[name])))
+    weights = [context.assessor.recipe.weights[name] for name in context.networks]
     return {change: float(np.average([each[change] for each in found], weights=weights)) for change in found[0]}
 
 
-def _months(attribute: Attribute, name: str, film: Film, given: ModelInput) -> FloatArray:
-    network = film.networks[name]
-    forward = age_forward(network, film.estimate.sex_used, mirror=False, held=given)
-    return attribute(network, _telling(forward, film.teller, name), given).months
+def _months(attribute: Attribute, name: str, context: ExplanationContext, given: ModelInput) -> FloatArray:
+    network = context.networks[name]
+    forward = age_forward(network, context.estimate.sex_used, mirror=False, held=given)
+    return attribute(network, _telling(forward, context.progress, name), given).months
 
 
-def _drift(film: Film) -> Drift:
+def _drift(context: ExplanationContext) -> Robustness:
     """The changed radiographs through all that an assessment does, for the same sex; then this one for the other sex.
 
     A changed radiograph that any check refuses gets the check's reason in place of months.
     """
-    used = film.estimate.sex_used
+    used = context.estimate.sex_used
 
     def estimate(name: str, changed: Radiograph) -> float | str:
-        film.teller.again()
-        choice = OTHER_SIDE.get(film.choice, film.choice) if name in SIDES_EXCHANGED else film.choice
+        context.progress.again()
+        choice = OTHER_SIDE.get(context.choice, context.choice) if name in SIDES_EXCHANGED else context.choice
         try:
-            inputs, _ = film.assessor.prepare_checked(changed, film.assessor.find_hand(changed, choice))
+            inputs, _ = context.assessor.prepare_checked(changed, context.assessor.find_hand(changed, choice))
         except HandRefused as error:
             return str(error)
-        return film.assessor.predict(inputs, used).bone_age_months
+        return context.assessor.predict(inputs, used).bone_age_months
 
-    found = measure_drift(estimate, film.radiograph, film.hand, film.months)
+    found = measure_robustness(estimate, context.radiograph, context.hand, context.months)
     (other,) = (sex for sex in SEXES if sex != used)
-    return replace(found, months={**found.months, OTHER_SEX: film.estimate.by_sex[other].bone_age_months - film.months})
+    return replace(
+        found, months={**found.months, OTHER_SEX: context.estimate.by_sex[other].bone_age_months - context.months}
+    )
 
 
-def _divide(film: Film) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
+def _divide(context: ExplanationContext) -> tuple[dict[str, BoolArray], tuple[Caution, ...]]:
     """The regions of the hand; none, and a caution that says so, where no network places joints or it cannot here."""
     try:
-        return film.assessor.regions(film.hand), ()
+        return context.assessor.regions(context.hand), ()
     except LandmarksNotFound as error:
         reason = str(error)
     except WeightsMissing as error:
-        if film.assessor.recipe.landmarks is not None:
+        if context.assessor.recipe.landmarks is not None:
             raise
         reason = str(error)
     return {}, (Caution("no_regions", f"{reason} So there is nothing to say about regions here."),)
 
 
-def all_cautions(film: Film, explanation: SignedExplanation) -> tuple[Caution, ...]:
+def all_cautions(context: ExplanationContext, explanation: SignedExplanation) -> tuple[Caution, ...]:
     """All that an assessment of the same file says, and what is to be said of the map."""
-    said = film.assessor.cautions_about(
-        film.radiograph, film.hand, film.inputs, film.about_pose, film.estimate, film.patient
+    said = context.assessor.cautions_about(
+        context.radiograph, context.hand, context.inputs, context.about_pose, context.estimate, context.patient
     )
     return (*said, *cautions.about_explanation(explanation))
 
@@ -301,7 +303,7 @@ def write_panel(panel: Panel, folder: Path) -> None:
         "regions.html": regions_figure(panel.regions),
         "deletion.html": deletion_figure(panel.deletion),
         "insertion.html": insertion_figure(panel.deletion),
-        "drift.html": drift_figure(panel.drift),
+        "drift.html": robustness_figure(panel.drift),
     }
     for name, picture in pictures.items():
         (folder / name).write_bytes(encode_png(picture))

@@ -110,7 +110,7 @@ def test_what_is_no_hand_gets_no_number(page: Page) -> None:
 
 
 def draw_chest() -> bytes:
-    """Something like a chest film: a bright trunk, two dark lungs, ribs, a heart."""
+    """Something like a chest radiograph: a bright trunk, two dark lungs, ribs, a heart."""
     rows, columns = np.mgrid[:640, :640].astype(np.float32) / 640
     film = 0.75 - 0.4 * np.abs(columns - 0.5)
     for middle in (0.32, 0.68):

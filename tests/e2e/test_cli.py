@@ -108,7 +108,7 @@ def test_an_assessed_file_has_the_promised_fields(spoken: Ran) -> None:
     assert 0 <= report["sex_probability_male"] <= 1
     assert report["sex_predicted"] in ("female", "male")
     assert isinstance(report["sex_mismatch"], bool)
-    assert list(report["members"]) == [member.name for member in baa_core.RECIPES["house"].members]
+    assert list(report["members"]) == [member.name for member in baa_core.RECIPES["lite"].members]
     assert all(set(caution) == {"code", "message"} for caution in report["cautions"])
 
 

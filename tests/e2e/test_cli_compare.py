@@ -24,7 +24,7 @@ def shipped() -> list[str]:
     return [
         name
         for name, recipe in RECIPES.items()
-        if name in manifest.calibration and all(member.name in manifest.weights for member in recipe.served)
+        if name in manifest.calibration and all(member.name in manifest.weights for member in recipe.members_in_use)
     ]
 
 

@@ -134,7 +134,7 @@ def test_two_hands_are_refused(assessor: Assessor, sharp_val: list) -> None:
 
 @pytest.fixture(scope="module")
 def whole_hands(assessor: Assessor, sharp_val: list) -> list[tuple[np.ndarray, int, int]]:
-    """Real films that are assessed as they are: pixels, and the first row and the length of the hand's mask."""
+    """Real radiographs that are assessed as they are: pixels, and the first row and the length of the hand's mask."""
     found, hand = [], assessor.recipe.hand
     for real in sharp_val:
         radiograph = read_radiograph(real.content, real.name)
@@ -161,7 +161,7 @@ SPOILT = {
 def test_a_spoilt_film_is_refused_and_told_why(
     assessor: Assessor, whole_hands: list[tuple[np.ndarray, int, int]], reason: str
 ) -> None:
-    """Of twelve `val` films at least eight by that name, at most two not at all; in the others no hand is found, or one
+    """Of twelve `val` radiographs at least eight by that name, at most two not at all; in the others no hand, or one
     that is not seen from the front."""
     kind, spoil = SPOILT[reason]
     refusals: list[BoneAgeError] = []

@@ -24,7 +24,7 @@ from baa_core.recipes import DEFAULT_RECIPE, RECIPES
 from baa_core.reporting.overlays import encode_png
 from baa_core.types import Patient, Radiograph
 from baa_core.workflows.assess import Assessor, load_assessor
-from baa_core.workflows.explain import examine
+from baa_core.workflows.explain import explain_estimate
 from tests.conftest import REPOSITORY, Labelled
 
 DOCUMENTATION = REPOSITORY / "docs" / "adding_a_system.md"
@@ -76,7 +76,7 @@ def test_a_drawn_hand_gets_months_an_interval_and_an_aligned_heatmap(
 def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assessor], drawn: bytes) -> None:
     """A bright dot on the palm lies where the heatmap of a network that saw only it would draw it."""
     assessor = assessors[name]
-    radiograph, hand = assessor.look(drawn)
+    radiograph, hand = assessor.read_and_segment(drawn)
     points = assessor.points(radiograph, hand)
     rows, columns = np.nonzero(hand.pixels)
     row, column = int(np.median(rows)), int(np.median(columns))
@@ -86,8 +86,8 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
         made = prepare(Radiograph(dotted.astype(np.float32)), hand, member.input, points)
         plain = prepare(Radiograph((radiograph.pixels * 0.5).astype(np.float32)), hand, member.input, points)
         if not np.array_equal(made.to_radiograph, plain.to_radiograph):  # the clustering saw the dot as well
-            seen = made.bring_home(np.ones(made.mask.shape, np.float32)) > 0.5
-            home = made.bring_home(made.mask.astype(np.float32)) > 0.5
+            seen = made.to_radiograph_grid(np.ones(made.mask.shape, np.float32)) > 0.5
+            home = made.to_radiograph_grid(made.mask.astype(np.float32)) > 0.5
             assert (home & hand.pixels).sum() > 0.93 * ((home | hand.pixels) & seen).sum(), member.name
             continue
         if member.input.steps[-2].__class__.__name__ == "CutRegion":
@@ -101,7 +101,7 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assessor], sharp_val: list[Labelled]) -> None:
-    """Twelve `val` films: far better than their mean, whatever the system."""
+    """Twelve `val` radiographs: far better than their mean, whatever the system."""
     errors, spread = [], []
     for film in sharp_val:
         try:
@@ -127,7 +127,7 @@ def test_bad_input_is_refused_in_a_sentence(name: str, assessors: dict[str, Asse
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_weights_are_verified_and_have_a_card(name: str, tmp_path: Path) -> None:
     manifest = read_manifest()
-    own = [m for m in RECIPES[name].served if manifest.weights[m.name].recipe == name]
+    own = [m for m in RECIPES[name].members_in_use if manifest.weights[m.name].recipe == name]
     assert own, "a system of its own has networks of its own"
     for member in own:
         entry = manifest.weights[member.name]
@@ -174,7 +174,7 @@ def test_every_recipe_explains_its_estimate(
     kept = {change: drift.TRANSFORMS[change] for change in ("mirrored", "upside down")}
     monkeypatch.setattr(drift, "TRANSFORMS", kept)
     assessor = assessors[name]
-    panel = examine(assessor, drawn, Patient("female"), "grad_cam")
+    panel = explain_estimate(assessor, drawn, Patient("female"), "grad_cam")
     values = json.loads(json.dumps(panel.to_dict(), allow_nan=False))
     assert panel.estimate_months == assessor.assess(drawn, Patient("female")).prediction.bone_age_months
     assert panel.explanation.months.shape == panel.radiograph.shape

@@ -17,7 +17,7 @@ from torchmetrics.classification import BinaryAUROC
 from tqdm import tqdm
 
 from baa_core.networks.age import AGE_DEVIATION_MONTHS, AGE_MEAN_MONTHS
-from baa_core.networks.backbones import belief
+from baa_core.networks.backbones import softmax_mean_std
 from baa_core.networks.bone_strips import BoneAgeNetwork, BoneNetwork, BoneSexNetwork
 from baa_core.networks.landmarks import proportions
 from baa_core.recipes.schema import Member
@@ -43,7 +43,7 @@ class BonesTask(Task):
     def __init__(self, member: Member, minutes: float | None) -> None:
         super().__init__(member, minutes)
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name.startswith("judge."))
+            parameter.requires_grad_(name.startswith("head."))
 
     def seen(self, image: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Strips with grain, and proportions, of joints that are moved a little."""
@@ -68,7 +68,7 @@ class BoneSexTask(BonesTask):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Binary cross-entropy of the logit of male, and the error of the bone age."""
         image, male, months, places = batch
-        told = cast(BoneSexNetwork, self.network).judge(*self.seen(image, places)).float()
+        told = cast(BoneSexNetwork, self.network).head(*self.seen(image, places)).float()
         loss = nn.functional.binary_cross_entropy_with_logits(told[:, 0], male * (1 - DOUBT) + DOUBT / 2)
         age = (months - AGE_MEAN_MONTHS) / AGE_DEVIATION_MONTHS
         loss = loss + AGE_WEIGHT * nn.functional.smooth_l1_loss(told[:, 1], age)
@@ -78,7 +78,7 @@ class BoneSexTask(BonesTask):
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Collect logits; the mirror image has the same bones."""
         image, male, _, places = batch
-        told = cast(BoneSexNetwork, self.network).told(image, places.unflatten(1, (-1, 2)))
+        told = cast(BoneSexNetwork, self.network).logits(image, places.unflatten(1, (-1, 2)))
         self.auroc.update(told[:, 0].float(), male.int())
         self.log(self.metric, self.auroc, prog_bar=True)
 
@@ -100,7 +100,7 @@ class BoneAgeTask(BonesTask):
         """Mean absolute error; the mirror image has the same bones."""
         image, male, months, places = batch
         network, at = cast(BoneAgeNetwork, self.network), places.unflatten(1, (-1, 2))
-        predicted, _ = belief(network.logits_from(network.strips(image, at), proportions(at), male))
+        predicted, _ = softmax_mean_std(network.logits_from(network.strips(image, at), proportions(at), male))
         self.log(self.metric, (predicted - months).abs().mean(), prog_bar=True, batch_size=len(months), sync_dist=True)
 
 

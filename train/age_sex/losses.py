@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from baa_core.networks.backbones import belief
+from baa_core.networks.backbones import softmax_mean_std
 
 SOFT_LABEL_DEVIATION_MONTHS: Final = 7.0  # one reader's standard deviation on RSNA (FIELD.md section 3: 0.58 years)
 # Of the Gaussian beside the absolute error; wider than one reader, so that it shapes the distribution and leaves the
@@ -27,7 +27,7 @@ def expectation_loss(raw: Tensor, months: Tensor) -> Tensor:
     raw = raw.float()
     target = gaussian(months, raw.shape[1], SOFT_LABEL_DEVIATION_MONTHS)
     loss = -(target * raw.log_softmax(dim=1)).sum(dim=1).mean()
-    return loss + 0.1 * (belief(raw)[0] - months).abs().mean()
+    return loss + 0.1 * (softmax_mean_std(raw)[0] - months).abs().mean()
 
 
 def mean_error_loss(raw: Tensor, months: Tensor) -> Tensor:
@@ -40,4 +40,4 @@ def mean_error_loss(raw: Tensor, months: Tensor) -> Tensor:
     raw = raw.float()
     target = gaussian(months, raw.shape[1], WIDE_DEVIATION_MONTHS)
     divergence = (target * (target.clamp(min=1e-12).log() - raw.log_softmax(dim=1))).sum(dim=1).mean()
-    return (belief(raw)[0] - months).abs().mean() + KL_WEIGHT * divergence
+    return (softmax_mean_std(raw)[0] - months).abs().mean() + KL_WEIGHT * divergence

@@ -28,8 +28,8 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 # isort: split
 from baa_core.errors import HandRefused, InvalidTable, WeightsMissing
 from baa_core.estimation.calibration import Calibration, LinearBias, choose_mismatch_probability, fit_bias
-from baa_core.estimation.conformal import COVERAGE, IntervalModel, Signals, combine
-from baa_core.estimation.ensemble import agreed, predict_months_by_sex, predict_sex
+from baa_core.estimation.conformal import COVERAGE, IntervalModel, UncertaintyFeatures, combine
+from baa_core.estimation.ensemble import mean_log_odds, predict_months_by_sex, predict_sex
 from baa_core.hand.pose import NAME as OUTLIER
 from baa_core.networks.age import AgeNetwork
 from baa_core.networks.weights import Manifest, WeightsEntry, read_manifest, replace_file, write_manifest
@@ -68,9 +68,9 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
         WeightsMissing: a member has not been trained.
     """
     old = read_manifest(folder) if (folder / "manifest.json").exists() else Manifest({}, {})
-    shipped = {member.name for member in recipe.served}
+    shipped = {member.name for member in recipe.members_in_use}
     entries = {k: v for k, v in old.weights.items() if v.recipe != recipe.name or k in (*shipped, OUTLIER)}
-    for member in recipe.served:
+    for member in recipe.members_in_use:
         owner = entries[member.name].recipe if member.name in entries else recipe.name  # recipes share networks
         source = runs / member.name / f"{member.name}.safetensors"
         if not source.exists():
@@ -122,7 +122,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
                 "split": label.split,
                 "sex": label.sex,
                 "true_months": float(label.bone_age_months),
-                "probability_male": agreed(male.values()),
+                "probability_male": mean_log_odds(male.values()),
                 **{MALE.format(name): probability for name, probability in male.items()},
                 **{name: answer.months for name, answer in answers.items()},
                 **{DEVIATION.format(name): answer.deviation_months for name, answer in answers.items()},
@@ -219,7 +219,7 @@ def ensemble(recipe: Recipe, bias: Mapping[str, LinearBias], table: pd.DataFrame
     names = [member.name for member in recipe.members]
     weights = [recipe.weights[name] for name in names]
 
-    def signals(pattern: str) -> Signals:
+    def signals(pattern: str) -> UncertaintyFeatures:
         raw = {name: held_out[pattern.format(name)].to_numpy(float) for name in names}
         corrected = [np.maximum(0.0, bias[name].correct(raw[name]) if bias else raw[name]) for name in names]
         return combine(corrected, [held_out[pattern.format(DEVIATION.format(name))] for name in names], weights)

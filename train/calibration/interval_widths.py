@@ -1,7 +1,7 @@
 """How wide an interval must be: fitted on `val`, and proven there by cross-validation.
 
-The shape of the width comes from children known only as thumbnails, its factor from sharp films that the shape has
-not seen. In the proof neither has seen the pictures it is judged on: both are fitted anew without each tenth.
+The shape of the width comes from children known only as thumbnails, its factor from sharp radiographs that the shape
+has not seen. In the proof neither has seen the pictures it is judged on: both are fitted anew without each tenth.
 
 All functions take one row a picture, the ensemble's: `months`, `deviation_months`, `member_spread_months`,
 `true_months`, `sex`, `kind`.
@@ -26,9 +26,9 @@ from baa_core.estimation.conformal import (
     CONFIDENCE,
     COVERAGE,
     LEVELS,
+    Difficulty,
     IntervalModel,
-    Scale,
-    Signals,
+    UncertaintyFeatures,
     fit_interval,
     interval,
     mixture_interval,
@@ -45,7 +45,7 @@ FOLDS = 10
 SEED = 0
 OTHER_SEX = "other_{}"  # beside the columns of the child's own sex
 LEAST_PICTURES = {"thumbnails": 90, "sharp": 30}
-ONE_WIDTH = Scale((0.0,), (FLOOR_MONTHS,), 0.0, 0.0, FLOOR_MONTHS)  # for comparison: the same for all
+ONE_WIDTH = Difficulty((0.0,), (FLOOR_MONTHS,), 0.0, 0.0, FLOOR_MONTHS)  # for comparison: the same for all
 
 ALL_AIM, BAND_AIM, BAND_LEAST = (0.87, 0.93), (0.80, 0.97), 15  # asked of every recipe that is served
 HEADER = ("group", "n", "90 % interval holds", "aim", "mean width (months)")
@@ -59,19 +59,21 @@ EXPLANATION = (
     f"The `val` pictures are dealt into {FOLDS} folds by chance. The half width of a picture is a factor times its "
     "scale, which follows the estimate, how widely the networks spread their belief over the months, and how far they "
     "lie apart. For each fold the scale is fitted on the thumbnails of the other folds, and the factor on their "
-    "pictures of the same kind (sharp films, thumbnails), as the lowest that holds the promised share of all children "
+    "pictures of the same kind (sharp radiographs, thumbnails), as the lowest that holds the promised share of all "
     f"with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand; so a little more than "
     "is promised is held on average. The networks never learned from `val`; which of their training steps was kept was "
     "chosen on it."
 )
 
 
-def signals_of(pictures: pd.DataFrame) -> Signals:
+def signals_of(pictures: pd.DataFrame) -> UncertaintyFeatures:
     """The rows as the interval wants them."""
-    return Signals(*(pictures[name].to_numpy(float) for name in ("months", "deviation_months", "member_spread_months")))
+    return UncertaintyFeatures(
+        *(pictures[name].to_numpy(float) for name in ("months", "deviation_months", "member_spread_months"))
+    )
 
 
-def fit_scale(pictures: pd.DataFrame) -> Scale:
+def fit_scale(pictures: pd.DataFrame) -> Difficulty:
     """The scale that `COVERAGE` of the absolute errors stay under, by linear quantile regression.
 
     Errors over the scale cost `COVERAGE` a month, errors under it 1 - `COVERAGE` (Koenker and Bassett, Econometrica
@@ -95,7 +97,7 @@ def fit_scale(pictures: pd.DataFrame) -> Scale:
     if not solved.success:
         raise InvalidTable(f"No widths fit these errors ({solved.message}). Look for odd values in the table.")
     *base, per_deviation, per_member_spread = np.maximum(0.0, solved.x[: parts.shape[1]]).tolist()
-    return Scale(KNOTS_MONTHS, tuple(base), per_deviation, per_member_spread, FLOOR_MONTHS)
+    return Difficulty(KNOTS_MONTHS, tuple(base), per_deviation, per_member_spread, FLOOR_MONTHS)
 
 
 def fit_widths(pictures: pd.DataFrame) -> IntervalModel:
@@ -115,7 +117,7 @@ def fit_widths(pictures: pd.DataFrame) -> IntervalModel:
     return fit_interval(signals_of(sharp), sharp.true_months, fit_scale(by_kind["thumbnails"]))
 
 
-def cross_validate(pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] = fit_scale) -> pd.DataFrame:
+def cross_validate(pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Difficulty] = fit_scale) -> pd.DataFrame:
     """Half widths in months of every picture, by a model that has not seen it.
 
     Args:
@@ -133,7 +135,7 @@ def cross_validate(pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] 
 
 
 def fold_models(
-    pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Scale] = fit_scale
+    pictures: pd.DataFrame, fit: Callable[[pd.DataFrame], Difficulty] = fit_scale
 ) -> Iterator[tuple[NDArray[np.bool_], IntervalModel]]:
     """For each fold and kind: which pictures are left out, bool (n,), and the model fitted without them."""
     generator = np.random.default_rng(SEED)
@@ -165,7 +167,7 @@ def measure_unknown_sex(pictures: pd.DataFrame, agreement_probability: float) ->
     ends = np.full((len(pictures), 2, 2), np.nan)
     for held_out, model in fold_models(pictures):
         for row in np.flatnonzero(held_out):
-            parts = [Signals(*map(np.asarray, values[row])) for values in (own, other)]
+            parts = [UncertaintyFeatures(*map(np.asarray, values[row])) for values in (own, other)]
             probabilities = true_sex[row], 1 - true_sex[row]
             ends[row] = mixture_interval(parts, probabilities, model), interval(parts[np.argmax(probabilities)], model)
     true = pictures.true_months.to_numpy(float)[:, None]
@@ -212,7 +214,9 @@ def measure_reliability(pictures: pd.DataFrame, half_widths: pd.DataFrame) -> di
     return {level: float((errors <= half_widths[level]).mean()) for level in LEVELS}
 
 
-def prove(pictures: pd.DataFrame, model: IntervalModel, agreement_probability: float = 0.75) -> dict[str, Any]:
+def validate_coverage(
+    pictures: pd.DataFrame, model: IntervalModel, agreement_probability: float = 0.75
+) -> dict[str, Any]:
     """Everything the coverage files hold.
 
     Args:
@@ -224,7 +228,7 @@ def prove(pictures: pd.DataFrame, model: IntervalModel, agreement_probability: f
     sharp = (pictures.kind == "sharp").to_numpy()
     halves, one_width = cross_validate(pictures), cross_validate(pictures, lambda _: ONE_WIDTH)
     sets = {
-        f"sharp films, n = {sharp.sum()}": sharp,
+        f"sharp radiographs, n = {sharp.sum()}": sharp,
         f"all pictures, n = {len(pictures)}": np.ones(len(pictures), bool),
     }
     rough = pictures[~sharp]
@@ -254,9 +258,9 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
         "## Promised against observed\n",
         "![Share of intervals that hold the reference, against the promised share](reliability.svg)\n",
         markdown_table(("promised", *names), nominal),
-        f"Half widths of the sharp films run from {low:.1f} (5 %) over {middle:.1f} (median) to {high:.1f} months "
+        f"Half widths of the sharp radiographs run from {low:.1f} (5 %) over {middle:.1f} (50 %) to {high:.1f} months "
         f"(95 %). With one width for all pictures instead, {plain}. Thumbnails with the factor that is served, which "
-        f"comes from sharp films, and the scale that was fitted on them: {_held(proof['thumbnails_as_served'])}.\n",
+        f"comes from sharp radiographs, and the scale fitted on them: {_held(proof['thumbnails_as_served'])}.\n",
     ]
     if "sex_unknown" in proof:
         rows = [_unknown_sex_row(name, group) for name, group in proof["sex_unknown"].items()]
@@ -275,7 +279,7 @@ def reliability_drawing(shares: Mapping[str, Mapping[float, float]]) -> str:
     A drawing, not a Plotly figure, since it is read in the model card, where no script runs.
 
     Args:
-        shares: what was measured, such as "sharp films, n = 100", to nominal coverage to observed share.
+        shares: what was measured, such as "sharp radiographs, n = 100", to nominal coverage to observed share.
     """
     size, margin, low = 400.0, 48.0, 0.4
 
@@ -322,7 +326,7 @@ def write_proof(pictures: pd.DataFrame, calibration: Calibration, folder: Path, 
         command: the command line.
         bias: what was found about bias lines, in words.
     """
-    proof = {"bias": bias, **prove(pictures, calibration.interval, calibration.agreement_probability)}
+    proof = {"bias": bias, **validate_coverage(pictures, calibration.interval, calibration.agreement_probability)}
     folder.mkdir(parents=True, exist_ok=True)
     document = {"command": command, **proof, "disclaimer": DISCLAIMER}
     replace_file(folder / "coverage.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())

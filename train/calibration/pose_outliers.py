@@ -1,8 +1,8 @@
 """`python -m train outliers RECIPE`: how the joints of ordinary hands lie, and how far from that all else is.
 
 Runs the serving stages up to the recipe's network that straightens bones; fits `baa_core.hand.pose.FeatureSpace` on
-sharp `train` films, plain and degraded; chooses the threshold on `val`; and measures other body parts, hands squeezed
-towards a side view, and drawn hands. `test` is never touched.
+sharp `train` radiographs, plain and degraded; chooses the threshold on `val`; and measures other body parts, hands
+squeezed towards a side view, and drawn hands. `test` is never touched.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def choose_threshold(distances: NDArray[np.floating[Any]], most_refused: float) 
 
 
 def degraded(radiographs: Iterable[Radiograph]) -> Iterator[Radiograph]:
-    """Films at a thumbnail's quality: shrunk with nearest neighbours, enlarged again."""
+    """Radiographs at a thumbnail's quality: shrunk with nearest neighbours, enlarged again."""
     generator = np.random.default_rng(SEED)
     for radiograph in radiographs:
         height, width = radiograph.shape
@@ -121,7 +121,7 @@ def degraded(radiographs: Iterable[Radiograph]) -> Iterator[Radiograph]:
 
 
 def squeezed(radiographs: Iterable[Radiograph]) -> Iterator[Radiograph]:
-    """Films made narrow: the nearest to a hand seen from the side that can be had here."""
+    """Radiographs made narrow: the nearest to a hand seen from the side that can be had here."""
     generator = np.random.default_rng(SEED)
     for radiograph in radiographs:
         height, width = radiograph.shape
@@ -177,7 +177,7 @@ def fit_and_measure(
     """Fit on `train`, choose the threshold on `val`, and measure everything at hand.
 
     Raises:
-        BoneAgeError: too few films for as many directions.
+        BoneAgeError: too few radiographs for as many directions.
     """
     sha256 = assessor.manifest.weights[judging(assessor).name].sha256
     sharp = {split: [s for s in samples if s.kind == "sharp" and labels.split[s.rsna_id] == split] for split in
@@ -188,8 +188,8 @@ def fit_and_measure(
     worse, n_worse = collect(assessor, degraded(map(read_sample, sharp["train"])), "degraded", len(sharp["train"]))
     if len(plain) <= DIMENSIONS or not sharp["val"]:
         raise BoneAgeError(
-            f"Only {len(plain)} sharp train films with a hand and {len(sharp['val'])} val films were found; more than "
-            f"{DIMENSIONS} are needed, and some of val. Name the folder of sharp films with --images."
+            f"Only {len(plain)} sharp train radiographs with a hand and {len(sharp['val'])} val ones were found; more than "
+            f"{DIMENSIONS} are needed, and some of val. Name the folder of sharp radiographs with --images."
         )
     space = fit_space(np.concatenate([plain, worse]), DIMENSIONS, sha256)
     groups = {
@@ -215,7 +215,7 @@ def keep(assessor: Assessor, space: FeatureSpace, table: dict[str, Any], minutes
         file=f"{NAME}{SUFFIX}",
         sha256=hashlib.sha256(content).hexdigest(),
         recipe=assessor.manifest.weights[member].recipe,
-        trained_on=f"joints placed by '{member}' on sharp films of the train split, plain and degraded",
+        trained_on=f"joints placed by '{member}' on sharp radiographs of the train split, plain and degraded",
         minutes=round(minutes, 1),
         device="CPU",
         licence=assessor.manifest.weights[member].licence,
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 done, 1 a problem said in one sentence."""
     line = argparse.ArgumentParser(prog="python -m train outliers", description=__doc__)
     line.add_argument("recipe")
-    line.add_argument("--images", nargs="+", type=Path, required=True, help=f"films, and {OTHERS}")
+    line.add_argument("--images", nargs="+", type=Path, required=True, help=f"radiographs, and {OTHERS}")
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--weights", type=Path, default=Path("weights"))
     args = line.parse_args(arguments)

@@ -81,7 +81,7 @@ AUGMENTATIONS: dict[str, A.Compose] = {
     "light_registered": A.Compose([Degrade(p=0.3), *_geometric(0.10, 0.04, 8, 2)[1:], *_intensity(70, 140)]),
     # Fanciulli & Motisi 2024, section 2.1.2.
     "turned": A.Compose([A.Affine(rotate=(-20, 20), p=1.0)]),
-    # For whole films with the hand's mask.
+    # For whole radiographs with the hand's mask.
     "outlined": A.Compose([Degrade(p=0.3), *_geometric(0.25, 0.10, 20, 5), A.RandomGamma((60, 160), p=0.5)]),
 }
 

@@ -19,7 +19,7 @@ from baa_core.preprocessing.steps import CropToHand, MaskBackground, Upright
 from baa_core.types import HandMask
 from .hand_store import HandStore
 from baa_core.preprocessing.picture import IDENTITY, Picture
-from baa_core.preprocessing.prepare import InputSpec, arrange
+from baa_core.preprocessing.prepare import InputSpec, apply_steps
 from numpy.typing import NDArray
 from pathlib import Path
 from .point_finder import PointFinder
@@ -78,7 +78,7 @@ def _arranged(work: _Work) -> NDArray[np.uint8] | None:
     points = work.finder(radiograph, hand) if work.finder else None
     if work.finder and points is None:
         return None
-    return np.asarray(np.round(arrange(radiograph, hand, work.spec, points).pixels * 255), dtype=np.uint8)
+    return np.asarray(np.round(apply_steps(radiograph, hand, work.spec, points).pixels * 255), dtype=np.uint8)
 
 
 def in_processes(work: Callable[[Task], Done], tasks: list[Task], workers: int, title: str) -> Iterator[Done]:

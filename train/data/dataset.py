@@ -38,11 +38,11 @@ class LabelledPictures(Dataset[tuple[torch.Tensor, ...]]):
     Args:
         variants: uint8 (N, H, W) each: the pictures with one mask or another; one is drawn at random.
         rows: which of the N to use, in the order of `labels`.
-        sharp: bool, in the same order: from a sharp film, not a thumbnail.
+        sharp: bool, in the same order: from a sharp radiograph, not a thumbnail.
         augmentation: a name in `train.data.augmentation`, or None for the pictures as they are.
         features: float32 (N, F), in the order of `labels`, then of drawn hands: another network's view of each picture.
         drawn: drawn hands to put behind them; then where regions lie, uint8 (H, W), and their months, (regions,), 0
-            and NaN for films, come before the features.
+            and NaN for radiographs, come before the features.
     """
 
     def __init__(

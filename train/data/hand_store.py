@@ -1,4 +1,4 @@
-"""`python -m train hand-store`: find the hand of every film once, for all later training."""
+"""`python -m train hand-store`: find the hand of every radiograph once, for all later training."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 from baa_core.errors import BoneAgeError
 from baa_core.networks.joint_patches import JOINTS, JointAgeNetwork, PATCH_PX, joint_patches
 from baa_core.networks.build import build
-from baa_core.preprocessing.prepare import arrange
+from baa_core.preprocessing.prepare import apply_steps
 from baa_core.recipes.schema import Member
 from baa_core.networks.weights import unpack
 
@@ -133,7 +133,7 @@ def joint_items(member: Member, network: JointAgeNetwork, samples: list[Sample],
         hand = store.hand(sample, radiograph)
         if hand is None:
             continue
-        arranged = arrange(radiograph, hand, member.input)
+        arranged = apply_steps(radiograph, hand, member.input)
         seen = torch.tensor(member.input.normalise(arranged).pixels)[None, None]
         with torch.inference_mode():
             places = network.places(seen)

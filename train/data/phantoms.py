@@ -1,4 +1,4 @@
-"""Hands that `phantom` drew, so that a network that learned from films reads drawings too.
+"""Hands that `phantom` drew, so that a network that learned from radiographs reads drawings too.
 
 A drawn hand's truth is known bone by bone. Three quarters of these have one group of bones of another age, and three
 quarters one group filled in as `explain.regions` does it, rather often the same: the label is the mean age of the
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from baa_core.explanation.region_effects import regions_on_input, without
 from baa_core.hand_anatomy import REGIONS
 from baa_core.phantom import draw_phantom
-from baa_core.preprocessing.prepare import ModelInput, arrange
+from baa_core.preprocessing.prepare import ModelInput, apply_steps
 from baa_core.preprocessing.prepare import InputSpec
 from baa_core.types import HandMask, SEXES, Sex
 
@@ -133,7 +133,7 @@ def _drawn(work: _Work) -> NDArray[np.uint8]:
         altered_age_months=age,
         mirrored=hand.mirrored,
     )
-    picture = arrange(phantom.radiograph, HandMask(phantom.mask.copy(), 1.0, 0.0, False), spec)
+    picture = apply_steps(phantom.radiograph, HandMask(phantom.mask.copy(), 1.0, 0.0, False), spec)
     pixels = picture.pixels
     seen = ModelInput(pixels[None, None], picture.mask, picture.to_radiograph, phantom.radiograph.shape)
     there = regions_on_input(phantom.regions, seen)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baa_core.phantom import draw_phantom
 
-from .composites import Film, Grey
+from .composites import Composite, Grey
 
 LONGER_SIDE_PX = (460, 720)  # of a finished frame
 USUAL_FILL, SMALL_FILL = (0.35, 0.95), (0.10, 0.40)  # length of a hand, of the frame's longer side
@@ -49,7 +49,7 @@ class CutOut:
     cut_below: bool
 
 
-def cut_out(film: Film) -> CutOut | None:
+def cut_out(film: Composite) -> CutOut | None:
     """The hand of a picture with a known mask; None if fingers or thumb are cut, or the hand does not point up."""
     if film.mask is None or film.up[1] < 0.8:
         return None
@@ -73,7 +73,7 @@ def cut_out(film: Film) -> CutOut | None:
     )
 
 
-def drawn_films(seeds: range, height_px: int, marked_share: float = 0.5) -> list[Film]:
+def drawn_films(seeds: range, height_px: int, marked_share: float = 0.5) -> list[Composite]:
     """Drawn hands with their true masks: half of them of infants up to three years, mirrored ones among them."""
     films = []
     for seed in seeds:
@@ -86,7 +86,9 @@ def drawn_films(seeds: range, height_px: int, marked_share: float = 0.5) -> list
         (y0, x0), (y1, x1) = drawn.landmarks["wrist"], drawn.landmarks["middle_finger1"]
         length = float(np.hypot(x1 - x0, y0 - y1))
         pixels = np.uint8(np.round(drawn.radiograph.pixels * 255))
-        films.append(Film(pixels, drawn.mask.astype(np.uint8), ((x1 - x0) / length, (y0 - y1) / length), marked=marked))
+        films.append(
+            Composite(pixels, drawn.mask.astype(np.uint8), ((x1 - x0) / length, (y0 - y1) / length), marked=marked)
+        )
     return films
 
 
@@ -107,7 +109,7 @@ def collimated(
     hand: CutOut | None,
     generator: np.random.Generator,
     hands: list[CutOut],
-    others: list[Film],
+    others: list[Composite],
     fill: tuple[float, float] | None = None,
     shadows: bool = True,
 ) -> tuple[Grey, NDArray[np.uint8], tuple[float, float]]:
@@ -337,7 +339,7 @@ def _slope(generator: np.random.Generator, shape: tuple[int, int], size: float) 
     return np.asarray(a * rows + b * columns + c * (rows**2 + columns**2), np.float32)
 
 
-def _body_part(picture: Grey, others: list[Film], generator: np.random.Generator) -> Grey:
+def _body_part(picture: Grey, others: list[Composite], generator: np.random.Generator) -> Grey:
     """Another body part in the middle of the field."""
     height, width = picture.shape
     part = others[generator.integers(len(others))].pixels.astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""Films with known masks, and the drawn surroundings that cut-out hands are pasted onto."""
+"""Radiographs with known masks, and the drawn surroundings that cut-out hands are pasted onto."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Grey = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class Composite:
     """A picture with its mask.
 
     Attributes:
         pixels: uint8 (H, W).
         mask: uint8 (H, W) in {0, 1}; None: there is no hand.
         up: (right, up) unit direction of the fingers, or (0, 0) where unknown.
-        cut_out: the background is exactly 0, so it must be pasted on a film.
+        cut_out: the background is exactly 0, so it must be pasted on a radiograph.
         marked: a marker or a collimated field is in it, so that it cannot be cut out.
         name: of its file, without the ending; empty for a drawn one.
         weight: how often it is shown, beside others of its kind.
@@ -35,7 +35,7 @@ class Film:
 
 
 def drawn_film(generator: np.random.Generator, height: int, width: int) -> Grey:
-    """An empty film: grey level, gradient, noise, and perhaps a collimated field. float32 in [0, 1]."""
+    """An empty radiograph: grey level, gradient, noise, and perhaps a collimated field. float32 in [0, 1]."""
     level = generator.uniform(0.0, 0.45) ** 1.5
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     slope = generator.normal(0, 0.08, 2)
@@ -84,8 +84,8 @@ def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.
     return np.clip(picture, 0, 1)
 
 
-def pasted(film: Film, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
-    """A cut-out hand on a drawn film; the forearm leaves through the bottom of the field."""
+def pasted(film: Composite, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
+    """A cut-out hand on a drawn radiograph; the forearm leaves through the bottom of the field."""
     _height, _width = film.pixels.shape
     scale = generator.uniform(0.6, 1.0)
     hand = film.pixels.astype(np.float32) / 255

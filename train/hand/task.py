@@ -1,8 +1,8 @@
-"""Pictures with exact masks for the hand network: real films, pasted hands, and pictures without one.
+"""Pictures with exact masks for the hand network: real radiographs, pasted hands, and pictures without one.
 
-Sources: films whose masks passed the checks of `train.fit_hand`; the exactly cut `rsna_fitted`
-hands pasted onto drawn films (markers, borders, gradient stripes: Deeplasia, supplement 1);
-other body parts and noise, which hold no hand; and two films side by side.
+Sources: radiographs whose masks passed the checks of `train.fit_hand`; the exactly cut `rsna_fitted`
+hands pasted onto drawn radiographs (markers, borders, gradient stripes: Deeplasia, supplement 1);
+other body parts and noise, which hold no hand; and two radiographs side by side.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from baa_core.recipes.schema import Member
 
 from ..age_sex.tasks import Task
 from .collimation import CutOut, collimated, cut_out, drawn_films
-from .composites import Film, Grey, add_markers, drawn_film, pasted
+from .composites import Composite, Grey, add_markers, drawn_film, pasted
 
 HELD_OUT_EVERY = 6  # every sixth fitted hand and other body part is for validation
 COLLIMATED_SHARE = 0.5  # of the pictures with a hand and of those without, where there are hands to paste into fields
@@ -47,9 +47,9 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
 
     def __init__(
         self,
-        films: list[Film],
-        cut_outs: list[Film],
-        others: list[Film],
+        films: list[Composite],
+        cut_outs: list[Composite],
+        others: list[Composite],
         member: Member,
         side_px: int,
         length: int,
@@ -141,7 +141,7 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
 
 
 def _exposed(image: Grey, generator: np.random.Generator) -> Grey:
-    """Another exposure of the same film: full range, random gamma, random noise; float32 in [0, 1]."""
+    """Another exposure of the same radiograph: full range, random gamma, random noise; float32 in [0, 1]."""
     low, high = float(image.min()), float(image.max())
     image = ((image - low) / max(high - low, 1e-3)) ** generator.uniform(0.6, 1.7)
     image = image + generator.uniform(0, 0.03) * generator.standard_normal(image.shape, np.float32)
@@ -199,8 +199,8 @@ def _close_view(
     return np.column_stack([zoom * matrix, offset]), (float(moved[0]), float(-moved[1]))
 
 
-def _without_hand(others: list[Film], generator: np.random.Generator) -> tuple[Grey, None]:
-    """Another body part, noise, shapes, or an empty film with markers."""
+def _without_hand(others: list[Composite], generator: np.random.Generator) -> tuple[Grey, None]:
+    """Another body part, noise, shapes, or an empty radiograph with markers."""
     draw = generator.random()
     if draw < 0.7 and others:
         picture = others[generator.integers(len(others))].pixels.astype(np.float32) / 255
@@ -227,8 +227,8 @@ def _without_hand(others: list[Film], generator: np.random.Generator) -> tuple[G
     return np.clip(picture, 0, 1), None
 
 
-def _two_films(films: list[Film], generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
-    """Two films side by side at one height."""
+def _two_films(films: list[Composite], generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
+    """Two radiographs side by side at one height."""
     pictures, masks = [], []
     for i in generator.choice(len(films), 2, replace=False):
         film = films[i]
@@ -240,14 +240,14 @@ def _two_films(films: list[Film], generator: np.random.Generator) -> tuple[Grey,
     return np.hstack(pictures), np.hstack(masks)
 
 
-def load_films(masks: Path) -> list[Film]:
-    """The films of the newest mining round: `films.csv` with image, mask, right, up (see `train.fit_hand`)."""
+def load_films(masks: Path) -> list[Composite]:
+    """The radiographs of the newest mining round: `films.csv` with image, mask, right, up (see `train.fit_hand`)."""
     films = []
     for row in pd.read_csv(masks / "films.csv").itertuples():
         pixels = cv2.imread(str(masks / str(row.image)), cv2.IMREAD_GRAYSCALE)
         mask = cv2.imread(str(masks / str(row.mask)), cv2.IMREAD_GRAYSCALE)
         name, weight = Path(str(row.image)).stem, float(getattr(row, "weight", 1.0))
-        films.append(Film(pixels, (mask > 127).astype(np.uint8), (float(row.right), float(row.up)), name=name,
+        films.append(Composite(pixels, (mask > 127).astype(np.uint8), (float(row.right), float(row.up)), name=name,
                           weight=weight))  # fmt: skip
     return films
 
@@ -257,7 +257,7 @@ def held_out_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.*"))[::HELD_OUT_EVERY]
 
 
-def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Film]:
+def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Composite]:
     """Every picture of a folder, split by position: every sixth one is held out."""
     films = []
     for i, path in enumerate(sorted(folder.glob("*.*"))):
@@ -267,9 +267,11 @@ def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Film]:
         if cut_out:
             scale = 640 / max(pixels.shape)
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            films.append(Film(pixels, (pixels > 0).astype(np.uint8), up=(0.0, 1.0), cut_out=True))  # registered upright
+            films.append(
+                Composite(pixels, (pixels > 0).astype(np.uint8), up=(0.0, 1.0), cut_out=True)
+            )  # registered upright
         else:
-            films.append(Film(pixels, None))
+            films.append(Composite(pixels, None))
     return films
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from baa_core.errors import BoneAgeError
-from baa_core.preprocessing.prepare import InputSpec, arrange
+from baa_core.preprocessing.prepare import InputSpec, apply_steps
 from baa_core.recipes.schema import Member
 
 from ..age_sex.tasks import Task
@@ -76,7 +76,7 @@ def _outlined(task: tuple[Sample, InputSpec, HandStore]) -> tuple[Grey, Grey] | 
     hand = store.hand(sample, radiograph)
     if hand is None:
         return None
-    picture = arrange(radiograph, hand, spec)
+    picture = apply_steps(radiograph, hand, spec)
     return np.asarray(np.round(picture.pixels * 255), np.uint8), picture.mask.astype(np.uint8) * 255
 
 

@@ -23,7 +23,7 @@ from ..data.samples import MEAN_ASPECT
 # A hand's points, each as column + row * 1j in heights of the frame.
 Points = dict[str, complex]
 
-# No annotation names the capitate; on 6 sharp films looked at its middle lies here between wrist and knuckle.
+# No annotation names the capitate; on 6 sharp radiographs looked at its middle lies here between wrist and knuckle.
 CAPITATE_FROM_WRIST = 0.22  # of the way to the knuckle of the middle finger
 CAPITATE_SHARE = 0.117  # of the hand's length from the wrist, since the knuckle lies at 0.530 (median of 1,291 hands)
 HAND_ENDS = ("wrist", "middle_finger4")  # the hand's length lies between them

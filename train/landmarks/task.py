@@ -1,6 +1,6 @@
 """How the landmark network is trained, and what it learns from: prepared hands with the places of their joints.
 
-Every annotated hand is taken as thumbnail and, where there is one, as sharp film. Pictures are arranged by the
+Every annotated hand is taken as thumbnail and, where there is one, as sharp radiograph. Pictures are arranged by the
 functions that serve, and the annotations go through the inverse of the same geometry.
 """
 
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from baa_core.errors import BoneAgeError
 from baa_core.networks.landmarks import KeyPointNetwork, LandmarkNetwork
 from baa_core.preprocessing.picture import Affine, invert
-from baa_core.preprocessing.prepare import InputSpec, arrange
+from baa_core.preprocessing.prepare import InputSpec, apply_steps
 from baa_core.recipes.deeplasia import RECIPE as DEEPLASIA
 from baa_core.recipes.schema import Member
 
@@ -154,7 +154,7 @@ def _pointed(
         fractions = np.array([(known[n].imag + 0.5, known[n].real + 0.5) for n in names]) / radiograph.shape
     if fractions is None:
         return None
-    picture = arrange(radiograph, hand, spec)
+    picture = apply_steps(radiograph, hand, spec)
     pixels = np.asarray(np.round(picture.pixels * 255), dtype=np.uint8)
     return pixels, carried(fractions, radiograph.shape, picture.to_radiograph)
 
@@ -186,8 +186,8 @@ class LandmarkTask(Task):
             self.log("loss", loss, prog_bar=True)
             return loss
         network = cast(LandmarkNetwork, self.network)
-        shares = network.shares(image)
-        places = network.read(shares).places
+        shares = network.heatmaps(image)
+        places = network.soft_argmax(shares).places
         apart = nn.functional.smooth_l1_loss(places, points, beta=PRECISE_SHARE, reduction="none").sum(dim=2)
         unlike = divergence(shares, spots(points, shares.shape[2], SPOT_CELLS))
         loss = ((2 * apart + unlike) * seen).sum() / seen.sum().clamp(min=1)

@@ -48,14 +48,14 @@ def plan(**changes: Any) -> Member:
 
 
 VARIANTS: Mapping[str, tuple[str, Member]] = {
-    "base": ("masked hand, sex entered, thumbnails and sharp films, light augmentation, distribution loss", BASE),
+    "base": ("masked hand, sex entered, thumbnails and sharp radiographs, light augmentation, distribution loss", BASE),
     "no_mask": ("the whole frame, background and all", replace(BASE, input=whole_frame(SIDE_PX))),
     "no_sex": ("no sex input", replace(BASE, architecture=replace(BASE.architecture, sex_features=0))),
     "default": ("Deeplasia's default augmentation", plan(augment="default")),
     "strong": ("Deeplasia's strong augmentation", plan(augment="strong")),
     "mask_variants": ("a mask drawn from three widths", plan(mask_growths=(0.0, 0.01, 0.02))),
     "thumbnails": ("thumbnails only", plan(images=("thumbnails",))),
-    "sharp": ("sharp films only", plan(images=("sharp",))),
+    "sharp": ("sharp radiographs only", plan(images=("sharp",))),
     "mse": (
         "mean squared error of one number, as Deeplasia",
         replace(plan(loss="mse"), architecture=replace(BASE.architecture, output="regression")),
@@ -106,9 +106,9 @@ def to_markdown(rows: list[dict[str, Any]], command: str) -> str:
         "# Ablation",
         "",
         f"Made by `{command}`. EfficientNet-Lite0 at {SIDE_PX} px from ImageNet, the same time for each; MAE in months "
-        "on `val`, the film and its mirror image averaged, no bias correction; in brackets the difference to the base.",
+        "on `val`, the radiograph and its mirror image averaged, no bias correction; in brackets: beside the base.",
         "",
-        "| | changed | sharp films | thumbnails | minutes |",
+        "| | changed | sharp radiographs | thumbnails | minutes |",
         "|---|---|---|---|---|",
     ]
     for row in rows:

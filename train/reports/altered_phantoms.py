@@ -1,8 +1,8 @@
 """`python -m train altered`: does months-by-region name the region of a drawn hand that has another age?
 
-Hands of nine years are drawn with one region much younger or older, and found, divided and assessed as any film is.
-Prints one JSON object, by the hand: the region named first (`alone`: whose blurring moves the estimate most; `beside
-its twin`: most beyond what it does in the same child's ordinary hand), and on how many both name the drawn one.
+Hands of nine years are drawn with one region much younger or older, and found, divided and assessed as any radiograph
+is. Prints one JSON object, by the hand: the region named first (`alone`: whose blurring moves the estimate most;
+`beside its twin`: most beyond what it does in the same child's ordinary hand), and on how many both name the drawn one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Sex
 from baa_core.workflows.assess import Assessor, load_assessor
-from baa_core.workflows.explain import Teller, film_of
+from baa_core.workflows.explain import ProgressReporter, context_of
 
 from ..command_line import says_problems
 from ..initial_weights import member_start
@@ -41,8 +41,8 @@ def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months:
     phantom = draw_phantom(
         USUAL_MONTHS, sex, seed=seed, height_px=HEIGHT_PX, altered_region=region, altered_age_months=months
     )
-    radiograph, hand = assessor.look(to_png(phantom.radiograph))
-    film = film_of(assessor, radiograph, hand, Patient(sex=sex), Teller(None))
+    radiograph, hand = assessor.read_and_segment(to_png(phantom.radiograph))
+    film = context_of(assessor, radiograph, hand, Patient(sex=sex), ProgressReporter(None))
     found = months_by_region(film.anew, film.inputs, assessor.regions(hand))
     return {name: effect.contribution_months for name, effect in found.items()}
 

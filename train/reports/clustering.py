@@ -1,7 +1,7 @@
 """`python -m train clustering`: how well clustering alone, with nothing learned beforehand, finds the hand's box.
 
-Prints one JSON object: on how many films the box overlaps the box of the hand network's mask, and how long a film took.
-The masks come from the cache that `python -m train hand-store` makes.
+Prints one JSON object: on how many radiographs the box overlaps the box of the hand network's mask, and how long a
+radiograph took. The masks come from the cache that `python -m train hand-store` makes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from baa_core.errors import HandNotFound
-from baa_core.hand.segmentation import upright
+from baa_core.hand.segmentation import with_bone_bright
 from baa_core.preprocessing.clustering import OURS, PAPER, ClusteringPlan, cluster_hand
 from baa_core.preprocessing.picture import box_of, overlap
 from baa_core.preprocessing.steps import CropToCluster
@@ -29,9 +29,9 @@ PLANS = {"ours": OURS, "paper": PAPER}
 
 
 def check(samples: list[Sample], hands: HandStore, plan: ClusteringPlan) -> dict[str, Any]:
-    """Overlap with the hand network's box, and time; a film in which clustering finds nothing overlaps by 0.
+    """Overlap with the hand network's box, and time; a radiograph in which clustering finds nothing overlaps by 0.
 
-    Films whose hand the network has not found are left out.
+    Radiographs whose hand the network has not found are left out.
     """
     overlaps: dict[int, float] = {}
     seconds, processor_seconds, labels, refused = [], [], [], 0
@@ -40,7 +40,7 @@ def check(samples: list[Sample], hands: HandStore, plan: ClusteringPlan) -> dict
         hand = hands.hand(sample, radiograph)
         if hand is None:
             continue
-        pixels = upright(radiograph, hand).pixels
+        pixels = with_bone_bright(radiograph, hand).pixels
         start, processor_start = perf_counter(), process_time()
         try:
             found = cluster_hand(pixels, plan)
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--images", nargs="+", type=Path, required=True)
     line.add_argument("--labels", type=Path, required=True)
     line.add_argument("--split", choices=("train", "val"), default="val")
-    line.add_argument("--count", type=int, default=50, help="how many sharp films, spread over their ids")
+    line.add_argument("--count", type=int, default=50, help="how many sharp radiographs, spread over their ids")
     line.add_argument("--cache", type=Path, default=Path("cache"))
     line.add_argument("--plan", choices=sorted(PLANS), default="ours")
     args = line.parse_args(arguments)

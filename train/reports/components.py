@@ -1,4 +1,4 @@
-"""`python -m train results RECIPE`: one table of what each part of a recipe is worth, on sharp `val` and `test` films.
+"""`python -m train results RECIPE`: what each part of a recipe is worth, on sharp `val` and `test` radiographs.
 
 The recipe as it is served, by age too, beside each network alone, more or fewer views, no bias correction, the
 predicted in place of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
@@ -23,10 +23,10 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 # isort: split
 from baa_core.errors import HandRefused, UnreadableImage
 from baa_core.estimation.calibration import Calibration, LinearBias
-from baa_core.estimation.ensemble import agreed, likelier_sex, predict_months_by_sex, predict_sex
+from baa_core.estimation.ensemble import likelier_sex, mean_log_odds, predict_months_by_sex, predict_sex
 from baa_core.evaluation.metrics import AGE_BANDS_MONTHS, age_bands, markdown_table, measure_errors
 from baa_core.networks.age import AgeNetwork
-from baa_core.recipes.schema import Views
+from baa_core.recipes.schema import TestTimeAugmentation
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.workflows.assess import Assessor, load_assessor
 
@@ -36,21 +36,21 @@ from ..data.samples import Sample, find_samples, read_labels, read_sample
 SPLITS = ("val", "test")
 SERVED = "as served"
 # Deeplasia's test-time augmentation (supplement 3).
-VIEWS: Mapping[str, Views] = {
-    "plain": Views(mirror=False),
-    "mirrored": Views(),
-    "turned": Views(turns_degrees=(-10.0, -5.0, 0.0, 5.0, 10.0)),
+VIEWS: Mapping[str, TestTimeAugmentation] = {
+    "plain": TestTimeAugmentation(mirror=False),
+    "mirrored": TestTimeAugmentation(),
+    "turned": TestTimeAugmentation(turns_degrees=(-10.0, -5.0, 0.0, 5.0, 10.0)),
 }
 READING = "{member} {views} {sex}"
 HEADER = ("", "n", "MAE", "RMSE", "within 12", "girls", "boys")
 
 
 def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
-    """What every network says about every film that is not refused, in every view, for both sexes; raw months."""
+    """What every network says about every radiograph that is not refused, in every view, for both sexes; raw months."""
     networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in assessor.recipe.members}
     sex_networks = {m.name: assessor.network(m) for m in assessor.recipe.sex}
     rows = []
-    for sample in tqdm(samples, desc="reading films", mininterval=10):
+    for sample in tqdm(samples, desc="reading radiographs", mininterval=10):
         label = labels.loc[sample.rsna_id]
         row = {"split": label.split, "sex": label.sex, "true_months": float(label.bone_age_months)}
         try:
@@ -60,7 +60,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             rows.append({**row, "refused": type(error).__name__})
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
-        row["sex_predicted"] = likelier_sex(agreed(male.values()))
+        row["sex_predicted"] = likelier_sex(mean_log_odds(male.values()))
         for name, views in VIEWS.items():
             for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}
@@ -71,7 +71,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
 def months(
     films: pd.DataFrame, bias: Mapping[str, LinearBias], weights: Mapping[str, float], views: str, sex: str
 ) -> pd.Series:
-    """The mean of the corrected members, by film.
+    """The mean of the corrected members, by radiograph.
 
     Args:
         bias: the members to average, each with its line.
@@ -128,7 +128,7 @@ def _measured(errors: pd.Series, sex: pd.Series) -> dict[str, Any]:
 
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The table, one part a split."""
-    parts = [f"# What each part is worth\n\nMade by `{document['command']}`. Sharp films; months.\n"]
+    parts = [f"# What each part is worth\n\nMade by `{document['command']}`. Sharp radiographs; months.\n"]
     for split, part in document["splits"].items():
         refused = ", ".join(f"{n} {kind}" for kind, n in part["refused"].items()) or "none"
         parts += [f"## {split}\n\nRefused: {refused}.\n"]
@@ -150,7 +150,7 @@ def _row(name: str, group: Mapping[str, Any]) -> list[str]:
 
 
 def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
-    """Read the films, measure, and write `evaluation/RECIPE/results.{json,md}` in the weights folder.
+    """Read the radiographs, measure, and write `evaluation/RECIPE/results.{json,md}` in the weights folder.
 
     Raises:
         BoneAgeError: weights or data are missing.

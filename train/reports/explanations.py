@@ -34,7 +34,7 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 from baa_core.errors import HandRefused, LandmarksNotFound, UnreadableImage
 from baa_core.estimation.ensemble import age_forward
 from baa_core.evaluation.metrics import age_bands, markdown_table
-from baa_core.explanation.faithfulness import Deletion, Removal, chance, curves, evened, measure_deletion
+from baa_core.explanation.faithfulness import Deletion, Removal, chance, curves, measure_deletion, smoothed
 from baa_core.explanation.methods import METHODS, Method, evidence, find_method
 from baa_core.explanation.region_effects import months_by_region
 from baa_core.explanation.verdict import STABLE_FROM
@@ -42,7 +42,13 @@ from baa_core.networks.bone_strips import BoneNetwork
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import DISCLAIMER, FloatArray, Patient
 from baa_core.workflows.assess import Assessor, load_assessor
-from baa_core.workflows.explain import Film, draw_map, film_of, shake, try_map
+from baa_core.workflows.explain import (
+    ExplanationContext,
+    compute_attribution,
+    context_of,
+    measure_faithfulness,
+    measure_stability,
+)
 
 from ..command_line import says_problems, write_result
 from ..data.samples import Sample, find_samples, read_labels, read_sample
@@ -61,17 +67,21 @@ CONTROL_HEADER = ("method", "radiographs", "map", "shuffled networks' map", "ran
 Row = tuple[int, str, str, str, float]
 
 
-def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
-    """One method on one film."""
+def method_rows(context: ExplanationContext, rsna_id: int, name: str) -> list[Row]:
+    """One method on one radiograph."""
     method = find_method(name)
     start = perf_counter()
-    explanation = draw_map(film, method)
+    explanation = compute_attribution(context, method)
     drawn = perf_counter() - start
-    deletion, stable, maps = try_map(film, method, explanation), shake(film, method), explanation.by_member
+    deletion, stable, maps = (
+        measure_faithfulness(context, method, explanation),
+        measure_stability(context, method),
+        explanation.by_member,
+    )
     measured = {
         "area": deletion.area_months,
         "random_area": deletion.random_area_months,
-        "luckiest_area": deletion.luckiest_area_months,
+        "luckiest_area": deletion.best_random_area_months,
         "edge_area": deletion.edge_area_months,
         "least_correlation": min(stable.values()),
         "inside_hand_share": explanation.inside_hand_share,
@@ -83,9 +93,9 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
     if explanation.completeness_error_months is not None:
         measured["completeness_error"] = explanation.completeness_error_months
     controls = {
-        "shuffled": shuffled_margin(film, method),
+        "shuffled": shuffled_margin(context, method),
         "random_map": random_map_margin(
-            film, {n: evidence(method, m, film.inputs[n]) for n, m in maps.items()}, deletion
+            context, {n: evidence(method, m, context.inputs[n]) for n, m in maps.items()}, deletion
         ),
     }
     return [
@@ -97,7 +107,7 @@ def method_rows(film: Film, rsna_id: int, name: str) -> list[Row]:
 def shuffled(network: nn.Module) -> nn.Module:
     """The network with the values of every parameter in another order; joints are placed as before."""
     copied = deepcopy(network)
-    part = copied.judge if isinstance(copied, BoneNetwork) else copied
+    part = copied.head if isinstance(copied, BoneNetwork) else copied
     generator = torch.Generator().manual_seed(SHUFFLED_SEED)
     for parameter in part.parameters():
         values = parameter.detach().flatten()
@@ -105,35 +115,35 @@ def shuffled(network: nn.Module) -> nn.Module:
     return copied
 
 
-def shuffled_margin(film: Film, method: Method) -> float:
+def shuffled_margin(context: ExplanationContext, method: Method) -> float:
     """Months by which the map of shuffled networks beats what it must, tested on the true ones; below 0 it fails."""
     said = {}
-    for name, network in film.networks.items():
-        forgetful, given = shuffled(network), film.inputs[name]
-        forward = age_forward(forgetful, film.estimate.sex_used, film.assessor.recipe.views.mirror, given)
+    for name, network in context.networks.items():
+        forgetful, given = shuffled(network), context.inputs[name]
+        forward = age_forward(forgetful, context.estimate.sex_used, context.assessor.recipe.views.mirror, given)
         said[name] = evidence(method, (method.sketch or method.attribute)(forgetful, forward, given).months, given)
-    found = measure_deletion(film.forwards, film.inputs, said)
-    return found.area_months - max(found.luckiest_area_months, found.edge_area_months)
+    found = measure_deletion(context.forwards, context.inputs, said)
+    return found.area_months - max(found.best_random_area_months, found.edge_area_months)
 
 
-def random_map_margin(film: Film, said: Mapping[str, FloatArray], deletion: Deletion) -> float:
+def random_map_margin(context: ExplanationContext, said: Mapping[str, FloatArray], deletion: Deletion) -> float:
     """The same of a random map with the spectrum of the true one, in place of it."""
     areas = []
-    for name, forward in film.forwards.items():
-        ((high, low),) = curves(forward, film.inputs[name], [chance(evened(said[name]), RANDOM_MAP_SEED)])
+    for name, forward in context.forwards.items():
+        ((high, low),) = curves(forward, context.inputs[name], [chance(smoothed(said[name]), RANDOM_MAP_SEED)])
         areas.append(Removal(high, low).area_months)
-    return float(np.mean(areas)) - max(deletion.luckiest_area_months, deletion.edge_area_months)
+    return float(np.mean(areas)) - max(deletion.best_random_area_months, deletion.edge_area_months)
 
 
-def region_rows(film: Film, rsna_id: int) -> list[Row]:
-    """What each region is worth on one film, or that its joints could not be placed."""
+def region_rows(context: ExplanationContext, rsna_id: int) -> list[Row]:
+    """What each region is worth on one radiograph, or that its joints could not be placed."""
     try:
-        masks = film.assessor.regions(film.hand)
+        masks = context.assessor.regions(context.hand)
     except LandmarksNotFound as error:
         return [(rsna_id, UNPLACED, type(error).__name__, "count", 1.0)]
     return [
         (rsna_id, REGION, name, measure, value)
-        for name, effect in months_by_region(film.anew, film.inputs, masks).items()
+        for name, effect in months_by_region(context.anew, context.inputs, masks).items()
         for measure, value in (
             ("contribution", effect.contribution_months),
             ("chance_low", effect.chance_low_months),
@@ -154,7 +164,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:
-    """One finished part of a film, in one write."""
+    """One finished part of a radiograph, in one write."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([] if path.is_file() else [COLUMNS])
@@ -167,7 +177,7 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 def examine_films(
     assessor: Assessor, samples: list[Sample], labels: pd.DataFrame, methods: list[str], path: Path
 ) -> None:
-    """Do whatever of the films is not yet in the file."""
+    """Do whatever of the radiographs is not yet in the file."""
     rows = read_rows(path)
     done = set(zip(rows.rsna_id.astype(int), rows.part, rows.name, strict=True))
     films = {key[0] for key in done if key[1] == REFUSED}
@@ -180,18 +190,18 @@ def examine_films(
             continue
         radiograph = read_sample(sample)
         try:
-            film = film_of(assessor, radiograph, assessor.find_hand(radiograph), Patient(sex=labels.sex[number]))
+            context = context_of(assessor, radiograph, assessor.find_hand(radiograph), Patient(sex=labels.sex[number]))
         except (HandRefused, UnreadableImage) as error:
             append(path, [(number, REFUSED, type(error).__name__, "count", 1.0)])
             continue
         if not regions_done:
-            append(path, region_rows(film, number))
+            append(path, region_rows(context, number))
         for name in left:
-            append(path, method_rows(film, number, name))
+            append(path, method_rows(context, number, name))
 
 
 def measure_methods(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Shares and medians over the films, by method."""
+    """Shares and medians over the radiographs, by method."""
     found = {}
     for name, part in rows[rows.part == METHOD].groupby("name", sort=False):
         wide = part.pivot_table(index="rsna_id", columns="measure", values="value")
@@ -270,7 +280,9 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     ]
     bands = document["regions"]
     names = list(dict.fromkeys(name for regions in bands.values() for name in regions))
-    heads = [f"{band} (n = {max(found['films'] for found in regions.values())})" for band, regions in bands.items()]
+    heads = [
+        f"{band} (n = {max(found['radiographs'] for found in regions.values())})" for band, regions in bands.items()
+    ]
     regions = [[name.replace("_", " "), *(_region_cell(found.get(name)) for found in bands.values())] for name in names]
     return "\n".join(
         [
@@ -319,7 +331,7 @@ def _region_cell(found: Mapping[str, Any] | None) -> str:
 
 
 def chosen_samples(images: list[Path], labels: pd.DataFrame, count: int) -> list[Sample]:
-    """So many sharp `val` films, evenly over the ages."""
+    """So many sharp `val` radiographs, evenly over the ages."""
     found = [s for s in find_samples(images, labels) if s.kind == "sharp" and labels.split[s.rsna_id] == "val"]
     found.sort(key=lambda sample: (labels.bone_age_months[sample.rsna_id], sample.rsna_id))
     return [found[n] for n in np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))]

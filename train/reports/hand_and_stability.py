@@ -1,9 +1,9 @@
 """`python -m train check`: measure the shipped hand network and the steadiness of the estimate.
 
 Prints one JSON object: annotated points inside the mask on `val` and `test`, Dice on held-out
-cut-out hands pasted onto drawn films and into synthetic collimated fields, the page's drawn examples,
+cut-out hands pasted onto drawn radiographs and into synthetic collimated fields, the page's drawn examples,
 other body parts refused, how far placed joints lie from annotated ones, and how far the months of
-`val` films move when the film comes mirrored, turned or with its greys reversed.
+`val` radiographs move when the radiograph comes mirrored, turned or with its greys reversed.
 `--outlines-only` stops after what the hand network alone answers. `--sheet` writes contact sheets of
 the outlines on every sharp `val` and `test` radiograph, so that failures can be counted by eye.
 """
@@ -57,7 +57,7 @@ NEAR_SHARE = 0.05  # of the hand's length
 
 
 def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, Points]) -> dict[str, Any]:
-    """Share of annotated points inside the mask, widened by 1 % of the diagonal, by kind of film."""
+    """Share of annotated points inside the mask, widened by 1 % of the diagonal, by kind of radiograph."""
     found: dict[str, list[float]] = {}
     refused = 0
     for sample in samples:
@@ -86,7 +86,7 @@ def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, P
 
 
 def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> dict[str, Any]:
-    """Dice of held-out cut-out hands on drawn films."""
+    """Dice of held-out cut-out hands on drawn radiographs."""
     films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
     generator = np.random.default_rng(seed)
     scores: list[float] = []
@@ -192,7 +192,7 @@ def write_sheets(assessor: Assessor, samples: list[Sample], sheet: Path) -> list
 
 
 def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFrame) -> dict[str, Any]:
-    """How far placed joints lie from annotated ones, in hand lengths, by kind of film; empty without a network.
+    """How far placed joints lie from annotated ones, in hand lengths, by kind of radiograph; empty without a network.
 
     Args:
         table: as `read_landmarks` gives it. Points that stand for boxes are counted apart: they are off themselves.
@@ -269,7 +269,7 @@ def _hand_in(assessor: Assessor, grey: NDArray[np.uint8]) -> bool:
 
 
 def steadiness(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> dict[str, Any]:
-    """Mean and largest change of the estimate in months, by what was done to the film."""
+    """Mean and largest change of the estimate in months, by what was done to the radiograph."""
     changes: dict[str, list[float]] = {}
     refused: dict[str, int] = {}
     for sample in samples[:STEADINESS_FILMS]:

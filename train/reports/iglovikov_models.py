@@ -132,7 +132,7 @@ def to_markdown(document: dict[str, Any]) -> str:
     first = next(iter(models.values()))
     parts = [
         f"# Iglovikov's models on `val`\n\nMade by `{document['command']}`. Mean absolute error in months, "
-        f"{document['n']} pictures, sharp films and thumbnails; no bias correction.\n",
+        f"{document['n']} pictures, sharp radiographs and thumbnails; no bias correction.\n",
         markdown_table(
             ("", *first), [[titles[name], *(f"{x:.2f}" for x in row.values())] for name, row in models.items()]
         ),

@@ -16,28 +16,28 @@ from baa_core.estimation.conformal import (
     CONFIDENCE,
     COVERAGE,
     LEVELS,
+    Difficulty,
     IntervalModel,
-    Scale,
-    Signals,
+    UncertaintyFeatures,
     combine,
     fit_interval,
     interval,
     mixture_interval,
-    rank_that_holds,
+    tolerance_rank,
 )
-from baa_core.types import Answer, MeasuredError, Sex
+from baa_core.types import MeasuredError, NetworkOutput, Sex
 
 RANGES = {"female": (1.0, 216.0), "male": (1.0, 228.0)}
 ERRORS = {
     "female": {"young": MeasuredError(7, 11.2), "old": MeasuredError(0)},
     "male": {"young": MeasuredError(0), "old": MeasuredError(3, 9.0)},
 }
-EVEN = Scale((0.0,), (1.0,), 0.0, 0.0, 0.5)
+EVEN = Difficulty((0.0,), (1.0,), 0.0, 0.0, 0.5)
 
 
-def signals(months: object, deviation: object = 0.0, spread: object = 0.0) -> Signals:
+def signals(months: object, deviation: object = 0.0, spread: object = 0.0) -> UncertaintyFeatures:
     """Pictures with the same or their own doubts."""
-    return Signals(*np.broadcast_arrays(*(np.asarray(part, float) for part in (months, deviation, spread))))
+    return UncertaintyFeatures(*np.broadcast_arrays(*(np.asarray(part, float) for part in (months, deviation, spread))))
 
 
 def test_deeplasias_correction_by_hand() -> None:
@@ -81,7 +81,7 @@ def test_the_quantile_is_the_finite_sample_one() -> None:
 def test_the_rank_keeps_its_promise_with_the_confidence_and_no_lower_one_does(count: int, level: float) -> None:
     """The share held by the k-th of n uniform errors is that error itself."""
     errors = np.sort(np.random.default_rng(1).random((4000, count)), axis=1)
-    rank = rank_that_holds(count, level)
+    rank = tolerance_rank(count, level)
     assert np.mean(errors[:, rank - 1] >= level) >= CONFIDENCE - 0.02
     assert np.mean(errors[:, rank - 2] >= level) < CONFIDENCE + 0.02
 
@@ -95,19 +95,19 @@ def test_errors_are_ranked_by_scale() -> None:
     assert list(model.half_width(signals(100.0, [1.0, 2.0, 3.0]))) == [10.0, 20.0, 30.0]
 
 
-def doubt_only(per_deviation: float) -> Scale:
-    return Scale((0.0,), (0.0,), per_deviation, 0.0, 0.1)
+def doubt_only(per_deviation: float) -> Difficulty:
+    return Difficulty((0.0,), (0.0,), per_deviation, 0.0, 0.1)
 
 
 def test_intervals_cover_what_they_promise_at_every_level() -> None:
     random = np.random.default_rng(0)
 
-    def children(count: int) -> tuple[Signals, np.ndarray]:
+    def children(count: int) -> tuple[UncertaintyFeatures, np.ndarray]:
         found = signals(random.uniform(12, 216, count), random.uniform(3, 12, count), random.uniform(0, 8, count))
         sizes = np.interp(found.months, [12, 120, 216], [3, 10, 6]) + found.deviation_months
         return found, found.months + random.normal(size=count) * sizes
 
-    scale = Scale((12.0, 120.0, 216.0), (3.0, 10.0, 6.0), 1.0, 0.0, 1.0)
+    scale = Difficulty((12.0, 120.0, 216.0), (3.0, 10.0, 6.0), 1.0, 0.0, 1.0)
     inside: dict[float, list[float]] = {level: [] for level in LEVELS}
     for _ in range(40):
         model = fit_interval(*children(100), scale)
@@ -174,7 +174,7 @@ def test_the_sex_check_has_a_band_where_it_settles_nothing(
 
 
 def test_widths_follow_age_doubt_and_disagreement() -> None:
-    model = IntervalModel(Scale((50.0, 100.0), (10.0, 20.0), 0.5, 2.0, 12.0), {0.5: 1.0, COVERAGE: 2.0})
+    model = IntervalModel(Difficulty((50.0, 100.0), (10.0, 20.0), 0.5, 2.0, 12.0), {0.5: 1.0, COVERAGE: 2.0})
     assert list(model.half_width(signals([0.0, 50.0, 75.0, 200.0]))) == [24.0, 24.0, 30.0, 40.0]  # the floor is 12
     assert list(model.half_width(signals(75.0, [0.0, 4.0], 0.0))) == [30.0, 34.0]
     assert list(model.half_width(signals(75.0, 0.0, [0.0, 3.0]))) == [30.0, 42.0]
@@ -210,7 +210,7 @@ def test_impossible_scales_are_refused(
     knots: tuple[float, ...], base: tuple[float, ...], others: tuple[float, float, float]
 ) -> None:
     with pytest.raises(ValueError, match=r"scale needs|must rise"):
-        Scale(knots, base, *others)
+        Difficulty(knots, base, *others)
 
 
 @pytest.mark.parametrize(
@@ -232,15 +232,15 @@ def test_the_mismatch_threshold_keeps_false_alarms_down() -> None:
 
 def make_calibration() -> Calibration:
     bias = {"a": LinearBias(0.0, 2.0), "b": LinearBias(0.1, 0.0)}
-    model = IntervalModel(Scale((0.0,), (10.0,), 0.5, 1.0, 1.0), {0.5: 0.4, COVERAGE: 1.0}, 100)
+    model = IntervalModel(Difficulty((0.0,), (10.0,), 0.5, 1.0, 1.0), {0.5: 0.4, COVERAGE: 1.0}, 100)
     return Calibration(bias, model, 0.97, 0.8, 48.0, RANGES, ERRORS)
 
 
 WEIGHTS = {"a": 1.0, "b": 1.0}
 
 
-def answers(**months: float) -> dict[str, Answer]:
-    return {name: Answer(value, 6.0) for name, value in months.items()}
+def answers(**months: float) -> dict[str, NetworkOutput]:
+    return {name: NetworkOutput(value, 6.0) for name, value in months.items()}
 
 
 def test_each_member_is_corrected_before_averaging() -> None:
@@ -253,7 +253,9 @@ def test_each_member_is_corrected_before_averaging() -> None:
 
 def test_an_unsure_network_widens_the_interval() -> None:
     def width(deviation: float) -> float:
-        low, high = calibrate({"a": Answer(102.0, deviation)}, "male", make_calibration(), WEIGHTS).interval_months
+        low, high = calibrate(
+            {"a": NetworkOutput(102.0, deviation)}, "male", make_calibration(), WEIGHTS
+        ).interval_months
         return high - low
 
     assert width(12.0) == pytest.approx(width(4.0) + 2 * 0.5 * 8)

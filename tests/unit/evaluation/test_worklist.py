@@ -27,7 +27,7 @@ def table(text: str) -> Table:
     return parse_table(text.encode(), "t.csv", NEEDED_COLUMNS, (AGE_COLUMN,))
 
 
-def planned(files: dict[str, Source], text: str) -> Worklist:
+def untrained_members(files: dict[str, Source], text: str) -> Worklist:
     return plan(files, table(text), "t.csv", "unknown")
 
 
@@ -47,7 +47,7 @@ def test_without_a_table_every_file_has_the_chosen_sex() -> None:
     ],
 )
 def test_tables_of_any_spreadsheet_are_read_and_counted_back(text: str) -> None:
-    made = planned(sources("a.png", "b.png"), text)
+    made = untrained_members(sources("a.png", "b.png"), text)
     assert [row.patient() for row in made.rows] == [Patient("female", 121.5), Patient("male")]
     assert made.read_back == "Read from t.csv: 2 rows: 1 female, 1 male; 1 with an age."
     assert made.notes == ()
@@ -55,15 +55,15 @@ def test_tables_of_any_spreadsheet_are_read_and_counted_back(text: str) -> None:
 
 def test_files_in_folders_are_found_by_path_or_by_name() -> None:
     files = sources("x/a.png", "x/b.png", "y/b.png")
-    made = planned(files, "file,sex\na.png,F\nx/b.png,M\ny\\b.png,M\n")
+    made = untrained_members(files, "file,sex\na.png,F\nx/b.png,M\ny\\b.png,M\n")
     assert [row.source.name for row in made.rows if row.source] == ["x/a.png", "x/b.png", "y/b.png"]
-    twice = planned(files, "file,sex\nb.png,F\n")
+    twice = untrained_members(files, "file,sex\nb.png,F\n")
     assert "2 files are called b.png" in twice.rows[0].problem
     assert "1 row names a file that is there several times: b.png." in twice.notes
 
 
 def test_unknown_files_and_files_without_a_row_are_told_and_kept() -> None:
-    made = planned(sources("a.png", "extra.png"), "file,sex\na.png,F\nnone.png,M\n,F\n")
+    made = untrained_members(sources("a.png", "extra.png"), "file,sex\na.png,F\nnone.png,M\n,F\n")
     assert made.notes == (
         "1 row names a file that is not there: none.png.",
         "1 file has no row and is assessed with unknown sex: extra.png.",
@@ -75,7 +75,7 @@ def test_unknown_files_and_files_without_a_row_are_told_and_kept() -> None:
 
 
 def test_repeated_rows_count_once_and_contradicting_ones_not_at_all() -> None:
-    made = planned(sources("a.png", "b.png"), "file,sex\na.png,F\na.png,f\nb.png,F\nb.png,M\n")
+    made = untrained_members(sources("a.png", "b.png"), "file,sex\na.png,F\na.png,f\nb.png,F\nb.png,M\n")
     assert [row.name for row in made.rows] == ["a.png", "b.png"]
     assert made.rows[0].problem == ""
     assert "twice with a different sex or age" in made.rows[1].problem
@@ -84,7 +84,7 @@ def test_repeated_rows_count_once_and_contradicting_ones_not_at_all() -> None:
 
 
 def test_a_word_that_is_no_sex_refuses_its_row_only() -> None:
-    made = planned(sources("a.png", "b.png"), "file,sex\na.png,girl\nb.png,M\n")
+    made = untrained_members(sources("a.png", "b.png"), "file,sex\na.png,girl\nb.png,M\n")
     assert made.read_back == "Read from t.csv: 2 rows: 1 male, 1 not understood; no ages."
     result = run_row(made.rows[0], "tiny", lambda *_: None)
     assert result["error"]["type"] == "InvalidPatient"
@@ -92,10 +92,10 @@ def test_a_word_that_is_no_sex_refuses_its_row_only() -> None:
 
 def test_a_result_belongs_to_file_sex_and_age() -> None:
     files = sources("a.png")
-    first = planned(files, "file,sex\na.png,F\n").rows[0].key
-    assert planned(files, "file,sex\na.png,f \n").rows[0].key == first
-    assert planned(files, "file,sex\na.png,M\n").rows[0].key != first
-    assert planned({"a.png": source("a.png", b"other")}, "file,sex\na.png,F\n").rows[0].key != first
+    first = untrained_members(files, "file,sex\na.png,F\n").rows[0].key
+    assert untrained_members(files, "file,sex\na.png,f \n").rows[0].key == first
+    assert untrained_members(files, "file,sex\na.png,M\n").rows[0].key != first
+    assert untrained_members({"a.png": source("a.png", b"other")}, "file,sex\na.png,F\n").rows[0].key != first
 
 
 def test_a_refused_radiograph_is_a_row() -> None:
@@ -117,7 +117,7 @@ def test_the_csv_is_that_of_the_command_line(tiny_assessor: Assessor, tmp_path: 
     text = "id;file;sex;bone_age_months\n7;1.png;F;100,5\n8;text.png;M;90\n9;0.png;;80\n"
     (tmp_path / "t.csv").write_text(text)
     run_batch(Batch(tmp_path / "t.csv", tmp_path, tmp_path / "r.csv", "tiny"), lambda: tiny_assessor, False)
-    made = planned({name: source(name, content) for name, content in pictures.items()}, text)
+    made = untrained_members({name: source(name, content) for name, content in pictures.items()}, text)
     results = {
         row.key: flatten(run_row(row, "tiny", lambda c, p, n: tiny_assessor.assess(c, p, name=n))) for row in made.rows
     }

@@ -199,7 +199,7 @@ def test_regions_arrive_where_the_picture_went(tilt: float) -> None:
     place = region((slice(100, 140), slice(90, 120)), (300, 220))
     made = prepare(radiograph, hand, masked(96))
     there = regions_on_input({"place": place}, made)["place"]
-    home = made.bring_home(there.astype(np.float32)) > 0.5
+    home = made.to_radiograph_grid(there.astype(np.float32)) > 0.5
     rows, columns = np.nonzero(home)
     assert (rows.mean(), columns.mean()) == pytest.approx((119.5, 104.5), abs=1.5)
     assert home.sum() == pytest.approx(place.sum(), rel=0.1)

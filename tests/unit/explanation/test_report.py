@@ -18,16 +18,23 @@ from baa_core.explanation.faithfulness import Deletion, Removal
 from baa_core.explanation.methods import find_method
 from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region
 from baa_core.explanation.report import Panel
-from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS, Drift
-from baa_core.explanation.verdict import judge
+from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS, Robustness
+from baa_core.explanation.verdict import summarise_checks
 from baa_core.phantom import draw_phantom, to_png
-from baa_core.recipes.schema import Views
-from baa_core.reporting.charts import deletion_figure, drift_figure, insertion_figure, regions_figure
+from baa_core.recipes.schema import TestTimeAugmentation
+from baa_core.reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure
 from baa_core.reporting.overlays import OLDER, YOUNGER, full_colour_months, regions_picture, rgb, signed_overlay
 from baa_core.reporting.text import summarise_panel
 from baa_core.types import BoolArray, Caution, HandMask, Patient, Radiograph, SignedExplanation
 from baa_core.workflows.assess import Assessor
-from baa_core.workflows.explain import STAGES, all_cautions, draw_map, examine, film_of, write_panel
+from baa_core.workflows.explain import (
+    STAGES,
+    all_cautions,
+    compute_attribution,
+    context_of,
+    explain_estimate,
+    write_panel,
+)
 
 PROMISED = {
     "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability", "member_agreement", "drift",
@@ -63,7 +70,7 @@ def told() -> list[str]:
 
 @pytest.fixture(scope="module")
 def examined(halved: Halved, told: list[str]) -> Panel:
-    return examine(halved, hand_png(), Patient("male"), "saliency", told.append, name="hand.png")
+    return explain_estimate(halved, hand_png(), Patient("male"), "saliency", told.append, name="hand.png")
 
 
 def test_the_json_is_what_is_promised(examined: Panel) -> None:
@@ -121,20 +128,20 @@ def test_the_listener_can_stop_it_anywhere(halved: Halved, stage: str) -> None:
             raise Stopped
 
     with pytest.raises(Stopped):
-        examine(halved, hand_png(), Patient("male"), "grad_cam", stop)
+        explain_estimate(halved, hand_png(), Patient("male"), "grad_cam", stop)
     assert heard[-1] == stage
 
 
 def test_wrong_method_and_no_picture_are_said_before_any_work(halved: Halved) -> None:
     with pytest.raises(UnknownMethod, match="Choose one of"):
-        examine(halved, hand_png(), Patient("male"), "guessing", lambda _: pytest.fail("it began"))
+        explain_estimate(halved, hand_png(), Patient("male"), "guessing", lambda _: pytest.fail("it began"))
     with pytest.raises(UnreadableImage):
-        examine(halved, b"no picture")
+        explain_estimate(halved, b"no picture")
 
 
 def test_one_network_agrees_with_none(halved: Halved) -> None:
-    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=Views(mirror=False))
-    panel = examine(
+    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
+    panel = explain_estimate(
         Halved(alone, halved.manifest, halved.calibration, halved.folder), hand_png(), Patient("male"), "grad_cam"
     )
     assert panel.explanation.member_agreement is None
@@ -145,9 +152,9 @@ def test_one_network_agrees_with_none(halved: Halved) -> None:
 def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examined: Panel) -> None:
     said = halved.assess(hand_png(), Patient()).cautions
     assert "sex_unknown" in [caution.code for caution in said]
-    radiograph, hand = halved.look(hand_png())
+    radiograph, hand = halved.read_and_segment(hand_png())
     doubtful = replace(hand, cautions=(Caution("hand", "Look at the mask."),))
-    film = film_of(halved, radiograph, doubtful, Patient())
+    film = context_of(halved, radiograph, doubtful, Patient())
     explained = all_cautions(film, examined.explanation)
     assert set(said) < set(explained)
     assert doubtful.cautions[0] in explained
@@ -156,15 +163,15 @@ def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examine
 def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor) -> None:
     """Grad-CAM hooks into the networks it asks; no pass of another thread may go through these hooks."""
     shared = Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
-    looked = [shared.look(hand_png(seed)) for seed in (0, 1)]
+    looked = [shared.read_and_segment(hand_png(seed)) for seed in (0, 1)]
     barrier = Barrier(2)
 
     def values(picture: tuple[Radiograph, HandMask], together: bool = False) -> list[float]:
-        film = film_of(shared, *picture, Patient("male"))
+        film = context_of(shared, *picture, Patient("male"))
         masks = shared.regions(picture[1])
         if together:
             barrier.wait(60)
-        found = [draw_map(film, find_method("grad_cam")) for _ in range(5)][-1]
+        found = [compute_attribution(film, find_method("grad_cam")) for _ in range(5)][-1]
         shares = attribution_shares(found.months, masks, film.hand.pixels)
         effects = months_by_region(film.anew, film.inputs, masks).values()
         return [*shares.values(), *(value for effect in effects for value in astuple(effect))]
@@ -176,8 +183,8 @@ def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor
 
 
 def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
-    radiograph, hand = halved.look(hand_png())
-    film = film_of(halved, radiograph, hand, Patient("male"))
+    radiograph, hand = halved.read_and_segment(hand_png())
+    film = context_of(halved, radiograph, hand, Patient("male"))
     for member in halved.recipe.members:
         shared, own = halved.network(member), film.networks[member.name]
         assert not set(map(id, shared.modules())) & set(map(id, own.modules()))
@@ -186,7 +193,7 @@ def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
 
 def test_a_recipe_without_a_landmark_network_explains_without_regions(tiny_assessor: Assessor) -> None:
     assert tiny_assessor.recipe.landmarks is None
-    panel = examine(tiny_assessor, hand_png(), Patient("male"), "grad_cam")
+    panel = explain_estimate(tiny_assessor, hand_png(), Patient("male"), "grad_cam")
     (caution,) = [caution for caution in panel.cautions if caution.code == "no_regions"]
     assert "has no network that places joints" in caution.message
     assert dict(panel.regions) == {}
@@ -210,7 +217,7 @@ def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypat
 
     monkeypatch.setattr(Halved, "check_pose", check_pose)
     monkeypatch.setattr(Halved, "points", points)
-    panel = examine(halved, hand_png(), Patient("male"), "saliency")
+    panel = explain_estimate(halved, hand_png(), Patient("male"), "saliency")
     assert "pose" in [caution.code for caution in panel.cautions]
     first, second = list(TRANSFORMS)[1], list(TRANSFORMS)[3]
     assert panel.drift.refusals[first] == "Not a hand seen from the front."
@@ -230,12 +237,12 @@ def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
 
 def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
     broken = Halved(halved.recipe, halved.manifest, halved.calibration, halved.folder)
-    film = film_of(broken, *broken.look(hand_png()), Patient("male"))
+    film = context_of(broken, *broken.read_and_segment(hand_png()), Patient("male"))
     name = broken.recipe.members[1].name
     with torch.no_grad():
         next(film.networks[name].head.parameters()).fill_(torch.nan)
     with pytest.raises(NotFinite, match=name):
-        draw_map(film, find_method("saliency"))
+        compute_attribution(film, find_method("saliency"))
 
 
 class Unplaced(Halved):
@@ -246,9 +253,9 @@ class Unplaced(Halved):
 
 
 def test_without_joints_the_rest_is_shown_with_a_caution(halved: Halved) -> None:
-    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=Views(mirror=False))
+    alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
     unplaced = Unplaced(alone, halved.manifest, halved.calibration, halved.folder)
-    panel = examine(unplaced, hand_png(), Patient("male"), "grad_cam")
+    panel = explain_estimate(unplaced, hand_png(), Patient("male"), "grad_cam")
     assert [caution.code for caution in panel.cautions][-1] == "no_regions"
     assert (dict(panel.regions), panel.strongest) == ({}, ())
     assert panel.to_dict()["regions"] == {}
@@ -276,9 +283,9 @@ def made_up(inside: float = 1.0) -> Panel:
         shares={"carpals": 0.6, "radius_ulna": 0.3, ELSEWHERE: 0.1, OUTSIDE: 0.0},
         deletion=deletion,
         stability=stable,
-        drift=Drift({"mirrored": 1.25}, {"brighter": "It is too bright."}),
+        drift=Robustness({"mirrored": 1.25}, {"brighter": "It is too bright."}),
         textbook=textbook_stage(50.0, "female"),
-        verdict=judge(deletion, stable),
+        verdict=summarise_checks(deletion, stable),
         cautions=(Caution("a", "Beware."),),
         seconds=1.0,
         radiograph=Radiograph(np.full((120, 90), 0.5, np.float32)),
@@ -350,7 +357,7 @@ def test_curves_show_the_map_beside_edges_and_chance(draw: Callable[[Deletion], 
 
 def test_bars_say_their_months() -> None:
     panel = made_up()
-    regions, drift = regions_figure(panel.regions), drift_figure(panel.drift)
+    regions, drift = regions_figure(panel.regions), robustness_figure(panel.drift)
     assert list(regions.data[1].y) == ["carpals", "radius ulna"]
     assert list(regions.data[1].x) == [4.2, -0.5]
     assert list(regions.data[1].marker.color) == [OLDER, YOUNGER], "as on the map"

@@ -1,9 +1,9 @@
-"""Films changed in ways that should not matter, and what is made of their estimates."""
+"""Radiographs changed in ways that should not matter, and what is made of their estimates."""
 
 import numpy as np
 import pytest
 
-from baa_core.explanation.robustness import BRIGHTER, LESS_CONTRAST, TRANSFORMS, TURN_DEGREES, measure_drift
+from baa_core.explanation.robustness import BRIGHTER, LESS_CONTRAST, TRANSFORMS, TURN_DEGREES, measure_robustness
 from baa_core.phantom import draw_phantom
 from baa_core.types import HandMask, Radiograph
 
@@ -88,7 +88,7 @@ def test_drift_is_the_difference_of_estimates_and_refusals_are_said(film: tuple[
     def brightness(name: str, changed: Radiograph) -> float | str:
         return 100 * float(changed.pixels.mean()) if changed.shape == radiograph.shape else f"{name}: too small."
 
-    found = measure_drift(brightness, radiograph, hand, own)
+    found = measure_robustness(brightness, radiograph, hand, own)
     assert list(found.by_change()) == list(TRANSFORMS)
     assert found.months["mirrored"] == pytest.approx(0.0, abs=1e-4)
     assert found.months["darker"] == pytest.approx(-0.2 * own, abs=1e-3)

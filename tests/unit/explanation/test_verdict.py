@@ -5,8 +5,15 @@ import pytest
 from torch import Tensor
 
 from baa_core.explanation.attribution import blurred_hand
-from baa_core.explanation.faithfulness import CURVE_STEPS, Deletion, Removal, chance, curves, evened, measure_deletion
-from baa_core.explanation.verdict import STABLE_FROM, agreement, correlation, judge, likeness_sentence, stability
+from baa_core.explanation.faithfulness import CURVE_STEPS, Deletion, Removal, chance, curves, measure_deletion, smoothed
+from baa_core.explanation.verdict import (
+    STABLE_FROM,
+    agreement,
+    correlation,
+    likeness_sentence,
+    stability,
+    summarise_checks,
+)
 from baa_core.preprocessing.picture import IDENTITY
 from baa_core.preprocessing.prepare import ModelInput
 
@@ -83,7 +90,7 @@ def test_evidence_that_cancels_is_found_all_the_same() -> None:
     assert deletion.shown.younger_first[1] > 8
     assert deletion.area_months > 14
     assert deletion.faithful
-    assert deletion.random_area_months <= deletion.luckiest_area_months < deletion.area_months
+    assert deletion.random_area_months <= deletion.best_random_area_months < deletion.area_months
     assert deletion.edge_area_months < deletion.area_months
 
 
@@ -107,7 +114,7 @@ def test_a_map_of_another_place_is_not_faithful() -> None:
 
 
 def test_a_map_of_chance_is_as_coarse_as_the_map() -> None:
-    shown = evened(marks_them())
+    shown = smoothed(marks_them())
     one, other = chance(shown, 0), chance(shown, 1)
     assert np.abs(np.fft.rfft2(one)) == pytest.approx(np.abs(np.fft.rfft2(shown)), abs=1e-3)
     assert abs(np.corrcoef(one.ravel(), shown.ravel())[0, 1]) < 0.5
@@ -162,7 +169,7 @@ def test_noise_stays_off_a_masked_background_and_a_fickle_map_is_not_stable() ->
     assert np.array_equal(noisy.image[0, 0][~picture.mask], picture.image[0, 0][~picture.mask])
     assert not np.array_equal(noisy.image, picture.image)
     assert max(found.values()) < 0.3
-    assert not judge(tried(marks_them()), found).stable
+    assert not summarise_checks(tried(marks_them()), found).stable
 
 
 def straight(area: float) -> Removal:
@@ -177,7 +184,7 @@ def deletion(shown: float, random: tuple[float, ...], edges: float) -> Deletion:
 
 
 def test_the_verdict_is_one_sentence_with_its_numbers() -> None:
-    verdict = judge(deletion(8.0, (3.0, -4.0), -5.0), {"noise": 0.9, "turned left": 0.7})
+    verdict = summarise_checks(deletion(8.0, (3.0, -4.0), -5.0), {"noise": 0.9, "turned left": 0.7})
     assert (verdict.faithful, verdict.stable) == (True, True)
     assert verdict.sentence == (
         "Faithful: blurring what it marks moves the estimate the way it says by 8.0 months, maps of chance by 3.5 "
@@ -205,6 +212,6 @@ def test_what_is_not_shown_is_not_claimed(
     areas: tuple[float, float, float], least: float, expected: tuple[bool, bool]
 ) -> None:
     shown, random, edges = areas
-    verdict = judge(deletion(shown, (0.0, random), edges), {"noise": least})
+    verdict = summarise_checks(deletion(shown, (0.0, random), edges), {"noise": least})
     assert (verdict.faithful, verdict.stable) == expected
     assert verdict.sentence.startswith("Faithful" if expected[0] else "Not shown to be faithful")

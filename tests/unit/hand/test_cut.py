@@ -80,7 +80,7 @@ def test_a_cut_that_takes_more_away_is_refused(
     assessor: Assessor, drawn: Phantom, cut: object, amount: float, said: str
 ) -> None:
     pixels = cut(drawn.radiograph.pixels, drawn.landmarks, amount)  # type: ignore[operator]
-    with pytest.raises(HandCutOff, match=rf"{said} cut\.png .*cut off.*use the whole film"):
+    with pytest.raises(HandCutOff, match=rf"{said} cut\.png .*cut off.*use the whole radiograph"):
         assessor.find_hand(Radiograph(pixels, "cut.png"))
 
 

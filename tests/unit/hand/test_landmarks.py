@@ -86,7 +86,7 @@ def test_heat_is_read_as_its_mean_and_deviation():
     shares = torch.zeros(1, 2, 8, 8)
     shares[0, 0, 2, 5] = 1.0
     shares[0, 1, 1, 0] = shares[0, 1, 1, 4] = 0.5
-    read = LandmarkNetwork.read(shares)
+    read = LandmarkNetwork.soft_argmax(shares)
     assert read.places[0, 0].tolist() == pytest.approx([2.5 / 8, 5.5 / 8])
     assert read.places[0, 1].tolist() == pytest.approx([1.5 / 8, 2.5 / 8])
     assert read.spread[0].tolist() == pytest.approx([0.0, 2 / 8], abs=1e-4)
@@ -96,7 +96,7 @@ def test_the_network_answers_at_a_quarter_of_the_grid():
     network = build(SHAPE)
     image = torch.randn(2, 1, 96, 96)
     with torch.inference_mode():
-        shares, output = network.shares(image), network(image)
+        shares, output = network.heatmaps(image), network(image)
     assert shares.shape == (2, len(LANDMARKS), 24, 24)
     assert torch.allclose(shares.sum(dim=(2, 3)), torch.ones(2, len(LANDMARKS)), atol=1e-5)
     assert output.places.shape == (2, len(LANDMARKS), 2)
@@ -118,7 +118,7 @@ def test_the_recipes_network_is_cheap_and_starts_from_the_shared_backbone():
     member = RECIPES["deeplasia"].landmarks
     assert member in RECIPES["deeplasia"].networks
     network = build(member.architecture)
-    age = build(RECIPES["house"].members[0].architecture)
+    age = build(RECIPES["lite"].members[0].architecture)
     shared = {name for name, t in network.state_dict().items() if name.startswith("backbone.")}
     assert shared <= set(age.state_dict())
     own = sum(p.numel() for name, p in network.named_parameters() if not name.startswith("backbone."))

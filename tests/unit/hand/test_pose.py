@@ -122,7 +122,7 @@ def test_a_space_that_cannot_be_is_refused(space: FeatureSpace, wrong: dict) -> 
 
 @pytest.fixture(scope="module")
 def drawn_films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
-    """Fifty drawn films of `train` and ten of `val`, with their labels."""
+    """Fifty drawn radiographs of `train` and ten of `val`, with their labels."""
     folder = tmp_path_factory.mktemp("films")
     rows = []
     for i in range(60):
@@ -176,7 +176,7 @@ def test_too_few_films_are_told(joints_assessor: Assessor, drawn_films: tuple[Pa
     films, labels = drawn_films
     few = labels.iloc[:12]
     samples = find_samples([films], few)
-    with pytest.raises(BoneAgeError, match=r"Only 10 sharp train films .* more than 48 are needed"):
+    with pytest.raises(BoneAgeError, match=r"Only 10 sharp train radiographs .* more than 48 are needed"):
         fit_and_measure(joints_assessor, samples, few, [])
 
 

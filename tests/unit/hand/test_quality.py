@@ -79,7 +79,7 @@ def test_missing_fingers_are_refused_however_the_film_lies(drawn: Phantom, quart
     top = row_of(drawn, "forefinger2", "middle_finger2", "ring_finger2")
     pixels, mask = (np.rot90(a[top:], quarters) for a in (drawn.radiograph.pixels, drawn.mask))
     tilt = {0: 0.0, 1: -90.0, 2: 180.0, 3: 90.0}[quarters]
-    with pytest.raises(HandCutOff, match=r"fingers in hand\.png are cut off: \d\.\d palm widths.*whole film"):
+    with pytest.raises(HandCutOff, match=r"fingers in hand\.png are cut off: \d\.\d palm widths.*whole radiograph"):
         refuse_cut(*seen(pixels, mask, tilt))
 
 

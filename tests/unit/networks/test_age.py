@@ -11,7 +11,7 @@ from baa_core.networks.hand import HandNetwork
 from baa_core.recipes import RECIPES
 from baa_core.recipes.schema import Architecture, Recipe
 
-RECIPE_MEMBERS = [pytest.param(m, id=f"{r.name}-{m.name}") for r in RECIPES.values() for m in r.estimating]
+RECIPE_MEMBERS = [pytest.param(m, id=f"{r.name}-{m.name}") for r in RECIPES.values() for m in r.sex_and_age_members]
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_the_hand_network_answers_on_the_pictures_grid() -> None:
 
 
 def test_networks_are_built_for_serving(tiny_recipe: Recipe) -> None:
-    assert not any(build(m.architecture).training for m in tiny_recipe.served)
+    assert not any(build(m.architecture).training for m in tiny_recipe.members_in_use)
 
 
 @pytest.mark.parametrize(

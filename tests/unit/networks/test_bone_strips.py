@@ -9,13 +9,13 @@ import torch
 from baa_core.estimation.ensemble import age_forward, predict_months
 from baa_core.explanation.methods import METHODS
 from baa_core.hand_anatomy import BONES, LANDMARKS, STRIPS
-from baa_core.networks.bone_strips import SEX_JUDGE, BoneAgeNetwork, BoneSexNetwork, straightened
+from baa_core.networks.bone_strips import SEX_HEAD, BoneAgeNetwork, BoneSexNetwork, straightened
 from baa_core.networks.build import build
 from baa_core.networks.landmarks import PLACED_PX, proportions
-from baa_core.networks.tta import shown, shown_places
+from baa_core.networks.tta import apply_tta, tta_places
 from baa_core.networks.weights import save_network, unpack
 from baa_core.preprocessing.prepare import ModelInput
-from baa_core.recipes.schema import Architecture, Views
+from baa_core.recipes.schema import Architecture, TestTimeAugmentation
 
 SHAPE = Architecture("test_efficientnet", task="sex", heads="bones", hidden=(16,), sex_features=0, dropout=0.0)
 AGE_SHAPE = Architecture("test_efficientnet", heads="bones", hidden=(16,), sex_features=0, dropout=0.0)
@@ -81,8 +81,8 @@ def test_the_answer_is_the_judgement_of_what_is_seen():
     assert isinstance(network, BoneSexNetwork)
     pictures = torch.rand(3, 1, 64, 64)
     with torch.inference_mode():
-        places = network.read(network.shares(pictures)).places
-        told = network.judge(straightened(pictures, places, SEX_JUDGE.samples), proportions(places))
+        places = network.soft_argmax(network.heatmaps(pictures)).places
+        told = network.head(straightened(pictures, places, SEX_HEAD.samples), proportions(places))
         assert told.shape == (3, 2)
         assert network(pictures) == pytest.approx(told[:, 0])
 
@@ -90,27 +90,27 @@ def test_the_answer_is_the_judgement_of_what_is_seen():
 def test_a_bone_may_be_as_bright_as_it_likes():
     """Exposure is told apart from what bones look like: it goes to the measures, each once, and nowhere else."""
     network = build(SHAPE).eval()
-    strips, known = torch.rand(2, STRIPS, *SEX_JUDGE.samples), proportions(hand_joints()).repeat(2, 1)
+    strips, known = torch.rand(2, STRIPS, *SEX_HEAD.samples), proportions(hand_joints()).repeat(2, 1)
     with torch.inference_mode():
-        before = network.judge.look(torch.zeros(1, 1, *SEX_JUDGE.samples)).shape
-        assert before[2:] == SEX_JUDGE.cells
-        network.judge.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
-        assert network.judge(3 * strips + 1, known) == pytest.approx(network.judge(strips, known), abs=1e-4)
+        before = network.head.convolutions(torch.zeros(1, 1, *SEX_HEAD.samples)).shape
+        assert before[2:] == SEX_HEAD.cells
+        network.head.measure_norm.running_var.fill_(1e12)  # nothing of the measures comes through
+        assert network.head(3 * strips + 1, known) == pytest.approx(network.head(strips, known), abs=1e-4)
 
 
 def test_joints_that_were_placed_already_are_not_placed_again(reader):
     """In every view: turned, enlarged and mirrored pictures have their joints where the picture's went."""
     network, made = reader
     places = hand_joints(scale=0.6)
-    views = Views(turns_degrees=(-9.0, 20.0), zoom=0.9)
+    views = TestTimeAugmentation(turns_degrees=(-9.0, 20.0), zoom=0.9)
     picture = painted(places, 6)
-    there = shown_places(places, views)
-    for image, at in zip(shown(picture, views), there, strict=True):
+    there = tta_places(places, views)
+    for image, at in zip(apply_tta(picture, views), there, strict=True):
         strips = straightened(image[None], at[None], (32, 24))[0]
         assert int(strips[:, 11:-10, 12].mean(dim=1).argmax()) == 6
     known = replace(made, places=places[0].numpy())
     with torch.inference_mode():
-        answers = predict_months({"bones": network}, {"bones": known}, "male", Views(mirror=False))
+        answers = predict_months({"bones": network}, {"bones": known}, "male", TestTimeAugmentation(mirror=False))
         expected = network(torch.tensor(made.image), torch.ones(1), places)
     assert answers["bones"].months == pytest.approx(float(expected), abs=1e-3)
 
@@ -118,7 +118,7 @@ def test_joints_that_were_placed_already_are_not_placed_again(reader):
 def test_a_file_of_weights_holds_what_was_learned_beside_the_landmark_network(reader, tmp_path):
     network, _ = reader
     save_network(network, tmp_path / "bones.safetensors")
-    assert all(name.startswith("judge.") for name in unpack((tmp_path / "bones.safetensors").read_bytes()))
+    assert all(name.startswith("head.") for name in unpack((tmp_path / "bones.safetensors").read_bytes()))
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_held_joints_stay_where_they_were_found(reader):
 def test_cells_of_strips_come_home_with_their_months(reader):
     network, made = reader
     picture, cells = torch.tensor(made.image), torch.rand(STRIPS, 1, 8, 3)
-    home = network.bring_home(cells, picture, network.places(picture))
+    home = network.to_picture_grid(cells, picture, network.places(picture))
     assert home.shape == picture.shape
     assert float(home.sum()) == pytest.approx(float(cells.sum()), rel=1e-3)
 

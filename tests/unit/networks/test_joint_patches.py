@@ -174,6 +174,6 @@ def test_what_the_network_rests_on_can_be_drawn(network, prepared, name):
 def test_cells_of_patches_are_laid_back_onto_the_hand_with_their_total(network, prepared):
     picture = torch.tensor(prepared.image)
     cells = torch.rand(network.pieces, 1, 4, 4)
-    home = network.bring_home(cells, picture, network.places(picture))
+    home = network.to_picture_grid(cells, picture, network.places(picture))
     assert home.shape == picture.shape
     assert float(home.sum()) == pytest.approx(float(cells.sum()), rel=1e-3)

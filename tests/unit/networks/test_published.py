@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baa_core.hand.segmentation import draw_hand
+from baa_core.hand.segmentation import resegment
 from baa_core.networks.age import GroupedAgeNetwork, SixHeads
 from baa_core.networks.backbones import VGGS
 from baa_core.networks.build import build
@@ -79,7 +79,7 @@ def test_key_points_are_shares_of_the_picture() -> None:
 
 
 def square_hand() -> tuple[HandMask, Radiograph]:
-    """A film with a square on it, and its mask."""
+    """A radiograph with a square on it, and its mask."""
     mask = np.zeros((200, 150), bool)
     mask[10:190, 10:140] = True
     return HandMask(mask, 1.0, 0.0, False), Radiograph(np.where(mask, 0.7, 0.1).astype(np.float32))
@@ -92,16 +92,16 @@ def test_where_another_outline_is_drawn_the_hand_stays_as_found_and_it_is_said()
     spec = InputSpec(64, (PadSquare(), Resize(64)), Standardise())
     hand, film = square_hand()
     network.mask.bias.data.fill_(100.0)
-    drawn = draw_hand(film, hand, network, spec)
+    drawn = resegment(film, hand, network, spec)
     assert drawn.pixels.mean() > 0.9 and drawn.cautions == ()
     network.mask.bias.data.fill_(-100.0)
-    kept = draw_hand(film, hand, network, spec)
+    kept = resegment(film, hand, network, spec)
     assert kept.pixels is hand.pixels
     assert [said.code for said in kept.cautions] == ["hand_not_drawn"]
 
 
 def test_every_recipe_shares_the_network_that_says_whether_there_is_a_hand() -> None:
-    assert list(RECIPES) == ["house", "deeplasia", "iglovikov2018", "malanga2024", "fanciulli_motisi2024", "li2021"]
+    assert list(RECIPES) == ["lite", "deeplasia", "iglovikov2018", "malanga2024", "fanciulli_motisi2024", "li2021"]
     assert len({recipe.hand for recipe in RECIPES.values()}) == 1
     for recipe in RECIPES.values():
         assert recipe.citation and replace(recipe, name="again").networks

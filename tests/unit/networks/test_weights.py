@@ -153,7 +153,7 @@ def test_a_broken_scale_of_eight_bits_gives_no_network(tiny_recipe: Recipe, fold
 def test_a_network_that_computes_no_number_gives_no_months(tiny_recipe: Recipe, tiny_weights: Path, name: str) -> None:
     """Its file is as it should be, yet an answer is not finite, as after an overflow."""
     assessor = assessor_of(tiny_recipe, tiny_weights)
-    (member,) = [member for member in tiny_recipe.served if member.name == name]
+    (member,) = [member for member in tiny_recipe.members_in_use if member.name == name]
     with torch.no_grad():
         list(assessor.network(member).parameters())[-1].fill_(float("nan"))
     drawn = draw_phantom(120.0, "male", height_px=300).radiograph
@@ -252,7 +252,7 @@ def test_the_shipped_weights_are_what_their_manifest_says(recipe: Recipe) -> Non
     manifest = read_manifest(DEFAULT_FOLDER)
     if recipe.name not in manifest.calibration:
         pytest.skip(f"no weights yet: python -m train calibrate {recipe.name}")
-    for member in recipe.served:
+    for member in recipe.members_in_use:
         assert not load_network(member, DEFAULT_FOLDER, manifest).training
         assert manifest.weights[member.name].licence
     fitted = Calibration.from_dict(manifest.calibration[recipe.name])

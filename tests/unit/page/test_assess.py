@@ -25,7 +25,7 @@ from baa_core.recipes import RECIPES
 from baa_core.types import HandMask, Patient, Radiograph
 from baa_core.workflows.assess import Assessor
 from page import assess_text as text
-from page.entries import Asked, Chosen, Entered, age_boxes, asked, entered_age_months, entered_patient
+from page.entries import Asked, Entered, Upload, age_boxes, asked, entered_age_months, entered_patient
 from page.html import NEUTRAL, refusal
 from page.security import BUSY, Guard, is_proxy_route, judge
 from page.service import Loading
@@ -167,7 +167,7 @@ class Breaking:
 
 def pressed_assess(error: Exception) -> str:
     """The card that a visitor gets when assessing fails."""
-    chosen = Chosen("hand.png", b"")
+    chosen = Upload("hand.png", b"")
     do = app.Handlers(Breaking(error), UPLOADS)  # type: ignore[arg-type]
     return do.assess(chosen, "female", "", "", "", "brush-age", "", HERE)[0]  # type: ignore[arg-type]
 
@@ -267,7 +267,7 @@ def test_a_failed_upload_leaves_nothing(tmp_path: Path) -> None:
         assert len(list(uploads.root.iterdir())) == left
 
 
-CHILD = Chosen("A. jpg", to_png(draw_phantom(114.0, "male", seed=1, height_px=500).radiograph), file="1")
+CHILD = Upload("A. jpg", to_png(draw_phantom(114.0, "male", seed=1, height_px=500).radiograph), file="1")
 
 
 class Estimates:
@@ -286,7 +286,7 @@ class Estimates:
         return self.assessor.assess(source, patient, on_stage=tell, **options)
 
 
-def assessed(do: app.Handlers, token: str = "1,1000", chosen: Chosen | None = CHILD) -> tuple[object, ...]:
+def assessed(do: app.Handlers, token: str = "1,1000", chosen: Upload | None = CHILD) -> tuple[object, ...]:
     """What the result area is told after Assess was pressed for a boy of 9 years 6 months."""
     ask = (chosen, "male", "9", "6", "", "brush-age", token, HERE, lambda *_, **__: None)
     return do.assess(*ask)  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ from page import assess_text as text
 from page import compare_text
 from page.compare_tab import NAMES, WAITS, WORKS, CompareHandlers, CompareTab
 from page.compare_view import HEATMAP_PX
-from page.entries import Chosen
+from page.entries import Upload
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CONTENT = to_png(draw_phantom(120.0, "female", seed=4, height_px=900).radiograph)
-CHOSEN = Chosen("hand.png", CONTENT, drawn=True)
+CHOSEN = Upload("hand.png", CONTENT, drawn=True)
 RESULTS = (*CompareTab._fields[2:10], *NAMES)
 Load = Callable[[str], Assessor]
 REFUSED = NAMES[-1]
@@ -63,7 +63,7 @@ def load(tiny_assessor: Assessor) -> Load:
 
 
 def pressed(
-    do: CompareHandlers, chosen: Chosen | None = CHOSEN, sex: str | None = "female", who: Any = HERE
+    do: CompareHandlers, chosen: Upload | None = CHOSEN, sex: str | None = "female", who: Any = HERE
 ) -> list[dict[str, Any]]:
     """Everything the tab was told after the button was pressed, each by the component's name."""
     told = do.compare(chosen, sex, "10", "", "", who, lambda *_, **__: None)  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from baa_core.explanation.faithfulness import Deletion, Removal
 from baa_core.explanation.methods import METHODS
 from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect
 from baa_core.explanation.report import Panel
-from baa_core.explanation.robustness import OTHER_SEX, Drift
-from baa_core.explanation.verdict import judge
+from baa_core.explanation.robustness import OTHER_SEX, Robustness
+from baa_core.explanation.verdict import summarise_checks
 from baa_core.reporting.overlays import CONTOUR_RGB, OLDER, YOUNGER, rgb
 from baa_core.types import Caution, HandMask, Patient, Radiograph, SignedExplanation
 from baa_core.workflows.explain import STAGES
@@ -26,12 +26,12 @@ from page import assess_text as text
 from page import explain_text
 from page.assess_view import LONGEST_SIDE_PX
 from page.cancellation import Runs, Stopped
-from page.entries import Chosen
+from page.entries import Upload
 from page.explain_tab import ExplainHandlers, ExplainTab
 from page.explain_view import panel_view_of
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
-CHOSEN = Chosen("hand.png", b"bytes")
+CHOSEN = Upload("hand.png", b"bytes")
 RESULTS = ExplainTab._fields[4:-1]
 MAP = (slice(400, 600), slice(300, 500))  # where the panel's map speaks for older; the mirror image for younger
 
@@ -59,8 +59,8 @@ def made_panel(side_px: int = 1000) -> Panel:
         regions={"carpals": RegionEffect(0.4, -1.0, 1.0), "radius_ulna": RegionEffect(4.2, -1.0, 1.0)},
         shares={"carpals": 0.2, "radius_ulna": 0.5, ELSEWHERE: 0.27, OUTSIDE: 0.03},
         deletion=deletion, stability=stability,
-        drift=Drift({"mirrored": 0.4, OTHER_SEX: -9.0}, {"greys reversed": "No hand was found & so on."}),
-        textbook=textbook_stage(205, "male"), verdict=judge(deletion, stability),
+        drift=Robustness({"mirrored": 0.4, OTHER_SEX: -9.0}, {"greys reversed": "No hand was found & so on."}),
+        textbook=textbook_stage(205, "male"), verdict=summarise_checks(deletion, stability),
         cautions=(Caution("x", "Beware of <this>."),), seconds=12.3,
         radiograph=Radiograph(pixels), hand=HandMask(hand, 1.0, 0.0, inverted=False),
         masks={"carpals": left, "radius_ulna": right},
@@ -86,7 +86,7 @@ class Explains:
         return self.panel
 
 
-def pressed(do: ExplainHandlers, chosen: Chosen | None = CHOSEN, sex: str | None = "male", who=HERE) -> dict:  # type: ignore[no-untyped-def,type-arg]
+def pressed(do: ExplainHandlers, chosen: Upload | None = CHOSEN, sex: str | None = "male", who=HERE) -> dict:  # type: ignore[no-untyped-def,type-arg]
     """What the tab shows after Explain was pressed, by the component's name."""
     return dict(
         zip(RESULTS, do.explain(chosen, sex, "10", "6", "occlusion", 60, "", who, lambda *_, **__: None), strict=True)
@@ -176,7 +176,7 @@ def test_red_is_older_and_blue_is_younger(panel: Panel) -> None:
     assert np.abs(picture[500, 600] - rgb(YOUNGER)).max() <= 2
     red, _, blue = picture[500, 400] - picture[100, 500]
     assert red > 0 > blue
-    assert (picture[100, 500] == 128).all()  # where the map says nothing the film is grey
+    assert (picture[100, 500] == 128).all()  # where the map says nothing the radiograph is grey
     assert rgb(OLDER)[0] > rgb(OLDER)[2]
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from baa_core.preprocessing.prepare import InputSpec, ModelInput, arrange, prepare
+from baa_core.preprocessing.prepare import InputSpec, ModelInput, apply_steps, prepare
 from baa_core.preprocessing.steps import CropToHand, MaskBackground, Resize, Standardise, StretchContrast, Upright
 from baa_core.recipes import RECIPES
 from baa_core.recipes.schema import Recipe
@@ -14,7 +14,7 @@ SPEC = InputSpec(96, (MaskBackground(), StretchContrast(), Upright(), CropToHand
 
 
 def hand(tilt_degrees: float = 0.0, inverted: bool = False) -> tuple[Radiograph, HandMask]:
-    """A striped ellipse on a grey film, and its mask."""
+    """A striped ellipse on a grey radiograph, and its mask."""
     mask = np.zeros((300, 240), np.uint8)
     cv2.ellipse(mask, (120, 150), (70, 120), 0, 0, 360, 1, -1)
     stripes = 0.5 + 0.3 * np.sin(np.arange(300) / 9.0)[:, None]
@@ -32,7 +32,7 @@ def test_every_member_gets_its_shape_and_range(recipe: Recipe) -> None:
         "thumb4": ((top + bottom) / 2, right),
         "capitate": (bottom - 40.0, middle),
     }
-    for member in recipe.served:
+    for member in recipe.members_in_use:
         made = prepare(radiograph, mask, member.input, points)
         assert made.image.shape == (1, 1, *member.input.shape) and made.mask.shape == member.input.shape
         assert made.image.dtype == np.float32
@@ -69,7 +69,7 @@ def test_a_turned_picture_gives_the_same_input(quarter_turns: int) -> None:
 
 def test_what_training_sees_is_what_serving_normalises() -> None:
     radiograph, mask = hand(tilt_degrees=12.0)
-    picture = arrange(radiograph, mask, SPEC)
+    picture = apply_steps(radiograph, mask, SPEC)
     assert 0.0 <= float(picture.pixels.min()) <= float(picture.pixels.max()) <= 1.0
     assert np.array_equal(SPEC.normalise(picture).pixels, prepare(radiograph, mask, SPEC).image[0, 0])
 
@@ -78,7 +78,7 @@ def test_what_training_sees_is_what_serving_normalises() -> None:
 def test_a_map_comes_home_onto_the_hand(tilt: float) -> None:
     radiograph, mask = hand(tilt)
     made = prepare(radiograph, mask, SPEC)
-    back = made.bring_home(made.mask.astype(np.float32))
+    back = made.to_radiograph_grid(made.mask.astype(np.float32))
     assert back.shape == radiograph.shape
     overlap = ((back > 0.5) & mask.pixels).sum() / mask.pixels.sum()
     excess = ((back > 0.5) & ~mask.pixels).sum() / mask.pixels.sum()

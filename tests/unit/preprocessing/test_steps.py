@@ -155,7 +155,7 @@ HAND_POINTS = {"middle_finger4": (80.0, 240.0), "thumb4": (330.0, 420.0), "capit
 
 
 def turned_points(degrees: float, mirrored: bool) -> dict[str, tuple[float, float]]:
-    """The same points of a hand that lies otherwise in its film."""
+    """The same points of a hand that lies otherwise in its radiograph."""
     angle = np.deg2rad(degrees)
     found = {}
     for name, (row, column) in HAND_POINTS.items():

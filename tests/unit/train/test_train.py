@@ -32,7 +32,7 @@ from train.data.dataset import LabelledPictures, labelled
 from train.data.phantoms import DrawnHand, DrawnHands, choose_hands, drawn_hands
 from train.data.samples import find_samples, read_labels, read_sample
 from train.fit import Options, fit, minutes_before, mixed, run, warm_average
-from train.hand.composites import Film
+from train.hand.composites import Composite
 from train.hand.grabcut_seeds import passes_checks, seed_mask
 from train.hand.task import HandPictures
 from train.initial_weights import member_start, narrowed, widened
@@ -364,7 +364,7 @@ def test_checks_refuse_what_is_no_hand_mask():
 
 def test_hand_pictures_carry_exact_masks_and_directions():
     phantom = draw_phantom(100, "male", height_px=300)
-    film = Film(np.uint8(phantom.radiograph.pixels * 255), np.uint8(phantom.mask), up=(0.0, 1.0))
+    film = Composite(np.uint8(phantom.radiograph.pixels * 255), np.uint8(phantom.mask), up=(0.0, 1.0))
     pictures = HandPictures([film, film], [], [], DEEPLASIA.hand, side_px=128, length=40, seed=1, steady=True)
     seen = {"hand": 0, "none": 0}
     for i in range(40):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baa_core.errors import UnknownRecipe, UnreadableImage, WeightsCorrupt, WeightsMissing
-from baa_core.estimation.conformal import COVERAGE, IntervalModel, Scale
+from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
 from baa_core.networks.weights import read_manifest
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes.schema import Recipe
@@ -114,7 +114,7 @@ def test_a_sex_that_the_picture_leaves_open_is_not_said_to_agree(
 
 def test_the_interval_of_an_unknown_sex_covers_both_estimates(tiny_assessor: Assessor) -> None:
     """However narrow each sex's own interval is."""
-    narrow = IntervalModel(Scale((0.0,), (0.002,), 0.0, 0.0, 0.001), {0.5: 0.4, COVERAGE: 1.0})
+    narrow = IntervalModel(Difficulty((0.0,), (0.002,), 0.0, 0.0, 0.001), {0.5: 0.4, COVERAGE: 1.0})
     assessor = replace(tiny_assessor, calibration=replace(tiny_assessor.calibration, interval=narrow))
     report = assessor.assess(png())
     low, high = report.prediction.interval_months

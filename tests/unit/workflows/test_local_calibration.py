@@ -67,7 +67,7 @@ def test_references_may_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
         ({"file": "same.png"}, "holds same.png twice"),
         ({"versions": json.dumps(VERSIONS | {"local_calibration": "ab"})}, "corrected by a local calibration already"),
         ({"versions": ""}, "which weights made it"),
-        ({"recipe": lambda n: "tiny" if n % 2 else "house"}, "made by 2 recipes or sets of weights"),
+        ({"recipe": lambda n: "tiny" if n % 2 else "lite"}, "made by 2 recipes or sets of weights"),
         ({"interval_high_months": 0}, "ends below its estimate"),
         ({"input_bone_age_months": "old"}, "'old' in column bone_age_months"),
         ({"sex": ""}, "lacks its sex"),

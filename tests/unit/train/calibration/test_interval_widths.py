@@ -11,7 +11,7 @@ import pytest
 
 from baa_core.errors import InvalidTable
 from baa_core.estimation.calibration import Calibration, LinearBias
-from baa_core.estimation.conformal import COVERAGE, LEVELS, IntervalModel, Scale, Signals, interval
+from baa_core.estimation.conformal import COVERAGE, LEVELS, Difficulty, IntervalModel, UncertaintyFeatures, interval
 from baa_core.networks.weights import Manifest, read_manifest, write_manifest
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES
@@ -28,10 +28,10 @@ from train.calibration.interval_widths import (
     fit_widths,
     measure_coverage,
     measure_unknown_sex,
-    prove,
     reliability_drawing,
     signals_of,
     to_markdown,
+    validate_coverage,
 )
 from train.data.samples import find_samples
 
@@ -100,7 +100,7 @@ def test_one_regression_network_gets_widths_by_age_alone() -> None:
     silent = children(500, 100).assign(deviation_months=0.0, member_spread_months=0.0)
     model = fit_widths(silent)
     assert (model.scale.per_deviation, model.scale.per_member_spread) == (0.0, 0.0)
-    low, high = interval(Signals(*np.array([100.0, 0.0, 0.0])), model)
+    low, high = interval(UncertaintyFeatures(*np.array([100.0, 0.0, 0.0])), model)
     assert high - low > 2 * FLOOR_MONTHS * model.factors[COVERAGE]
 
 
@@ -151,9 +151,9 @@ def test_too_few_pictures_are_said() -> None:
 
 def test_the_proof_says_where_an_aim_is_missed() -> None:
     pictures = children(300, 60)
-    proof = prove(pictures, fit_widths(pictures))
+    proof = validate_coverage(pictures, fit_widths(pictures))
     json.dumps(proof, allow_nan=False)
-    name = "sharp films, n = 60"
+    name = "sharp radiographs, n = 60"
     assert set(proof["coverage"][name]) >= {"all", "female", "male"}
     proof["coverage"][name]["all"]["share"] = 0.5
     text = to_markdown(proof, "the command")
@@ -193,7 +193,7 @@ def test_a_kept_table_is_calibrated_again_without_networks(tmp_path: Path, capsy
     document = json.loads((weights / "evaluation" / RECIPE.name / "coverage.json").read_text())
     assert f"--table {table}" in document["command"]
     assert document["command"] in (weights / "evaluation" / RECIPE.name / "coverage.md").read_text()
-    assert 0.8 < document["coverage"]["sharp films, n = 100"]["all"]["share"] < 0.98
+    assert 0.8 < document["coverage"]["sharp radiographs, n = 100"]["all"]["share"] < 0.98
     assert "held" in (weights / "evaluation" / RECIPE.name / "reliability.svg").read_text()
 
 
@@ -308,7 +308,7 @@ def test_the_table_holds_what_serving_answers(tiny_assessor: Assessor, tmp_path:
     for number, radiograph in enumerate(pixels):
         (tmp_path / f"{number}.png").write_bytes(to_png(radiograph))
     labels = pd.DataFrame({"sex": "male", "bone_age_months": [90, 150], "split": "val"}, index=[0, 1])
-    doubtful = Scale((0.0,), (50.0,), 0.5, 1.0, 1.0)
+    doubtful = Difficulty((0.0,), (50.0,), 0.5, 1.0, 1.0)
     known = replace(tiny_assessor.calibration, interval=IntervalModel(doubtful, {COVERAGE: 1.0}))
     assessor = replace(tiny_assessor, calibration=known)
     table = calibrate.predict_all(assessor, find_samples([tmp_path], labels), labels)

@@ -15,7 +15,7 @@ from baa_core.types import Radiograph
 from baa_core.workflows.assess import Assessor
 from train.data.samples import Sample
 from train.hand.collimation import CutOut, collimated, cut_out, drawn_films
-from train.hand.composites import Film
+from train.hand.composites import Composite
 from train.hand.cut_outs import WRONG, choose, contact_sheet
 from train.hand.task import HandPictures, further_sets
 
@@ -66,12 +66,12 @@ def test_a_field_without_a_hand_has_no_mask_even_if_fingers_reach_in(hands: list
 def test_a_hand_that_is_cut_by_its_picture_is_not_pasted_elsewhere() -> None:
     drawn = draw_phantom(100, "male", height_px=400, markers=False)
     pixels, mask = np.uint8(drawn.radiograph.pixels * 255), drawn.mask.astype(np.uint8)
-    whole = cut_out(Film(pixels, mask, (0.0, 1.0)))
+    whole = cut_out(Composite(pixels, mask, (0.0, 1.0)))
     assert whole is not None and whole.cut_below  # the forearm leaves the picture, as it always does
     columns = np.flatnonzero(mask.any(axis=0))
     through_the_thumb = np.s_[:, : int(columns[-1]) - 12]
-    assert cut_out(Film(pixels[through_the_thumb].copy(), mask[through_the_thumb].copy(), (0.0, 1.0))) is None
-    assert cut_out(Film(pixels, mask, (1.0, 0.0))) is None  # lies on its side
+    assert cut_out(Composite(pixels[through_the_thumb].copy(), mask[through_the_thumb].copy(), (0.0, 1.0))) is None
+    assert cut_out(Composite(pixels, mask, (1.0, 0.0))) is None  # lies on its side
 
 
 def test_outlines_seen_to_be_wrong_and_other_splits_teach_nothing() -> None:

@@ -12,7 +12,7 @@ from train.reports import components as results
 
 
 def films() -> pd.DataFrame:
-    """Two films read by members a and b: months by views and sex, written so that every variant differs."""
+    """Two radiographs read by members a and b: months by views and sex, written so that every variant differs."""
     table = pd.DataFrame({"sex": ["female", "male"], "sex_predicted": ["male", "male"], "true_months": [100.0, 120.0]})
     for number, member in enumerate(("a", "b")):
         for step, views in enumerate(results.VIEWS):

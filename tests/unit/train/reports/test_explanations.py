@@ -1,4 +1,4 @@
-"""The explanations measured over films: what is counted, what is kept, and going on after an interruption."""
+"""The explanations measured over radiographs: what is counted, what is kept, and going on after an interruption."""
 
 import csv
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_tables_name_the_command() -> None:
 
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
-    """Three drawn films of `val` and one of `train`; the second holds no hand."""
+    """Three drawn radiographs of `val` and one of `train`; the second holds no hand."""
     lines = ["rsna_id,sex,bone_age_months,split"]
     for number, split in ((1, "val"), (2, "val"), (3, "val"), (4, "train")):
         drawn = draw_phantom(60.0 * number, "female", seed=number, height_px=300)
