@@ -1,4 +1,4 @@
-"""The Explain tab: layout, handlers, and what calls what. The slow work is one call of `examine`."""
+"""The Explain tab: layout, handlers, and what calls what. The slow work is one call of `explain`."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class ExplainHandlers:
         """The visitor closed the page."""
         self.runs.forget(session_of(request))
 
-    def explain(
+    def explain_estimate(
         self,
         chosen: Upload | None,
         sex: str | None,
@@ -124,7 +124,7 @@ class ExplainHandlers:
         run = self.runs.begin(session, said.at)
         try:
             run.look()
-            panel = self.assessor.examine(
+            panel = self.assessor.explain_estimate(
                 chosen.content,
                 entered_patient(sex, years, months),
                 method,

@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         own = replace(member.architecture, activation="")  # that with which the published networks learnt
         member = replace(member, training=member.paper, architecture=own)
-    if args.fine_tuning:
+    if args.further:
         member = replace(member, training=member.training.fine_tuning())
     changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}
     member = replace(member, training=replace(member.training, **changes))

@@ -9,7 +9,7 @@ in `weights/manifest.json` beside the weights they belong to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..hand_anatomy import LANDMARKS
 from ..types import SEXES, Sex
@@ -117,6 +117,7 @@ class TestTimeAugmentation:
         zoom: enlarged by this about its middle; below 1 it is reduced.
     """
 
+    __test__: ClassVar[bool] = False  # pytest: no class of tests
     mirror: bool = True
     turns_degrees: tuple[float, ...] = (0.0,)
     zoom: float = 1.0

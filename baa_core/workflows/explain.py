@@ -1,7 +1,7 @@
 """Assessor + radiograph -> Panel: every part of an explanation, in order, with progress and a way to stop.
 
 Example:
-    panel = baa_core.workflows.explain.examine(assessor, "hand.dcm", Patient(sex="female"), on_stage=print)
+    panel = baa_core.workflows.explain.explain_estimate(assessor, "hand.dcm", Patient(sex="female"), on_stage=print)
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from tests.e2e.served_page import Served, chromium, find_chromium, open_page, se
 
 
 @pytest.fixture(scope="module")
-def members_in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One page for all tests of a file."""
     with serve(tmp_path_factory.mktemp("served")) as running:
         yield running

@@ -72,7 +72,7 @@ def test_wrong_usage_is_said_in_a_sentence(drawn_data):
     assert "--images" in train("sex", expected=1).stderr
     cache, labels = str(drawn_data / "no_hands_yet"), str(drawn_data / "labels.csv")
     missing = train("sex", "--images", str(drawn_data), "--labels", labels, "--cache", cache, expected=1)
-    assert "hand_store" in missing.stderr
+    assert "hand-store" in missing.stderr
 
 
 def options_of(data: Path, folder: Path) -> list[str]:
@@ -139,7 +139,7 @@ def test_a_full_disk_is_said_in_a_sentence(drawn_data, tmp_path):
 TWO_PROCESSES = """
 import sys
 from pathlib import Path
-from baa_core import _torchvision
+from baa_core.networks import torchvision_compat
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, TensorDataset

@@ -280,9 +280,7 @@ def to_markdown(document: Mapping[str, Any]) -> str:
     ]
     bands = document["regions"]
     names = list(dict.fromkeys(name for regions in bands.values() for name in regions))
-    heads = [
-        f"{band} (n = {max(found['radiographs'] for found in regions.values())})" for band, regions in bands.items()
-    ]
+    heads = [f"{band} (n = {max(found['films'] for found in regions.values())})" for band, regions in bands.items()]
     regions = [[name.replace("_", " "), *(_region_cell(found.get(name)) for found in bands.values())] for name in names]
     return "\n".join(
         [

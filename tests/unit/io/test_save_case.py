@@ -8,7 +8,7 @@ import pytest
 from baa_core.errors import InvalidPatient
 from baa_core.io.save_case import save_confirmed_case
 from baa_core.phantom import draw_phantom
-from page.entries import Chosen
+from page.entries import Upload
 from page.examples import EXAMPLES, draw_example
 from page.save_case import keep
 from train.data.samples import find_samples, read_labels, read_sample
@@ -40,7 +40,7 @@ def test_nothing_is_saved_without_consent_sex_and_age(
 def test_the_page_keeps_a_case_only_with_consent_and_asks_again(tmp_path: Path) -> None:
     cases = tmp_path / "cases"
     example, content = draw_example(next(iter(EXAMPLES)))
-    chosen = Chosen("drawn.png", content, drawn=True)
+    chosen = Upload("drawn.png", content, drawn=True)
     assert "tick that this picture may be kept" in keep(cases, chosen, example.sex, "10", "1", False)[0]
     assert "No radiograph" in keep(cases, None, example.sex, "10", "1", True)[0] and not list(tmp_path.iterdir())
     said, consent = keep(cases, chosen, example.sex, "10", "1", True)

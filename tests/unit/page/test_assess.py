@@ -449,12 +449,12 @@ def test_networks_run_one_at_a_time_whichever_way_a_call_came(monkeypatch: pytes
         return "done"
 
     monkeypatch.setattr(Loading, "_load", staticmethod(lambda recipe: SimpleNamespace(assess=work)))
-    monkeypatch.setattr("baa_core.workflows.explain.examine", work)
+    monkeypatch.setattr("baa_core.workflows.explain.explain_estimate", work)
     monkeypatch.setattr("baa_core.workflows.compare.compare", lambda *_, **__: (work() for _ in range(3)))
     loading = Loading("any")
     calls = [
         lambda: loading.assess(b"", Patient()),
-        lambda: loading.examine(b"", Patient(), "both_ways"),
+        lambda: loading.explain_estimate(b"", Patient(), "both_ways"),
         lambda: list(loading.compare(b"", Patient())),
     ]
     with ThreadPoolExecutor(max_workers=16) as many:

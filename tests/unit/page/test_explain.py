@@ -29,6 +29,7 @@ from page.cancellation import Runs, Stopped
 from page.entries import Upload
 from page.explain_tab import ExplainHandlers, ExplainTab
 from page.explain_view import panel_view_of
+from page.html import NO_PICTURE
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CHOSEN = Upload("hand.png", b"bytes")
@@ -78,7 +79,7 @@ class Explains:
     def __init__(self, panel: Panel, between=lambda stage: None) -> None:  # type: ignore[no-untyped-def]
         self.panel, self.between, self.asked = panel, between, []  # type: ignore[var-annotated]
 
-    def examine(self, source: bytes, patient: Patient, method: str, *, name: str, on_stage) -> Panel:  # type: ignore[no-untyped-def]
+    def explain_estimate(self, source: bytes, patient: Patient, method: str, *, name: str, on_stage) -> Panel:  # type: ignore[no-untyped-def]
         self.asked.append((source, patient, method, name))
         for stage in STAGES:
             on_stage(stage)
@@ -213,7 +214,7 @@ def test_refusals_are_one_sentence(panel: Panel) -> None:
 
     do = ExplainHandlers(Explains(panel, no_hand))
     assert "No hand was found &amp; so on" in pressed(do)["card"]
-    assert text.NO_PICTURE in pressed(do, chosen=None)["card"]
+    assert NO_PICTURE in pressed(do, chosen=None)["card"]
     assert "No sex has been chosen" in pressed(do, sex=None)["card"]
     assert pressed(do)["view"] is None
 

@@ -48,7 +48,7 @@ def test_recipes_cannot_be_changed() -> None:
 
 def test_going_further_is_gentle_and_at_full_size() -> None:
     plan = RECIPES["li2021"].members[0].training
-    further = plan.further()
+    further = plan.fine_tuning()
     assert plan.halved_share > 0 and further.halved_share == 0
     assert further.learning_rate == pytest.approx(plan.learning_rate / 3)
     assert replace(further, learning_rate=plan.learning_rate, halved_share=plan.halved_share) == plan

@@ -211,7 +211,7 @@ def test_what_judges_straightened_bones_learns_and_is_kept(drawn, tmp_path, of, 
     options = Options((drawn,), drawn / "labels.csv", tmp_path / "run", drawn / "cache")
     assert metric in fit(member, options)
     kept = unpack((tmp_path / "run" / "tiny.safetensors").read_bytes())
-    assert {name.split(".")[0] for name in kept} == {"judge"}
+    assert {name.split(".")[0] for name in kept} == {"head"}
     assert set(kept) | set(landmarks.state_dict()) == set(build(shape).state_dict())
     assert json.loads((tmp_path / "run" / "result.json").read_text())["metric"] == metric
 
