@@ -188,8 +188,8 @@ def fit_and_measure(
     worse, n_worse = collect(assessor, degraded(map(read_sample, sharp["train"])), "degraded", len(sharp["train"]))
     if len(plain) <= DIMENSIONS or not sharp["val"]:
         raise BoneAgeError(
-            f"Only {len(plain)} sharp train radiographs with a hand and {len(sharp['val'])} val ones were found; more than "
-            f"{DIMENSIONS} are needed, and some of val. Name the folder of sharp radiographs with --images."
+            f"Only {len(plain)} sharp train radiographs with a hand and {len(sharp['val'])} of val were found; "
+            f"more than {DIMENSIONS} are needed, and some of val. Name the folder of sharp radiographs with --images."
         )
     space = fit_space(np.concatenate([plain, worse]), DIMENSIONS, sha256)
     groups = {
