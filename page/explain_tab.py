@@ -99,7 +99,7 @@ class ExplainHandlers:
         """The visitor closed the page."""
         self.runs.forget(session_of(request))
 
-    def explain_estimate(
+    def explain(
         self,
         chosen: Upload | None,
         sex: str | None,

@@ -11,13 +11,12 @@ LABEL = "Boy, 13 years"  # of `baa_core.phantom.EXAMPLES`
 def main() -> None:
     """Assess one example and save what a visitor sees, with a 1280 pixel wide window."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served, chromium() as browser:
-        page = open_page(browser, served.url, height=900)
+        page = open_page(browser, served.url, height=800)
         page.get_by_role("button", name=LABEL).click()
-        page.locator("#baa-picture figure[data-open]").wait_for()
-        page.wait_for_timeout(1500)
-        page.locator(".js-plotly-plot").wait_for()
-        first_screen = {"x": 0, "y": 0, "width": 1280, "height": 1240}
-        page.screenshot(path=REPOSITORY / "docs" / "screenshot.png", full_page=True, clip=first_screen)
+        page.locator("#baa-card .baa-result").wait_for()
+        page.locator("#baa-picture .baa-holder .baa-layer").first.wait_for()
+        page.wait_for_timeout(2000)
+        page.screenshot(path=REPOSITORY / "docs" / "screenshot.png")
 
 
 if __name__ == "__main__":

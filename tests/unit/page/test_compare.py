@@ -25,7 +25,7 @@ from page import compare_text
 from page.compare_tab import NAMES, WAITS, WORKS, CompareHandlers, CompareTab
 from page.compare_view import HEATMAP_PX
 from page.entries import Upload
-from page.html import NO_PICTURE
+from page.html import NEUTRAL, NO_PICTURE
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CONTENT = to_png(draw_phantom(120.0, "female", seed=4, height_px=900).radiograph)
@@ -178,7 +178,7 @@ def test_what_cannot_be_compared_is_said_in_one_sentence(load: Load) -> None:
     assert NO_PICTURE in shown(pressed(do, chosen=None))["card"]
     assert "No sex has been chosen" in shown(pressed(do, sex=None))["card"]
     page = shown(pressed(CompareHandlers(Compares(burst))))
-    assert text.NEUTRAL in page["card"]
+    assert NEUTRAL in page["card"]
     assert "secret" not in page["card"]
     assert all(page[name] == "" for name in NAMES)
 
