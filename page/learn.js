@@ -465,7 +465,8 @@
       }
     }
 
-    seed.value = linked ?? Math.floor(Math.random() * 10000);
+    if (linked) seed.value = linked;
+    else if (seed.value === seed.defaultValue) seed.value = Math.floor(Math.random() * 10000); // typed already: kept
     showLink();
     seed.addEventListener("input", showLink);
     box("bl-begin").addEventListener("submit", (event) => { event.preventDefault(); begin(); });

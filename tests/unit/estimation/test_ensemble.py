@@ -11,11 +11,10 @@ from baa_core.estimation.ensemble import (
     predict_months,
     predict_months_by_sex,
     predict_sex,
-    shown,
-    turn,
 )
 from baa_core.networks.age import AgeNetwork
 from baa_core.networks.build import build
+from baa_core.networks.tta import apply_tta, turn
 from baa_core.preprocessing.picture import IDENTITY
 from baa_core.preprocessing.prepare import ModelInput
 from baa_core.recipes.schema import Recipe, TestTimeAugmentation
@@ -180,13 +179,13 @@ def test_a_zoomed_view_is_reduced_about_the_middle() -> None:
     dot = torch.zeros(1, 1, 9, 9)
     dot[0, 0, 2, 4] = 1.0  # two above the middle
     assert int(turn(dot, 0.0, 0.5)[0, 0, :, 4].argmax()) == 3
-    assert shown(dot, TestTimeAugmentation(turns_degrees=(-7.0, 7.0), zoom=0.9)).shape == (4, 1, 9, 9)
+    assert apply_tta(dot, TestTimeAugmentation(turns_degrees=(-7.0, 7.0), zoom=0.9)).shape == (4, 1, 9, 9)
 
 
 def test_turned_views_and_their_mirror_images_are_averaged() -> None:
     """Turned by a half, the ramp's left edge is 1: views at 0, 100 and their mirror images at 100 and 0."""
     networks, inputs = {"a": LeftEdge()}, {"a": model_input(np.tile(np.linspace(0, 1, 5), (5, 1)))}
-    assert shown(torch.tensor(inputs["a"].image), TestTimeAugmentation(True, (0.0, 180.0))).shape == (4, 1, 5, 5)
+    assert apply_tta(torch.tensor(inputs["a"].image), TestTimeAugmentation(True, (0.0, 180.0))).shape == (4, 1, 5, 5)
     assert told(predict_months(networks, inputs, "female", TestTimeAugmentation(True, (0.0, 180.0)))) == {
         "a": close(50)
     }
