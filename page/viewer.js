@@ -194,8 +194,7 @@
         this.zoomed, this.windowButton, this.invertButton,
         button("Reset", "Window, level and polarity as read", () => { this.reset(); this.showWindow(); }),
         button("Download", "Download what is seen as PNG", () => this.download(), { className: "baa-tool baa-download" }),
-        this.fullScreen = button("", "Full screen", () => document.fullscreenElement ? document.exitFullscreen() : this.figure.requestFullscreen()));
-      this.fullScreen.innerHTML = '<svg viewBox="0 0 16 16" width="14" height="14" fill="none" stroke="currentColor" stroke-width="2" aria-hidden="true"><path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4"/></svg>';
+        this.fullScreen = button("Full", "Full screen", () => document.fullscreenElement ? document.exitFullscreen() : this.figure.requestFullscreen()));
       const layers = this.layers.map((layer) => {
         const title = layer.dataset.layer;
         const state = remembered.layers[title] ??= { on: true, opacity: Number(layer.dataset.opacity) };

@@ -24,6 +24,7 @@ ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")  # with entries, without
 PICTURE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*", b"BM")
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom"}
 TABLE_SUFFIXES = {".csv", ".tsv"}
+# What zipfile raises for damage, unknown compression (NotImplementedError) and a password (RuntimeError).
 FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
