@@ -81,7 +81,7 @@ class Naive:
     def __init__(self, assessor: Assessor) -> None:
         self.recipe = assessor.recipe
         self.networks = {
-            member.name: load_network(member, assessor.folder).to(memory_format=torch.contiguous_format)
+            member.name: load_network(member, assessor.store.folder).to(memory_format=torch.contiguous_format)
             for member in self.recipe.members_in_use
         }
 

@@ -16,6 +16,7 @@ from .html import NEUTRAL
 
 if TYPE_CHECKING:
     from baa_core.explanation.report import Panel
+    from baa_core.networks.store import NetworkStore
     from baa_core.workflows.assess import Assessor
     from baa_core.workflows.compare import Compared
 
@@ -45,18 +46,25 @@ class Loading:
     def __init__(self, recipe: str) -> None:
         self._recipe = recipe
         self._compared: dict[str, Assessor] = {}
-        self._comparing_networks: dict[str, Any] = {}
         self._turn = Lock()
         self._begins = ThreadPoolExecutor(max_workers=1)
+        self._store: NetworkStore | None = None
         self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
 
-    @staticmethod
-    def _load(recipe: str) -> Assessor:
+    def _load(self, recipe: str) -> Assessor:
         from baa_core.workflows.assess import load_assessor  # here: PyTorch takes seconds, and the page need not wait
 
-        assessor = load_assessor(recipe)
+        assessor = load_assessor(recipe, store=self._open())
         assessor.warm_up()
         return assessor
+
+    def _open(self) -> NetworkStore:
+        """The networks of all systems, each loaded once. Called by the one thread of `_begins` only."""
+        from baa_core.networks.store import NetworkStore
+
+        if self._store is None:
+            self._store = NetworkStore.of_folder()
+        return self._store
 
     def _assessor(self) -> Assessor:
         """The assessor once it is loaded. A failure is not remembered: weights put there meanwhile are found."""
@@ -93,7 +101,7 @@ class Loading:
         from baa_core.workflows.assess import load_assessor
 
         if recipe not in self._compared:
-            self._compared[recipe] = load_assessor(recipe, networks=self._comparing_networks)
+            self._compared[recipe] = load_assessor(recipe, store=self._begins.submit(self._open).result())
         return self._compared[recipe]
 
 

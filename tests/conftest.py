@@ -18,6 +18,7 @@ from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
 from baa_core.networks.build import build
 from baa_core.networks.hand import CompetitiveBlock, HandNetwork
+from baa_core.networks.store import NetworkStore
 from baa_core.networks.weights import Manifest, WeightsEntry, save_network, write_manifest
 from baa_core.preprocessing.prepare import InputSpec
 from baa_core.preprocessing.steps import (
@@ -134,10 +135,8 @@ def tiny_assessor(tiny_recipe: Recipe, tiny_weights: Path) -> Assessor:
 
 def assessor_of(recipe: Recipe, folder: Path) -> Assessor:
     """An assessor for a recipe that is not listed."""
-    from baa_core.networks.weights import read_manifest
-
-    manifest = read_manifest(folder)
-    return Assessor(recipe, manifest, Calibration.from_dict(manifest.calibration[recipe.name]), folder)
+    store = NetworkStore.of_folder(folder)
+    return Assessor(recipe, Calibration.from_dict(store.manifest.calibration[recipe.name]), store)
 
 
 @pytest.fixture(scope="session")

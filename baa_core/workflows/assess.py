@@ -8,16 +8,14 @@ Example:
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 from typing import TypeVar, cast
 
-import torch
 from torch import nn
 
 from ..errors import HandCutOff, InvalidPatient, LandmarksNotFound, WeightsMissing
@@ -28,15 +26,15 @@ from ..explanation.heatmap import saliency
 from ..hand.cut import cautions_of, find_cuts
 from ..hand.landmarks import check_placed, place_landmarks, place_points
 from ..hand.outline import UNCHECKED, about_outline
-from ..hand.pose import FeatureSpace, check_pose, load_feature_space, shape_of
+from ..hand.pose import NAME as OUTLIER
+from ..hand.pose import check_pose, load_feature_space, shape_of
 from ..hand.quality import about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, find_hands, resegment
 from ..io import read_radiograph
 from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
-from ..networks.backbones import fold_norms
-from ..networks.weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
+from ..networks.store import NetworkStore
 from ..preprocessing.picture import Picture
 from ..preprocessing.prepare import InputSpec, ModelInput, iter_steps, prepare
 from ..recipes import DEFAULT_RECIPE, find_recipe
@@ -62,10 +60,6 @@ from ..types import (
     Sex,
     SexCheck,
 )
-from ..version import __version__
-
-SHA_DIGITS = 12
-
 
 VIEW_UNCHECKED = Caution(
     "view_unchecked",
@@ -137,35 +131,23 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Assessor:
-    """A recipe with its weights: bytes to a report. Networks are loaded when first needed; threads may share it.
+    """A recipe with its calibration and its networks: bytes to a report. Threads may share it.
 
     Attributes:
         recipe: what runs.
-        manifest: which files and what was measured.
         calibration: of this recipe, from the manifest.
-        folder: where the weights lie.
+        store: its networks, loaded when first needed; several assessors may share it.
+        local: a clinic's own calibration; None without one.
     """
 
     recipe: Recipe
-    manifest: Manifest
     calibration: Calibration
-    folder: Path = DEFAULT_FOLDER
-    _networks: dict[str, nn.Module] = field(default_factory=dict, repr=False)
-    _spaces: dict[str, FeatureSpace] = field(default_factory=dict, repr=False)
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    store: NetworkStore
+    local: LocalCalibration | None = None
 
     def network(self, member: Member) -> nn.Module:
-        """The member's network with its verified weights, loaded once.
-
-        Raises:
-            WeightsMissing, WeightsCorrupt: see `weights.load_network`.
-        """
-        with self._lock:
-            if member.name not in self._networks:
-                with torch.inference_mode(False):
-                    loaded = fold_norms(load_network(member, self.folder, self.manifest)).requires_grad_(False)
-                    self._networks[member.name] = loaded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            return self._networks[member.name]
+        """The member's network, loaded once for all that share the store; see `NetworkStore.network`."""
+        return self.store.network(member)
 
     def warm_up(self) -> None:
         """Load every network now, so that the first picture need not wait."""
@@ -173,15 +155,10 @@ class Assessor:
             self.network(member)
 
     @property
-    def _own_versions(self) -> dict[str, str]:
-        """What made the numbers: software, recipe, and the beginning of each weights file's sha256."""
-        weights = {
-            f"weights/{member.name}": self.manifest.weights[member.name].sha256[:SHA_DIGITS]
-            for member in self.recipe.members_in_use
-            if member.name in self.manifest.weights
-        }
-        software = {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version()}
-        return {**software, "recipe": self.recipe.name, **weights}
+    def versions(self) -> dict[str, str]:
+        """What made the numbers: software, recipe, weights files and a local calibration."""
+        local = {} if self.local is None else {"local_calibration": self.local.version}
+        return {**self.store.versions(self.recipe.members_in_use), "recipe": self.recipe.name, **local}
 
     def read_and_segment(
         self, source: str | os.PathLike[str] | bytes, name: str | None = None, hand: HandChoice | None = None
@@ -325,20 +302,12 @@ class Assessor:
         member = self.recipe.landmarks
         if member is None or hand.landmarks is None:
             return (VIEW_UNCHECKED,)
-        if member.name not in self._spaces:
-            self._spaces[member.name] = load_feature_space(member.name, self.folder, self.manifest)
-        return check_pose(shape_of(hand.landmarks), self._spaces[member.name], name)
+        space = self.store.once(f"{OUTLIER}/{member.name}", partial(load_feature_space, member.name))
+        return check_pose(shape_of(hand.landmarks), space, name)
 
     def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
         """The picture after every step on its way to the first age network, by the step's name."""
         return list(iter_steps(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
-
-    local: LocalCalibration | None = None
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """What made the numbers, a local calibration included."""
-        return self._own_versions | ({} if self.local is None else {"local_calibration": self.local.version})
 
     def assess(
         self,
@@ -556,7 +525,7 @@ def load_assessor(
     recipe: str = DEFAULT_RECIPE,
     *,
     weights_dir: Path | None = None,
-    networks: dict[str, nn.Module] | None = None,
+    store: NetworkStore | None = None,
     local_calibration: Path | None = None,
 ) -> Assessor:
     """An assessor for a recipe by name. Reads the manifest; the networks follow when needed.
@@ -564,7 +533,7 @@ def load_assessor(
     Args:
         recipe: one of `RECIPES`.
         weights_dir: a folder with manifest.json; `weights.DEFAULT_FOLDER` if left out.
-        networks: loaded networks by name, to be shared by assessors that one thread uses in turn.
+        store: of such a folder, in place of `weights_dir`: assessors that share one load each network once.
         local_calibration: a file with a clinic's own calibration of this recipe and these weights.
 
     Raises:
@@ -573,13 +542,12 @@ def load_assessor(
         WeightsMissing: there is no manifest, or it holds nothing for this recipe.
         WeightsCorrupt: the manifest cannot be used.
     """
-    folder = Path(weights_dir) if weights_dir is not None else DEFAULT_FOLDER
-    chosen, manifest = find_recipe(recipe), read_manifest(folder)
-    if chosen.name not in manifest.calibration:
+    chosen, store = find_recipe(recipe), NetworkStore.of_folder(weights_dir) if store is None else store
+    known = store.manifest.calibration
+    if chosen.name not in known:
         raise WeightsMissing(
             f"The weights of {chosen.title} are not in the weights folder, so no estimate can be made. Get the folder "
             "as weights/README.md says, or train them as train/README.md says."
         )
-    calibration = Calibration.from_dict(manifest.calibration[chosen.name])
-    assessor = Assessor(chosen, manifest, calibration, folder, {} if networks is None else networks)
+    assessor = Assessor(chosen, Calibration.from_dict(known[chosen.name]), store)
     return assessor if local_calibration is None else assessor.calibrated_by(read_local_calibration(local_calibration))

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import BoneAgeError, UnreadableImage
 from ..io import read_bytes
+from ..networks.store import NetworkStore
 from ..networks.weights import DEFAULT_FOLDER
 from ..preprocessing.picture import Picture
 from ..recipes import DEFAULT_RECIPE, RECIPES
@@ -201,7 +202,7 @@ def compare(
     except UnreadableImage as error:
         yield from (Compared(recipe, None, error, (), 0.0) for recipe in names)
         return
-    load = load or partial(load_assessor, networks={})
+    load = load or partial(load_assessor, store=NetworkStore.of_folder())
     for recipe in names:
         yield _ask(recipe, content, shown, patient, load, on_stage, hand)
 

@@ -41,7 +41,7 @@ def hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def placed(assessor: Assessor) -> None:
     """Skips where the network that places the joints is not among the weights."""
-    if "landmarks" not in assessor.manifest.weights:
+    if "landmarks" not in assessor.store.manifest.weights:
         pytest.skip("needs the weights of the landmark network")
 
 

@@ -17,6 +17,7 @@ from baa_core.explanation import faithfulness as deletion
 from baa_core.explanation import region_effects as regions
 from baa_core.explanation import robustness as drift
 from baa_core.networks.build import build
+from baa_core.networks.store import NetworkStore
 from baa_core.networks.weights import DEFAULT_FOLDER, Manifest, WeightsEntry, read_manifest, save_network
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.preprocessing.prepare import prepare
@@ -43,8 +44,8 @@ LARGEST_SHIPPED_MB = 80  # of the four systems beside Deeplasia together
 @pytest.fixture(scope="module")
 def assessors() -> dict[str, Assessor]:
     """All of them, sharing what they share."""
-    networks: dict = {}
-    return {name: load_assessor(name, networks=networks) for name in (DEFAULT_RECIPE, *SHIPPED)}
+    store = NetworkStore.of_folder()
+    return {name: load_assessor(name, store=store) for name in (DEFAULT_RECIPE, *SHIPPED)}
 
 
 @pytest.fixture(scope="module")
@@ -216,5 +217,6 @@ def test_the_sixth_system_of_the_documentation_runs(tmp_path: Path, drawn: bytes
     known = load_assessor().calibration
     calibration = replace(known, bias={"wrist_lite0": LinearBias()})
     listed = Manifest({**manifest.weights, "wrist_lite0": entry}, manifest.calibration)
-    report = Assessor(recipe, listed, calibration, tmp_path / "weights").assess(drawn, Patient("male"), explain=True)
+    sixth = Assessor(recipe, calibration, NetworkStore(listed, tmp_path / "weights"))
+    report = sixth.assess(drawn, Patient("male"), explain=True)
     assert report.recipe == "wrist_only" and report.explanation.heat.shape == report.radiograph.shape

@@ -32,6 +32,7 @@ from baa_core.estimation.conformal import COVERAGE, IntervalModel, UncertaintyFe
 from baa_core.estimation.ensemble import mean_log_odds, predict_months_by_sex, predict_sex
 from baa_core.hand.pose import NAME as OUTLIER
 from baa_core.networks.age import AgeNetwork
+from baa_core.networks.store import NetworkStore
 from baa_core.networks.weights import Manifest, WeightsEntry, read_manifest, replace_file, write_manifest
 from baa_core.recipes import find_recipe
 from baa_core.recipes.schema import Recipe
@@ -106,7 +107,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         try:
             hand = assessor.find_hand(radiograph)
             made = assessor.prepare(radiograph, hand)
-            if OUTLIER in assessor.manifest.weights:  # else `train outliers` comes later
+            if OUTLIER in assessor.store.manifest.weights:  # else `train outliers` comes later
                 assessor.check_pose(hand, radiograph.name)
         except HandRefused:
             continue
@@ -144,7 +145,7 @@ def predict_table(recipe: Recipe, manifest: Manifest, args: argparse.Namespace) 
     if args.at_most:
         used = evenly_chosen(used, labels, args.at_most)
     print(f"{recipe.name}: predicting {len(used)} val pictures; none of train or test is used", file=sys.stderr)
-    table = predict_all(Assessor(recipe, manifest, blank, args.weights), used, labels)
+    table = predict_all(Assessor(recipe, blank, NetworkStore(manifest, args.weights)), used, labels)
     args.runs.mkdir(parents=True, exist_ok=True)
     table.to_csv(args.runs / f"{recipe.name}_calibration.csv", index=False, float_format="%.3f")
     return table

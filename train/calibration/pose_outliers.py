@@ -179,7 +179,7 @@ def fit_and_measure(
     Raises:
         BoneAgeError: too few radiographs for as many directions.
     """
-    sha256 = assessor.manifest.weights[judging(assessor).name].sha256
+    sha256 = assessor.store.manifest.weights[judging(assessor).name].sha256
     sharp = {split: [s for s in samples if s.kind == "sharp" and labels.split[s.rsna_id] == split] for split in
              ("train", "val")}  # fmt: skip
     narrow = sharp["val"][:SQUEEZED_FILMS]
@@ -214,15 +214,15 @@ def keep(assessor: Assessor, space: FeatureSpace, table: dict[str, Any], minutes
     entry = WeightsEntry(
         file=f"{NAME}{SUFFIX}",
         sha256=hashlib.sha256(content).hexdigest(),
-        recipe=assessor.manifest.weights[member].recipe,
+        recipe=assessor.store.manifest.weights[member].recipe,
         trained_on=f"joints placed by '{member}' on sharp radiographs of the train split, plain and degraded",
         minutes=round(minutes, 1),
         device="CPU",
-        licence=assessor.manifest.weights[member].licence,
+        licence=assessor.store.manifest.weights[member].licence,
         measured={"val_share_refused": table["val, sharp"].get("share_refused")},
     )
     replace_file(folder / entry.file, content)
-    manifest = assessor.manifest
+    manifest = assessor.store.manifest
     write_manifest(Manifest({**manifest.weights, NAME: entry}, manifest.calibration), folder)
     whole = {"network": member, "threshold": round(float(space.threshold[0]), 3), "groups": table}
     replace_file(folder / "evaluation" / "outliers.json", (json.dumps(whole, indent=1) + "\n").encode())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,6 @@ def main(arguments: list[str] | None = None) -> int:
         network = build(member.architecture)
         member_start(network, args.member_weights)
         network.eval().requires_grad_(False)
-        assessor = load_assessor(args.recipe, weights_dir=args.weights, networks={member.name: network})
+        assessor = replace(assessor, store=assessor.store.replaced(member.name, network))
     print(json.dumps(check(assessor), indent=1))
     return 0

@@ -198,7 +198,7 @@ def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFra
         table: as `read_landmarks` gives it. Points that stand for boxes are counted apart: they are off themselves.
     """
     member = assessor.recipe.landmarks
-    if member is None or member.name not in assessor.manifest.weights:
+    if member is None or member.name not in assessor.store.manifest.weights:
         return {}
     network, errors, spreads, refused = assessor.network(member), [], [], 0
     for sample in samples:

@@ -55,7 +55,7 @@ class Halved(Assessor):
 @pytest.fixture(scope="module")
 def halved(tiny_assessor: Assessor) -> Halved:
     """Two untrained networks."""
-    return Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    return Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
 
 
 def hand_png(seed: int = 0) -> bytes:
@@ -141,9 +141,7 @@ def test_wrong_method_and_no_picture_are_said_before_any_work(halved: Halved) ->
 
 def test_one_network_agrees_with_none(halved: Halved) -> None:
     alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
-    panel = explain_estimate(
-        Halved(alone, halved.manifest, halved.calibration, halved.folder), hand_png(), Patient("male"), "grad_cam"
-    )
+    panel = explain_estimate(Halved(alone, halved.calibration, halved.store), hand_png(), Patient("male"), "grad_cam")
     assert panel.explanation.member_agreement is None
     assert panel.to_dict()["member_agreement"] is None
     assert "network" not in panel.verdict.sentence
@@ -162,7 +160,7 @@ def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examine
 
 def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor) -> None:
     """Grad-CAM hooks into the networks it asks; no pass of another thread may go through these hooks."""
-    shared = Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    shared = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
     looked = [shared.read_and_segment(hand_png(seed)) for seed in (0, 1)]
     barrier = Barrier(2)
 
@@ -236,7 +234,7 @@ def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
 
 
 def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
-    broken = Halved(halved.recipe, halved.manifest, halved.calibration, halved.folder)
+    broken = Halved(halved.recipe, halved.calibration, halved.store)
     film = context_of(broken, *broken.read_and_segment(hand_png()), Patient("male"))
     name = broken.recipe.members[1].name
     with torch.no_grad():
@@ -254,7 +252,7 @@ class Unplaced(Halved):
 
 def test_without_joints_the_rest_is_shown_with_a_caution(halved: Halved) -> None:
     alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
-    unplaced = Unplaced(alone, halved.manifest, halved.calibration, halved.folder)
+    unplaced = Unplaced(alone, halved.calibration, halved.store)
     panel = explain_estimate(unplaced, hand_png(), Patient("male"), "grad_cam")
     assert [caution.code for caution in panel.cautions][-1] == "no_regions"
     assert (dict(panel.regions), panel.strongest) == ({}, ())

@@ -141,7 +141,7 @@ def joints_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path)
     folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
     sha256 = save_network(build(shape), folder / "tiny_joints.safetensors")
     entry = WeightsEntry("tiny_joints.safetensors", sha256, "tiny", "nothing", 0, "cpu", "public domain")
-    known = tiny_assessor.manifest
+    known = tiny_assessor.store.manifest
     write_manifest(Manifest({**known.weights, "tiny_joints": entry}, known.calibration), folder)
     return assessor_of(replace(tiny_assessor.recipe, landmarks=member), folder)
 
@@ -158,18 +158,18 @@ def test_a_space_is_fitted_measured_kept_and_served(
     assert table["train, sharp"]["hands"] == 50
     assert table["val, sharp"]["share_refused"] == 0.0
     assert table["val, squeezed to a side view"]["pictures"] == 10
-    keep(joints_assessor, space, table, 1.0, joints_assessor.folder)
-    served = assessor_of(joints_assessor.recipe, joints_assessor.folder)
-    told = json.loads((served.folder / "evaluation" / "outliers.json").read_text())
+    keep(joints_assessor, space, table, 1.0, joints_assessor.store.folder)
+    served = assessor_of(joints_assessor.recipe, joints_assessor.store.folder)
+    told = json.loads((served.store.folder / "evaluation" / "outliers.json").read_text())
     assert told["threshold"] == pytest.approx(float(space.threshold[0]), abs=1e-3)
     shape = features_of(served, hand)
     assert shape is not None and shape.shape == space.mean.shape
     # A hand it was fitted on: whether untrained networks take another one in differs from machine to machine.
     assert 0 < served.assess((films / "1.bmp").read_bytes()).prediction.bone_age_months < 300
     none = replace(space, threshold=np.zeros(1, np.float32))
-    keep(joints_assessor, none, table, 1.0, joints_assessor.folder)
+    keep(joints_assessor, none, table, 1.0, joints_assessor.store.folder)
     with pytest.raises(UnsupportedPose, match="seen from the front"):
-        assessor_of(joints_assessor.recipe, joints_assessor.folder).assess(to_png(hand))
+        assessor_of(joints_assessor.recipe, joints_assessor.store.folder).assess(to_png(hand))
 
 
 def test_too_few_films_are_told(joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:

@@ -11,24 +11,17 @@ import pytest
 
 from baa_core.errors import UnknownRecipe, UnreadableImage, WeightsCorrupt, WeightsMissing
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
-from baa_core.networks.weights import read_manifest
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes.schema import Recipe
 from baa_core.types import Patient
 from baa_core.workflows.assess import STAGES, Assessor, load_assessor
+from tests.conftest import assessor_of
 from tests.hostile import dicom_bytes
 
 
 def png(seed: int = 0) -> bytes:
     """A drawn hand, 300 x 240 px, another child by the seed, as the bytes of a PNG."""
     return to_png(draw_phantom(120.0, "male", seed=seed, height_px=300).radiograph)
-
-
-def assessor_in(recipe: Recipe, folder: Path) -> Assessor:
-    from baa_core.estimation.calibration import Calibration
-
-    manifest = read_manifest(folder)
-    return Assessor(recipe, manifest, Calibration.from_dict(manifest.calibration[recipe.name]), folder)
 
 
 def test_a_report_is_complete_and_plain(tiny_assessor: Assessor) -> None:
@@ -39,7 +32,7 @@ def test_a_report_is_complete_and_plain(tiny_assessor: Assessor) -> None:
     assert set(values["members"]) == {"tiny_64", "tiny_96"}
     assert values["bone_age_months"] == pytest.approx(np.mean(list(values["members"].values())), abs=0.02)
     assert values["bone_age_months"] == values["bone_age_if_male_months"]
-    assert values["versions"]["weights/tiny_64"] == tiny_assessor.manifest.weights["tiny_64"].sha256[:12]
+    assert values["versions"]["weights/tiny_64"] == tiny_assessor.store.manifest.weights["tiny_64"].sha256[:12]
     assert set(values["versions"]) >= {"baa_core", "torch", "python", "recipe"}
     assert report.hand.pixels.shape == report.radiograph.shape == (300, 240)
     assert report.explanation is None
@@ -158,8 +151,8 @@ def test_the_same_bytes_give_the_same_months(tiny_assessor: Assessor) -> None:
 
 
 def test_threads_may_share_an_assessor(tiny_recipe: Recipe, tiny_weights: Path) -> None:
-    assessor = assessor_in(tiny_recipe, tiny_weights)
-    alone = [tiny_months(assessor_in(tiny_recipe, tiny_weights), seed) for seed in range(4)]
+    assessor = assessor_of(tiny_recipe, tiny_weights)
+    alone = [tiny_months(assessor_of(tiny_recipe, tiny_weights), seed) for seed in range(4)]
     together: dict[int, float] = {}
     threads = [
         threading.Thread(target=lambda s=seed: together.update({s: tiny_months(assessor, s)})) for seed in range(4)
@@ -186,10 +179,10 @@ def test_members_of_one_input_share_its_preparation(tiny_assessor: Assessor) -> 
 def test_what_cannot_be_read_is_refused_before_any_network_runs(
     tiny_recipe: Recipe, tiny_weights: Path, content: bytes
 ) -> None:
-    assessor = assessor_in(tiny_recipe, tiny_weights)
+    assessor = assessor_of(tiny_recipe, tiny_weights)
     with pytest.raises(UnreadableImage):
         assessor.assess(content, name="hand.png")
-    assert not assessor._networks
+    assert not assessor.store.loaded
 
 
 def test_a_missing_file_is_told_and_the_rest_still_works(
@@ -197,7 +190,7 @@ def test_a_missing_file_is_told_and_the_rest_still_works(
 ) -> None:
     folder = Path(shutil.copytree(tiny_weights, tmp_path / "weights"))
     (folder / "tiny_96.safetensors").rename(tmp_path / "aside")
-    assessor = assessor_in(tiny_recipe, folder)
+    assessor = assessor_of(tiny_recipe, folder)
     with pytest.raises(WeightsMissing, match=r"weights/tiny_96\.safetensors"):
         assessor.assess(png())
     (tmp_path / "aside").rename(folder / "tiny_96.safetensors")

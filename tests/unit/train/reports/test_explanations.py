@@ -111,7 +111,7 @@ def test_films_are_val_only_and_spread_over_the_ages(films: Path) -> None:
 
 
 def test_what_is_done_is_not_done_again(films: Path, tiny_assessor: Assessor) -> None:
-    halved = Halved(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    halved = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
     labels, path = read_labels(films / "labels.csv"), films / "runs" / "rows.csv"
     samples = [sample for sample in find_samples([films], labels) if sample.rsna_id in (1, 3)]
     explain_card.examine_films(halved, samples[:1], labels, ["grad_cam"], path)
@@ -131,7 +131,7 @@ def test_what_is_done_is_not_done_again(films: Path, tiny_assessor: Assessor) ->
 
 
 def test_a_film_whose_joints_cannot_be_placed_keeps_its_methods(films: Path, tiny_assessor: Assessor) -> None:
-    unplaced = Unplaced(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    unplaced = Unplaced(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
     labels, path = read_labels(films / "labels.csv"), films / "rows.csv"
     for _ in range(2):
         explain_card.examine_films(
@@ -153,7 +153,7 @@ class Refusing(Halved):
 
 
 def test_a_refused_film_is_counted_and_left_alone(films: Path, tiny_assessor: Assessor) -> None:
-    refusing = Refusing(tiny_assessor.recipe, tiny_assessor.manifest, tiny_assessor.calibration, tiny_assessor.folder)
+    refusing = Refusing(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
     labels, path = read_labels(films / "labels.csv"), films / "rows.csv"
     samples = explain_card.chosen_samples([films], labels, 1)
     for _ in range(2):
