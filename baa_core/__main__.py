@@ -35,7 +35,7 @@ from .reference.growth import CONVENTIONS, DEFAULT_CONVENTION
 from .reporting.charts import bland_altman_figure, error_by_age_figure, predicted_figure, write_figure
 from .reporting.overlays import encode_png, heatmap_picture, mask_picture
 from .reporting.text import summarise, summarise_panel, summarise_systems
-from .types import DISCLAIMER, HAND_CHOICES, Patient, Prediction, Report, parse_sex, refusal
+from .types import DISCLAIMER, HAND_CHOICES, ManualEdits, Patient, Prediction, Report, parse_sex, refusal
 from .version import __version__
 from .workflows.assess import Assessor, load_assessor
 from .workflows.compare import compare, picture_names, pictures_of, summarise_comparison, to_dict
@@ -119,6 +119,8 @@ def build_parser() -> Parser:
         command.add_argument("file", metavar="FILE", help="PNG, JPEG, TIFF, BMP, WebP or DICOM")
         command.add_argument("--sex", required=True, metavar="{female,male,unknown}", help="as entered for the child")
         command.add_argument("--json", action="store_true", help="one JSON object")
+    for command in (assess, explain, side_by_side):
+        _add_edits(command)
 
     batch = commands.add_parser("batch", help="assess a table of radiographs", allow_abbrev=False)
     batch.add_argument("table", type=Path, metavar="TABLE.csv", help="columns file, sex; others are carried through")
@@ -148,12 +150,33 @@ def build_parser() -> Parser:
     return parser
 
 
+def _add_edits(command: argparse.ArgumentParser) -> None:
+    """Changes of the picture by hand, in the order in which they are done."""
+    edges = ("LEFT", "TOP", "RIGHT", "BOTTOM")
+    command.add_argument("--crop", type=int, nargs=4, metavar=edges, help="first crop the picture, pixels of the file")
+    command.add_argument("--rotate", type=int, choices=(90, 180, 270), help="then turn it clockwise, degrees")
+    command.add_argument("--mirror", action="store_true", help="then exchange left and right")
+    command.add_argument(
+        "--invert", action=argparse.BooleanOptionalAction, help="then invert the greys; left out: as the network finds"
+    )
+
+
+def _edits(options: argparse.Namespace) -> ManualEdits:
+    """What is done to the picture by hand.
+
+    Raises:
+        InvalidEdits: a crop without area.
+    """
+    crop = None if options.crop is None else tuple(options.crop)
+    return ManualEdits(crop, (options.rotate or 0) // 90, options.mirror, options.invert)
+
+
 def run_assess(options: argparse.Namespace) -> int:
     """One report for each FILE; a refused one does not stop the others."""
     find_recipe(options.recipe)
     _read_calibration(options.calibration)
     _check_pictures(options)
-    identity = _check_reports(options)
+    identity, edits = _check_reports(options), _edits(options)
     heatmap = any((options.heatmap, options.pdf, options.sc))
     status = ALL_ASSESSED
     assessor: Assessor | None = None
@@ -163,7 +186,9 @@ def run_assess(options: argparse.Namespace) -> int:
             with redirect_stdout(sys.stderr):  # whatever a library has to say is no result
                 patient = Patient(parse_sex(options.sex), options.age_months)
                 assessor = assessor or load_assessor(options.recipe, local_calibration=options.calibration)
-                report = assessor.assess(file, patient, explain=heatmap, age_group=options.age_group, hand=options.hand)
+                report = assessor.assess(
+                    file, patient, explain=heatmap, age_group=options.age_group, hand=options.hand, edits=edits
+                )
             content = collect(report, convention=options.reference or DEFAULT_CONVENTION, identity=identity)
             result = json_report(content) if options.reference else report.to_dict()
             text = _write_out(result | {"file": file}, options.json)
@@ -184,12 +209,14 @@ def run_explain(options: argparse.Namespace) -> int:
     """One panel, with its pictures and figures if asked for."""
     find_recipe(options.recipe)
     find_method(options.method)
+    edits = _edits(options)
     if options.out is not None:
         _make_folder(options.out)
     try:
         with redirect_stdout(sys.stderr):
             patient = Patient(parse_sex(options.sex))
-            panel = explain_estimate(load_assessor(options.recipe), options.file, patient, options.method, _Progress())
+            assessor = load_assessor(options.recipe)
+            panel = explain_estimate(assessor, options.file, patient, options.method, _Progress(), edits=edits)
     except Exception as error:  # noqa: BLE001, a traceback may quote the file
         _log_unexpected(error)
         print(_write_out(refusal(options.file, options.recipe, error), options.json))
@@ -207,14 +234,14 @@ def run_compare(options: argparse.Namespace) -> int:
         _make_folder(options.out)
         if any((options.out / name).resolve() == Path(options.file).resolve() for name in picture_names()):
             raise WrongUsage(f"{options.file} would be overwritten by a picture of that name. Give another --out.")
-    say = _Progress()
+    say, edits = _Progress(), _edits(options)
     rows: list[dict[str, Any]] = []
     predictions: list[Prediction | None] = []
     pictures: dict[str, bytes] = {}
     try:
         with redirect_stdout(sys.stderr):
             patient = Patient(parse_sex(options.sex), options.age_months)
-            for compared in compare(options.file, patient, on_stage=lambda *said: say(": ".join(said))):
+            for compared in compare(options.file, patient, on_stage=lambda *said: say(": ".join(said)), edits=edits):
                 pictures |= pictures_of(compared) if options.out is not None else {}
                 rows.append(compared.to_dict(options.file))
                 predictions.append(compared.prediction)

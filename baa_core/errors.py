@@ -3,6 +3,7 @@
     BoneAgeError
     ├── UnreadableImage        the bytes are no radiograph this software can decode
     │   └── UnsupportedImage   they decode, but not to one single-frame greyscale-like picture
+    ├── InvalidEdits           the picture cannot be turned, cropped or inverted by hand as asked
     ├── InvalidPatient         sex or age as entered make no sense
     ├── HandRefused            of this picture no honest number can be given
     │   ├── HandNotFound       no hand in the picture
@@ -42,6 +43,10 @@ class UnreadableImage(BoneAgeError):
 
 class UnsupportedImage(UnreadableImage):
     """Decodable, but not one radiograph: several frames, constant, too small, too large, in colour."""
+
+
+class InvalidEdits(BoneAgeError):
+    """A change of the picture by hand that is not possible: a crop beyond its edges, say."""
 
 
 class InvalidPatient(BoneAgeError):

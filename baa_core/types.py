@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BoneAgeError, InvalidPatient
+from .errors import BoneAgeError, InvalidEdits, InvalidPatient
 
 Sex = Literal["female", "male"]
 SEXES: tuple[Sex, Sex] = ("female", "male")
@@ -87,6 +87,58 @@ def parse_sex(word: str | None) -> Sex | None:
     raise InvalidPatient(f"'{key[:20]}' is not a sex this software knows. Give female, male or unknown.")
 
 
+@dataclass(frozen=True)
+class ManualEdits:
+    """What a user did to the picture by hand. `io.apply_edits` does it right after reading, in the order below.
+
+    Attributes:
+        crop: (left, top, right, bottom) in pixels of the picture in the file, the last two just outside; None for all
+            of it.
+        quarter_turns: by how many times 90 degrees it is turned clockwise, 0 to 3.
+        mirrored: left and right are exchanged, after turning.
+        inverted: the greys are inverted (True) or kept (False), and the hand network does not decide about polarity;
+            None leaves that to the network.
+
+    Raises:
+        InvalidEdits: a crop without area or beyond the upper or left edge, or no number of quarter turns.
+    """
+
+    crop: tuple[int, int, int, int] | None = None
+    quarter_turns: int = 0
+    mirrored: bool = False
+    inverted: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.quarter_turns not in range(4):
+            raise InvalidEdits(
+                f"A picture cannot be turned by {90 * self.quarter_turns} degrees here. Give 90, 180 or 270."
+            )
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            if not (0 <= left < right and 0 <= top < bottom):
+                raise InvalidEdits(
+                    f"A crop from column {left} to {right} and row {top} to {bottom} holds no picture. Give left and "
+                    "top from 0 up, and right and bottom larger than these."
+                )
+
+    def __bool__(self) -> bool:
+        return self != ManualEdits()
+
+    def turned(self, quarter_turns: int = 1) -> ManualEdits:
+        """With the picture as it is now turned clockwise so many times more."""
+        more = -quarter_turns if self.mirrored else quarter_turns  # turning the mirror image: the mirrored other way
+        return replace(self, quarter_turns=(self.quarter_turns + more) % 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for `json.dumps`."""
+        return {
+            "crop": None if self.crop is None else list(self.crop),
+            "rotated_degrees": 90 * self.quarter_turns,
+            "mirrored": self.mirrored,
+            "inverted": self.inverted,
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Radiograph:
     """One picture, bone bright.
@@ -99,6 +151,9 @@ class Radiograph:
         sex_in_file, age_in_file_months: offered by a DICOM header, never used unasked.
         polarity_stated: True if the file itself says what bright means (DICOM).
         cautions: what reading it had to change.
+        edits: what was done to it by hand; `pixels` and `spacing_mm` are after that.
+        shape_in_file: (height, width) before that; None where nothing was done.
+        polarity_by_hand: the user said that bone is bright, so no network decides about it.
     """
 
     pixels: FloatArray
@@ -109,6 +164,9 @@ class Radiograph:
     age_in_file_months: float | None = None
     polarity_stated: bool = False
     cautions: tuple[Caution, ...] = ()
+    edits: ManualEdits = ManualEdits()
+    shape_in_file: tuple[int, int] | None = None
+    polarity_by_hand: bool = False
 
     def __post_init__(self) -> None:
         freeze(self.pixels)
@@ -328,6 +386,8 @@ class Report:
         """Plain values, ready for `json.dumps`; months to 0.01. Nothing about the patient but what was entered."""
         low, high = self.prediction.interval_months
         local = {} if self.local_calibration is None else {"local_calibration": self.local_calibration.to_dict()}
+        edits = self.radiograph.edits
+        edited = {"manual_edits": edits.to_dict()} if edits else {}
         return {
             "file": self.file,
             "status": "ok",
@@ -348,6 +408,7 @@ class Report:
             "members": {name: round(months, 2) for name, months in self.prediction.members.items()},
             "versions": dict(self.versions),
             **local,
+            **edited,
             "seconds": round(self.seconds, 3),
             "disclaimer": DISCLAIMER,
         }

@@ -102,7 +102,7 @@ def _spread(factor: float) -> Change:
 
 def reversed_greys(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
     """Bone dark where it was bright. What the file says about polarity no longer holds."""
-    return replace(_changed(radiograph, 1.0 - radiograph.pixels), polarity_stated=False)
+    return replace(_changed(radiograph, 1.0 - radiograph.pixels), polarity_stated=False, polarity_by_hand=False)
 
 
 def marked(radiograph: Radiograph, hand: HandMask) -> Radiograph:

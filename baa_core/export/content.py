@@ -10,7 +10,7 @@ from ..reference.course import GrowthPoint, Velocity, growth_velocity
 from ..reference.growth import CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth
 from ..reference.half_years import HalfYear, likely_half_years
 from ..reporting.text import years_and_months
-from ..reporting.wording import percent, sex_check_sentence
+from ..reporting.wording import edits_words, percent, sex_check_sentence
 from ..types import DISCLAIMER, Report
 
 TITLE = "Bone age of the hand"
@@ -138,6 +138,12 @@ class ReportContent:
         if words := ", ".join(f"{label} {value}" for label, value in named if value):
             yield f"{words}."
 
+    @property
+    def edits(self) -> str:
+        """One sentence about what was done to the picture by hand; "" for nothing."""
+        edits = self.report.radiograph.edits
+        return f"Picture changed by hand before the estimate: {edits_words(edits)}." if edits else ""
+
     def _technique(self) -> Iterator[str]:
         report = self.report
         members = ", ".join(f"{name} {months:.1f}" for name, months in report.prediction.members.items())
@@ -146,6 +152,8 @@ class ReportContent:
             f"Bone age by an ensemble of neural networks, recipe {report.recipe}, on the {SCALE}, estimated for "
             f"{report.prediction.sex_used} sex ({entered}). Networks, months: {members}."
         )
+        if self.edits:
+            yield self.edits
 
     def _comparison(self) -> Iterator[str]:
         if self.growth is None:

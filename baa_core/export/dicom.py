@@ -18,7 +18,7 @@ from ..errors import ReportNotPossible
 from ..io.source import SourceHeader, read_source_header
 from ..reporting.overlays import Bytes, downsample_for_display, overlay
 from ..reporting.text import years_and_months
-from ..types import DISCLAIMER
+from ..types import DISCLAIMER, ManualEdits
 from .content import PRELIMINARY, SCALE, WEIGHTS, Identity, ReportContent
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ PATIENT_VALUES = {  # DICOM attribute: of `Identity`
     "StudyDate": "study_date", "AccessionNumber": "accession_number", "StudyID": "study_id",
 }  # fmt: skip
 ORIENTATION = re.compile(r"[AFHLRP]{1,3}")
+OPPOSITE = str.maketrans("AFHLRP", "PHFRLA")  # of the directions of PatientOrientation
 LONG_STRING, SHORT_TEXT, LONG_TEXT = 64, 1024, 10240  # most characters of these DICOM values (LO, ST, LT)
 
 
@@ -102,13 +103,21 @@ def secondary_capture(content: ReportContent, source: bytes) -> bytes:
         specific_character_set=UNICODE,
         patient_orientation=("L", "F"),  # the library insists; what the source says follows
     )
-    made.PatientOrientation = list(header.orientation) if stated else None
+    made.PatientOrientation = list(_oriented(header.orientation, content.report.radiograph.edits)) if stated else None
     made.Laterality = header.laterality if header.laterality in ("R", "L") else None
     _say_who(made, content.identity, content.report.file)
     made.ConversionType = "WSD"
-    made.DerivationDescription = _cut(f"Hand outline, heatmap and estimate by {MODEL}. {DISCLAIMER}", SHORT_TEXT)
+    derived = [
+        f"Hand outline, heatmap and estimate by {MODEL}.",
+        *([content.edits] if content.edits else []),
+        DISCLAIMER,
+    ]
+    made.DerivationDescription = _cut(" ".join(derived), SHORT_TEXT)
     made.ImageComments = _cut(" ".join([*content.impression(), DISCLAIMER]), LONG_TEXT)
-    made.SourceImageSequence = [_reference(header)]
+    reference = _reference(header)
+    if (preserved := _locations_preserved(content)) is not None:
+        reference.SpatialLocationsPreserved = preserved
+    made.SourceImageSequence = [reference]
     if header.burned_in in ("YES", "NO"):  # what is written below names nobody; the radiograph itself may
         made.BurnedInAnnotation = header.burned_in
     return _file(made)
@@ -206,7 +215,7 @@ def _measured(content: ReportContent, header: SourceHeader) -> Any:
         algorithm_id=sr.AlgorithmIdentification(
             f"{MODEL}, recipe {report.recipe}",
             _version(content),
-            parameters=[f"sex {report.prediction.sex_used}", *weights],
+            parameters=[f"sex {report.prediction.sex_used}", *([content.edits] if content.edits else []), *weights],
         ),
         finding_sites=[sr.FindingSite(codes.SCT.Hand, laterality=_laterality(header))],
         measurements=measurements,
@@ -274,7 +283,8 @@ def _source(content: ReportContent, source: bytes) -> SourceHeader:
     Raises:
         ReportNotPossible: see `secondary_capture`.
     """
-    name, shape = content.report.file, content.report.radiograph.shape
+    name, radiograph = content.report.file, content.report.radiograph
+    shape = radiograph.shape_in_file or radiograph.shape
     header = check_source(source, name)
     if (header.rows, header.columns) != shape:
         raise ReportNotPossible(
@@ -282,6 +292,23 @@ def _source(content: ReportContent, source: bytes) -> SourceHeader:
             f"{shape[1]} × {shape[0]} px. Give the file that was assessed."
         )
     return header
+
+
+def _oriented(orientation: tuple[str, ...], edits: ManualEdits) -> tuple[str, str]:
+    """PatientOrientation (along rows, down columns) of a picture that was turned and mirrored by hand."""
+    along, down = orientation
+    for _ in range(edits.quarter_turns):  # clockwise: rows now run where columns ran up
+        along, down = down.translate(OPPOSITE), along
+    return (along.translate(OPPOSITE) if edits.mirrored else along), down
+
+
+def _locations_preserved(content: ReportContent) -> str | None:
+    """SpatialLocationsPreserved of an edited picture; None for one that lies as the source does, strip aside."""
+    radiograph = content.report.radiograph
+    if not (radiograph.edits.crop or radiograph.edits.quarter_turns or radiograph.edits.mirrored):
+        return None
+    whole = radiograph.edits.crop is None and max(radiograph.shape) <= LONGEST_PX
+    return "REORIENTED_ONLY" if whole else "NO"
 
 
 def _captured(content: ReportContent) -> Bytes:
@@ -305,6 +332,8 @@ def _strip(content: ReportContent, width: int) -> Bytes:
     ]
     if growth is not None:
         said.append(growth.sentence)
+    if content.edits:
+        said.append(content.edits)
     if report.cautions:
         said.append(f"Cautions: {len(report.cautions)}; see the report")
     said += [PRELIMINARY, DISCLAIMER]

@@ -391,7 +391,7 @@ class _Shown:
             presence=float(presence_logit[0].sigmoid()),
             tilt_degrees=(residual + turned_degrees + 180.0) % 360.0 - 180.0,
             residual_degrees=residual,
-            darker=_darker_than_around(picture, probability),
+            darker=not self.radiograph.polarity_by_hand and _darker_than_around(picture, probability),
         )
 
 

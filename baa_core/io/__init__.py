@@ -13,14 +13,15 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnreadableImage
-from ..types import Radiograph
+from ..types import ManualEdits, Radiograph
 from .dicom import dicom_start, read_dicom
+from .edits import apply_edits, box_in_file
 from .gridlines import without_grid
 from .limits import MOST_BYTES, too_large
 from .raster import read_image
 from .source import SourceHeader, read_source_header
 
-__all__ = ["SourceHeader", "read_bytes", "read_radiograph", "read_source_header"]
+__all__ = ["SourceHeader", "apply_edits", "box_in_file", "read_bytes", "read_radiograph", "read_source_header"]
 
 # What decoders warn of concerns the file; what the reader must know becomes a Caution. Said once, at import, and for
 # the decoders alone: `warnings.catch_warnings` changes the filters of all threads, and undoes those of another.
@@ -28,7 +29,9 @@ for _decoder in ("pydicom", "PIL", "pylibjpeg"):
     warnings.filterwarnings("ignore", module=rf"{_decoder}(\..*)?$")
 
 
-def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = None) -> Radiograph:
+def read_radiograph(
+    source: str | os.PathLike[str] | bytes, name: str | None = None, edits: ManualEdits | None = None
+) -> Radiograph:
     """Read one radiograph from a file or from bytes.
 
     The format is told by content, never by extension. Colour becomes luminance, transparency becomes black, EXIF
@@ -41,6 +44,7 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
     Args:
         source: a path, or the file's bytes.
         name: what to call it in messages; a path's last part or "radiograph" if not given.
+        edits: what is done to it by hand, last.
 
     Returns:
         Pixels (H, W), float32 in [0, 1]. Bone is bright if the file states its polarity (`polarity_stated`);
@@ -50,10 +54,11 @@ def read_radiograph(source: str | os.PathLike[str] | bytes, name: str | None = N
         UnreadableImage: missing, empty, damaged, or not an image.
         UnsupportedImage: several frames, a side under 100 px, over 50 megapixel, one constant grey, values that
             are no numbers, or a colour photograph.
+        InvalidEdits: see `apply_edits`.
     """
     data, name = read_bytes(source, name)
     stored = read_image(data, name) if dicom_start(data) is None else read_dicom(data, name)
-    return without_grid(stored)
+    return apply_edits(without_grid(stored), edits or ManualEdits())
 
 
 def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:

@@ -24,7 +24,7 @@ from ..types import (
     SexCheck,
     SignedExplanation,
 )
-from .wording import percent
+from .wording import edits_words, percent
 
 TURNED_FROM_DEGREES = 30.0  # of 99 sharp `val` radiographs three lie so obliquely
 LEAST_HAND_PX = 250  # a hand's length; the sharp training pictures have 400 to 1000, thumbnails under 100
@@ -55,8 +55,12 @@ CHILD: dict[Sex, str] = {"female": "girl", "male": "boy"}
 
 
 def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
-    """Polarity, turning, cut-off fingers and resolution."""
+    """What was changed by hand, polarity, turning, cut-off fingers and resolution."""
     found = []
+    if radiograph.edits:
+        found.append(
+            Caution("edited_by_hand", f"Changed by hand before the estimate: {edits_words(radiograph.edits)}.")
+        )
     if hand.inverted and radiograph.polarity_stated:
         found.append(
             Caution(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..types import Sex, SexCheck
+from ..types import ManualEdits, Sex, SexCheck
 
 
 def percent(probability: float) -> str:
@@ -31,3 +31,18 @@ def sex_check_sentence(check: SexCheck, entered: Sex | None, probability_male: f
     if check == "differs":
         return f"Sex check: entered as {entered}; the radiograph suggests {other} ({percent(1.0 - probability)})."
     return f"Sex check: entered as {entered}; inconclusive (probability of {entered}: {percent(probability)})."
+
+
+def edits_words(edits: ManualEdits) -> str:
+    """What was done to a picture by hand, in the order it was done; "" for nothing."""
+    said = []
+    if edits.crop is not None:
+        left, top, right, bottom = edits.crop
+        said.append(f"cropped to columns {left} to {right} and rows {top} to {bottom} of the file")
+    if edits.quarter_turns:
+        said.append(f"turned by {90 * edits.quarter_turns} degrees clockwise")
+    if edits.mirrored:
+        said.append("mirrored left to right")
+    if edits.inverted is not None:
+        said.append("greys inverted" if edits.inverted else "greys kept as in the file")
+    return ", ".join(said)

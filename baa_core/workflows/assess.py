@@ -51,6 +51,7 @@ from ..types import (
     HandMask,
     Landmarks,
     LocalCorrection,
+    ManualEdits,
     NetworkOutput,
     Patient,
     Points,
@@ -161,14 +162,18 @@ class Assessor:
         return {**self.store.versions(self.recipe.members_in_use), "recipe": self.recipe.name, **local}
 
     def read_and_segment(
-        self, source: str | os.PathLike[str] | bytes, name: str | None = None, hand: HandChoice | None = None
+        self,
+        source: str | os.PathLike[str] | bytes,
+        name: str | None = None,
+        hand: HandChoice | None = None,
+        edits: ManualEdits | None = None,
     ) -> tuple[Radiograph, HandMask]:
-        """A radiograph and its hand; `hand` as for `find_hand`.
+        """A radiograph and its hand; `hand` as for `find_hand`, `edits` as for `read_radiograph`.
 
         Raises:
             BoneAgeError: as `assess`.
         """
-        radiograph = read_radiograph(source, name)
+        radiograph = read_radiograph(source, name, edits)
         return radiograph, self.find_hand(radiograph, hand)
 
     def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
@@ -318,6 +323,7 @@ class Assessor:
         explain: bool = False,
         age_group: int | None = None,
         hand: HandChoice | None = None,
+        edits: ManualEdits | None = None,
         on_stage: Callable[[str], None] | None = None,
     ) -> Report:
         """Assess one radiograph. The same bytes always give the same months.
@@ -331,6 +337,7 @@ class Assessor:
                 has some.
             hand: which one to assess if the picture shows several hands: the one on the left or on the right side of
                 the picture, or the largest.
+            edits: what is done to the picture by hand, before anything else; the report says so.
             on_stage: told the name of each stage of `STAGES` as it begins.
 
         Returns:
@@ -344,7 +351,7 @@ class Assessor:
         self._check_group(age_group)
         start = perf_counter()
         with clock.stage("reading"):
-            radiograph = read_radiograph(source, name)
+            radiograph = read_radiograph(source, name, edits)
         with clock.stage("finding the hand"):
             found_hand = self.find_hand(radiograph, hand)
             inputs, about_pose = self.prepare_checked(radiograph, found_hand)

@@ -32,6 +32,7 @@ from ..types import (
     FloatArray,
     HandChoice,
     HandMask,
+    ManualEdits,
     MeasuredError,
     Patient,
     Prediction,
@@ -180,6 +181,7 @@ def compare(
     load: Callable[[str], Assessor] | None = None,
     on_stage: Listener | None = None,
     hand: HandChoice | None = None,
+    edits: ManualEdits | None = None,
 ) -> Iterator[Compared]:
     """Assess one radiograph by one recipe after another; a refusal of one does not stop the others.
 
@@ -193,6 +195,7 @@ def compare(
         on_stage: told the recipe and the name of each stage of `pipeline.STAGES` as it begins. What it raises ends
             the comparison there and then, unless it is a BoneAgeError.
         hand: which of several hands, as for `Assessor.assess`.
+        edits: what is done to the picture by hand, as for `Assessor.assess`.
 
     Yields:
         each recipe's answer or refusal as soon as it is there.
@@ -204,7 +207,7 @@ def compare(
         return
     load = load or partial(load_assessor, store=NetworkStore.of_folder())
     for recipe in names:
-        yield _ask(recipe, content, shown, patient, load, on_stage, hand)
+        yield _ask(recipe, content, shown, patient, load, on_stage, hand, edits)
 
 
 def _ask(
@@ -215,6 +218,7 @@ def _ask(
     load: Callable[[str], Assessor],
     on_stage: Listener | None,
     hand: HandChoice | None,
+    edits: ManualEdits | None,
 ) -> Compared:
     """One recipe's answer or refusal."""
     start = perf_counter()
@@ -225,7 +229,7 @@ def _ask(
 
     try:
         assessor = load(recipe)
-        report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell, hand=hand)
+        report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell, hand=hand, edits=edits)
         seconds = perf_counter() - start
         seen = _seen(_trace(assessor, report.radiograph, report.hand))
     except BoneAgeError as error:

@@ -31,7 +31,18 @@ from ..preprocessing.prepare import ModelInput
 from ..reporting import cautions
 from ..reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure, write_figure
 from ..reporting.overlays import encode_png, regions_picture, signed_overlay
-from ..types import SEXES, BoolArray, Caution, FloatArray, HandChoice, HandMask, Patient, Radiograph, SignedExplanation
+from ..types import (
+    SEXES,
+    BoolArray,
+    Caution,
+    FloatArray,
+    HandChoice,
+    HandMask,
+    ManualEdits,
+    Patient,
+    Radiograph,
+    SignedExplanation,
+)
 from .assess import Assessor, Clock, Estimate
 
 STAGES = (
@@ -111,6 +122,7 @@ def explain_estimate(
     *,
     name: str | None = None,
     hand: HandChoice | None = None,
+    edits: ManualEdits | None = None,
 ) -> Panel:
     """Explain one radiograph's estimate and put the explanation to the test.
 
@@ -123,6 +135,7 @@ def explain_estimate(
             network. What it raises ends the inquiry there and then.
         name: what to call the picture in messages; the file's name otherwise.
         hand: which one of several hands, as for `Assessor.assess`.
+        edits: what is done to the picture by hand, as for `Assessor.assess`.
 
     Raises:
         UnknownMethod: no method has that name.
@@ -131,7 +144,7 @@ def explain_estimate(
     chosen, progress, start = find_method(method), ProgressReporter(on_stage), perf_counter()
     clock = Clock(progress)
     with clock.stage(STAGES[0]):
-        radiograph, found = assessor.read_and_segment(source, name, hand)
+        radiograph, found = assessor.read_and_segment(source, name, hand, edits)
     with clock.stage(STAGES[1]):
         context = context_of(assessor, radiograph, found, patient or Patient(), progress, hand)
     return _examine(context, chosen, clock, start)

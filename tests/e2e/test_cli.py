@@ -15,6 +15,7 @@ import pytest
 
 import baa_core
 from baa_core.networks.weights import DEFAULT_FOLDER
+from baa_core.phantom import draw_phantom
 from baa_core.reporting.overlays import encode_png
 from baa_core.workflows.assess import Assessor
 from tests.e2e.command import Ran, run
@@ -308,3 +309,27 @@ def test_of_two_hands_in_a_picture_the_named_one_is_assessed(tmp_path: Path) -> 
     assert left["bone_age_months"] < 96 < right["bone_age_months"]
     assert "one_of_several_hands" in [caution["code"] for caution in left["cautions"]]
     assert run("assess", both, "--sex", "male", "--hand", "middle").status == 1
+
+
+def test_a_hand_that_was_spoilt_is_put_right_by_hand_and_says_so(tmp_path: Path) -> None:
+    """Turned, mirrored, in a frame and with greys reversed: undone by hand, it is the drawn hand again."""
+    upright = np.rint(draw_phantom(120, "female", seed=3).radiograph.pixels * 255).astype(np.uint8)
+    height, width = upright.shape
+    framed = np.pad(upright, ((20, 10), (30, 0)))
+    spoilt = 255 - np.rot90(framed[:, ::-1], 1)
+    cv2.imwrite(str(tmp_path / "upright.png"), upright)
+    cv2.imwrite(str(tmp_path / "spoilt.png"), spoilt)
+    plain = json.loads(run("assess", tmp_path / "upright.png", "--sex", "female", "--json").output)
+    crop = [str(n) for n in (20, 30, 20 + height, 30 + width)]  # mirrored and turned, rows are the frame's columns
+    options = ["--rotate", "90", "--mirror", "--invert", "--crop", *crop]
+    ran = run("assess", tmp_path / "spoilt.png", "--sex", "female", "--json", *options)
+    assert ran.status == 0, ran.output
+    result = json.loads(ran.output)
+    assert result["bone_age_months"] == pytest.approx(plain["bone_age_months"], abs=0.02)
+    assert result["manual_edits"] == {
+        "crop": [int(n) for n in crop], "rotated_degrees": 90, "mirrored": True, "inverted": True,
+    }  # fmt: skip
+    assert "edited_by_hand" in {caution["code"] for caution in result["cautions"]}
+    assert "polarity" not in {caution["code"] for caution in result["cautions"]}
+    wrong = run("assess", tmp_path / "spoilt.png", "--sex", "female", "--crop", "0", "0", "9999", "9999")
+    assert wrong.status == 2 and "Give a rectangle inside the picture" in wrong.output
