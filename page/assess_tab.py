@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from baa_core.errors import InvalidPatient, SeveralHands, UnreadableImage
+from baa_core.errors import (
+    HandRefused,
+    InvalidEdits,
+    InvalidPatient,
+    SeveralHands,
+    UnreadableImage,
+    UnsupportedImage,
+)
 from baa_core.export import FORMS, collect, text_report
 from baa_core.io import read_radiograph
 from baa_core.recipes import RECIPES
@@ -17,7 +24,9 @@ from baa_core.reporting.charts import interval_figure
 from baa_core.types import HandChoice, HandMask, Patient, Radiograph
 
 from . import assess_text as text
+from . import edits_text
 from .cancellation import Runs, Stopped, session_of
+from .edits import Edit, EditControls, edited, lay_out_edits
 from .entries import (
     FORGET_AFTER_SECONDS,
     NETWORKS,
@@ -83,11 +92,26 @@ class Handlers:
                 return "", ""
         return self._welcome
 
-    def cleared(self, card: str = text.EMPTY, stage: Any = None) -> tuple[Any, ...]:
-        """The result area without a result; the radiograph stays on the stage unless another is given."""
+    def cleared(self, card: str = text.EMPTY, stage: Any = None, edits: Any = None) -> tuple[Any, ...]:
+        """The result area without a result.
+
+        Args:
+            card: in place of the result.
+            stage: a radiograph; left out, the one that is there stays.
+            edits: an update of the part that changes the picture by hand; left out, it stays as it is.
+        """
         hidden = gr.update(visible=False)
         shown = gr.skip() if stage is None else stage
-        return card, hidden, hidden, hidden, hidden, hidden, shown, None, None, *[""] * 5, None
+        changing = gr.skip() if edits is None else edits
+        return card, hidden, hidden, hidden, hidden, hidden, shown, None, None, *[""] * 5, None, changing, ""
+
+    def refused(self, error: Exception, belongs: Entered) -> tuple[Any, ...]:
+        """The result area that says why there is no result; the picture can be changed by hand where that may help."""
+        sentence = sentence_for(error)
+        if not isinstance(error, (HandRefused, InvalidEdits, UnsupportedImage)):
+            return self.cleared(belongs.mark(refusal(sentence)))
+        card = belongs.mark(refusal(sentence) + edits_text.OFFER)
+        return self.cleared(card, edits=gr.update(visible=True, open=True))
 
     def unchanged(self) -> tuple[Any, ...]:
         """The result area as it is."""
@@ -105,7 +129,8 @@ class Handlers:
         """The picture chosen, what is said about it, whether Assess can be pressed, sex and age, and no result yet."""
         buttons = gr.update(visible=bool(offer)), gr.update(interactive=chosen is not None)
         file = "" if chosen is None else chosen.file
-        return chosen, file, ready + offer, *buttons, *patient, *self.cleared(card, stage)
+        edits = gr.update(visible=chosen is not None, open=False)
+        return chosen, file, ready + offer, *buttons, *patient, *self.cleared(card, stage, edits)
 
     def take(self, path: str | None, token: str, request: gr.Request) -> tuple[Any, ...]:
         """Read an upload, delete it, and say what its header offers. Sex and age of the one before are emptied.
@@ -160,13 +185,40 @@ class Handlers:
         """One hand of the same picture, which is like another picture: results of the other hand belong to that."""
         self.change(token, request)
         chosen = chosen._replace(hand=hand, file=new_file())
-        ready = text.chosen(chosen.name, chosen.file, chosen.drawn, hand)
+        return self.changed(chosen)
+
+    def changed(self, chosen: Upload) -> tuple[Any, ...]:
+        """The same file in another way: its line, its stage, and no result yet."""
+        ready = text.chosen(chosen.name, chosen.file, chosen.drawn, chosen.about)
         return chosen, chosen.file, ready, *self.cleared(stage=unassessed(chosen))
+
+    def edit(
+        self,
+        what: Edit,
+        chosen: Upload | None,
+        kept: Kept | None,
+        left: str | None,
+        top: str | None,
+        right: str | None,
+        bottom: str | None,
+        token: str,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        """The picture turned, mirrored, inverted, cropped or as it came; like another picture, not assessed yet."""
+        if chosen is None:
+            return gr.skip(), gr.skip(), gr.skip(), *self.unchanged()
+        self.change(token, request)
+        inverted = kept is not None and kept.belongs.file == chosen.file and kept.report.hand.inverted
+        try:
+            edits = edited(what, chosen, inverted, (left, top, right, bottom))
+            return self.changed(chosen._replace(edits=edits, hand=None, file=new_file()))
+        except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
+            *same, _ = self.unchanged()
+            return gr.skip(), gr.skip(), gr.skip(), *same, refusal(sentence_for(error), "Not changed")
 
     def which_hand(self, chosen: Upload, hands: Sequence[HandMask], belongs: Entered) -> tuple[Any, ...]:
         """The result area that asks which of several hands is meant."""
-        radiograph = read_radiograph(chosen.content, chosen.name)
-        stage = hands_stage(radiograph, hands, belongs.words, belongs.download("hands"))
+        stage = hands_stage(chosen.read(), hands, belongs.words, belongs.download("hands"))
         card, _, *rest = self.cleared(belongs.mark(text.SEVERAL_HANDS), belongs.mark_picture(stage))
         return card, gr.update(visible=True), *rest
 
@@ -217,11 +269,9 @@ class Handlers:
         except Stopped:
             return self.unchanged()
         except SeveralHands as error:
-            if not error.hands:
-                return self.cleared(belongs.mark(refusal(sentence_for(error))))
-            return self.which_hand(chosen, error.hands, belongs)
+            return self.which_hand(chosen, error.hands, belongs) if error.hands else self.refused(error, belongs)
         except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
-            return self.cleared(belongs.mark(refusal(sentence_for(error))))
+            return self.refused(error, belongs)
         finally:
             self.runs.end(session, run)
         how = text.how_made(report, RECIPES[report.recipe])
@@ -231,7 +281,7 @@ class Handlers:
         figures = chart, interval_figure(report)
         return (
             card, hands, there, there, dicom, dicom, belongs.mark(stage), *figures,
-            around, halves, text.members(report), how, words, kept,
+            around, halves, text.members(report), how, words, kept, gr.skip(), "",
         )  # fmt: skip
 
     def in_context(
@@ -298,9 +348,9 @@ def unassessed(chosen: Upload, radiograph: Radiograph | None = None) -> str:
         radiograph: what is in it, if it has been read already.
     """
     belongs = entered(chosen, None, None, None)
-    name = chosen.name if chosen.hand is None else f"{chosen.name}, hand on the {chosen.hand} of the picture"
-    read = read_radiograph(chosen.content, chosen.name) if radiograph is None else radiograph
-    return belongs.mark_picture(plain_stage(read, f"{name}; not assessed", belongs.download("radiograph")))
+    read = chosen.read() if radiograph is None else radiograph
+    words = f"{chosen.name}{chosen.about}; not assessed"
+    return belongs.mark_picture(plain_stage(read, words, belongs.download("radiograph")))
 
 
 def picking(do: Handlers, side: HandChoice) -> Callable[[Upload, str, gr.Request], tuple[Any, ...]]:
@@ -310,6 +360,18 @@ def picking(do: Handlers, side: HandChoice) -> Callable[[Upload, str, gr.Request
         return do.choose_hand(side, chosen, token, request)
 
     return picked
+
+
+def editing(do: Handlers, what: Edit) -> Callable[..., tuple[Any, ...]]:
+    """What one button that changes the picture does; see `picking`."""
+
+    def pressed(
+        chosen: Upload | None, kept: Kept | None, left: str, top: str, right: str, bottom: str, token: str,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        return do.edit(what, chosen, kept, left, top, right, bottom, token, request)
+
+    return pressed
 
 
 def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> None:
@@ -342,6 +404,11 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
         one = [left.chosen, left.token, left.ready, *results]
         picked = button.click(picking(do, side), [left.chosen, left.token], one, **says)
         picked.then(do.assess, assessed, results, **working)
+    for what, button in right.edits.buttons.items():
+        asked_of = [left.chosen, right.kept, *right.edits.box, left.token]
+        changed = [left.chosen, left.token, left.ready, *results]
+        button.click(editing(do, what), asked_of, changed, **says)
+    right.edits.draw.click(None, None, None, js="() => { globalThis.baa?.drawBox(); }", **quiet)
     entries = [left.sex.input, left.years.input, left.months.input]
     gr.on(entries, do.change, left.token, None, queue=False, **says, **each)
     # In the browser alone: empty sex and age when a file is chosen, look again when they change.
@@ -393,6 +460,7 @@ class Results(NamedTuple):
     menu: Menu
     welcome: gr.HTML
     welcome_card: gr.HTML
+    edits: EditControls
 
     @property
     def words(self) -> gr.Textbox:
@@ -406,6 +474,7 @@ class Results(NamedTuple):
         return [
             self.card, self.hands, self.details, self.menu.whole, *dicom, self.stage, self.chart, self.interval,
             self.around, self.halves, self.members, self.how, self.words, self.kept,
+            self.edits.whole, self.edits.said,
         ]  # fmt: skip
 
 
@@ -420,6 +489,7 @@ def lay_out_results() -> Results:
                 hand_buttons = {side: gr.Button(f"Assess the hand on the {side}", min_width=150) for side in sides}
             welcome_card = gr.HTML(elem_id="baa-welcome-card")
             menu = lay_out_menu()
+            edits = lay_out_edits()
         with gr.Column(elem_id="baa-stage", min_width=0):
             stage = gr.HTML(NO_PICTURE, elem_id="baa-picture")
             welcome = gr.HTML(elem_id="baa-welcome")
@@ -447,5 +517,5 @@ def lay_out_results() -> Results:
     kept = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return Results(
         card, hands, details, stage, chart, interval, around, halves, members, how, kept, hand_buttons,
-        convention, earlier, saved, not_added, menu, welcome, welcome_card,
+        convention, earlier, saved, not_added, menu, welcome, welcome_card, edits,
     )  # fmt: skip

@@ -73,10 +73,16 @@ def age_in_words(months: float) -> str:
     return (f"{years:.0f} year{'s' * (years != 1)} " if years else "") + f"{rest:.1f} months"
 
 
-def chosen(name: str, file: str, drawn: bool = False, hand: str = "") -> str:
-    """One line that says which picture is about to be assessed, and holds its `Upload.file` for the page's script."""
-    tag = f", hand on the {hand} of the picture" if hand else ""
-    tag += f" {DRAWN_TAG}" if drawn else ""
+def chosen(name: str, file: str, drawn: bool = False, about: str = "") -> str:
+    """One line that says which picture is about to be assessed, and holds its `Upload.file` for the page's script.
+
+    Args:
+        name: of the file.
+        file: as in `Upload`.
+        drawn: the picture is no patient's.
+        about: `Upload.about`.
+    """
+    tag = escape(about) + (f" {DRAWN_TAG}" if drawn else "")
     return (
         f'<p class="baa-chosen" role="status" data-baa-ready="{escape(file)}">Ready to assess: '
         f"<strong>{escape(name)}</strong>{tag}</p>"

@@ -12,7 +12,9 @@ from uuid import uuid4
 import gradio as gr
 
 from baa_core.errors import InvalidPatient
-from baa_core.types import OLDEST_MONTHS, HandChoice, Patient, Sex, parse_sex
+from baa_core.io import read_radiograph
+from baa_core.reporting.wording import edits_words
+from baa_core.types import OLDEST_MONTHS, HandChoice, ManualEdits, Patient, Radiograph, Sex, parse_sex
 
 from . import assess_text as text
 from .assess_text import _number, age_in_words
@@ -120,7 +122,7 @@ def age_boxes(months: float) -> tuple[str, str]:
 class Upload(NamedTuple):
     """The picture about to be assessed, and what its file says about the child.
 
-    `file` is different each time a picture or one of its hands is chosen, also for the same file.
+    `file` is different each time a picture or one of its hands is chosen or changed, also for the same file.
     """
 
     name: str
@@ -130,11 +132,27 @@ class Upload(NamedTuple):
     age_in_file_months: float | None = None
     file: str = ""
     hand: HandChoice | None = None
+    edits: ManualEdits = ManualEdits()
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the networks' calls need beside the picture: its name, and which hand if there was a choice."""
-        return {"name": self.name} if self.hand is None else {"name": self.name, "hand": self.hand}
+        """What the networks' calls need beside the file: its name, which hand, and what was changed by hand, if any."""
+        hand = {} if self.hand is None else {"hand": self.hand}
+        return {"name": self.name, **hand, **({"edits": self.edits} if self.edits else {})}
+
+    @property
+    def about(self) -> str:
+        """Which hand and what was changed by hand, to follow the name; "" for the picture as it came."""
+        hand = [] if self.hand is None else [f"hand on the {self.hand} of the picture"]
+        return "".join(f", {part}" for part in (*hand, edits_words(self.edits)) if part)
+
+    def read(self) -> Radiograph:
+        """The picture as it is to be assessed.
+
+        Raises:
+            UnreadableImage: see `read_radiograph`.
+        """
+        return read_radiograph(self.content, self.name, self.edits)
 
 
 def new_file() -> str:
@@ -146,6 +164,7 @@ class Entered(NamedTuple):
     """Everything a result belongs to: which picture, and the sex and age boxes as they stood.
 
     What is shown carries it, and the page's script (`entries.js`) compares it with what stands on the page now.
+    `about` is `Upload.about`, and `suffix` the same for the name of a download.
     """
 
     file: str
@@ -153,7 +172,8 @@ class Entered(NamedTuple):
     sex: str
     years: str
     months: str
-    hand: str = ""
+    about: str = ""
+    suffix: str = ""
 
     def mark(self, html: str) -> str:
         """A card that knows what it belongs to."""
@@ -171,21 +191,23 @@ class Entered(NamedTuple):
         sex = f"sex entered: {self.sex}" if self.sex in ("female", "male") else "sex not known"
         months = entered_age_months(self.years, self.months)
         age = f"age entered: {age_in_words(months)}" if months is not None else "no age entered"
-        hand = f", hand on the {self.hand} of the picture" if self.hand else ""
-        return f"{self.name}{hand}; {sex}; {age}"
+        return f"{self.name}{self.about}; {sex}; {age}"
 
     def download(self, what: str) -> str:
         """A name for a picture that is kept: file, sex and age, then what it is, ending in .png."""
         months = entered_age_months(self.years, self.months)
         age = [] if months is None else [f"{months:g}-months"]
-        parts = [PurePath(self.name).stem, *([self.hand] if self.hand else []), self.sex or "unknown", *age, what]
+        parts = [PurePath(self.name).stem, *([self.suffix] if self.suffix else []), self.sex or "unknown", *age, what]
         return re.sub(r"[^\w.-]+", "-", "_".join(parts)) + ".png"
 
 
 def entered(chosen: Upload | None, sex: str | None, years: str | None, months: str | None) -> Entered:
     """The entries of one press of a button."""
-    file, name, hand = (chosen.file, chosen.name, chosen.hand) if chosen is not None else ("", "", None)
-    return Entered(file, name, sex or "", str(years or "").strip(), str(months or "").strip(), hand or "")
+    boxes = sex or "", str(years or "").strip(), str(months or "").strip()
+    if chosen is None:
+        return Entered("", "", *boxes)
+    parts = (chosen.hand or "", "edited" if chosen.edits else "")
+    return Entered(chosen.file, chosen.name, *boxes, chosen.about, "-".join(filter(None, parts)))
 
 
 class Asked(NamedTuple):

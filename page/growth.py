@@ -9,7 +9,15 @@ from typing import Any
 
 from baa_core.errors import InvalidPatient
 from baa_core.export import ReportContent
-from baa_core.reference import CONVENTIONS, Convention, GrowthPoint, chart_ranges_years, growth_bands, point_from_result
+from baa_core.reference import (
+    CENTRES,
+    CONVENTIONS,
+    Convention,
+    GrowthPoint,
+    chart_ranges_years,
+    growth_bands,
+    point_from_result,
+)
 from baa_core.reporting.charts import growth_figure
 from baa_core.reporting.text import years_and_months
 
@@ -101,7 +109,7 @@ def growth_card(content: ReportContent) -> str:
     return (
         f'<div class="baa-growth" id="baa-growth"><p><span class="baa-eyebrow">SD score</span> '
         f'<strong class="baa-sd">{score}</strong> <span class="baa-tag baa-class">{growth.classification}</span> '
-        f'<span class="baa-fine">{growth.convention}</span></p><p>{escape(growth.sentence)}</p></div>'
+        f'<span class="baa-fine">about {CENTRES[growth.convention]}</span></p><p>{escape(growth.sentence)}</p></div>'
     )
 
 
@@ -131,7 +139,7 @@ def around_chart(content: ReportContent, wrong: str = "") -> str:
         said.append(f'<p class="baa-velocity">{escape(velocity.sentence)}</p>')
     growth = content.growth
     said.append(
-        f'<p class="baa-fine">Convention {growth.convention}: SD score = {escape(CONVENTIONS[growth.convention])}. '
+        f'<p class="baa-fine">SD score about {CENTRES[growth.convention]} = {escape(CONVENTIONS[growth.convention])}. '
         f"Reference: {escape(growth.reference)}; {escape(growth.population)}. "
         "Children of other places and times may differ from it. Beyond its last row there is no reference.</p>"
     )

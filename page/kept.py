@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from baa_core.export import ReportContent, collect
-from baa_core.io import read_radiograph
 from baa_core.reference import Convention, GrowthPoint
 from baa_core.types import Report
 
@@ -42,7 +41,7 @@ class Kept:
         Args:
             chosen: the file that was assessed.
         """
-        radiograph = read_radiograph(chosen.content, chosen.name)
+        radiograph = chosen.read()
         explanation = self.report.explanation
         if explanation is not None and self.heat is not None:
             explanation = replace(explanation, heat=self.heat.astype("float32") / 255)

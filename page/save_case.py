@@ -9,7 +9,6 @@ from pathlib import Path
 import gradio as gr
 
 from baa_core.errors import InvalidPatient
-from baa_core.io import read_radiograph
 from baa_core.io.save_case import save_confirmed_case
 from baa_core.types import parse_sex
 
@@ -27,7 +26,7 @@ def keep(
     try:
         if chosen is None:
             raise InvalidPatient(NO_PICTURE)
-        radiograph, age = read_radiograph(chosen.content, chosen.name), entered_age_months(years, months)
+        radiograph, age = chosen.read(), entered_age_months(years, months)
         saved = save_confirmed_case(folder, radiograph, parse_sex(sex), age, consent=consent)
     except Exception as error:  # noqa: BLE001 the visitor gets one sentence whatever happened
         return refusal(sentence_for(error), "Not kept"), False

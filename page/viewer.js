@@ -36,10 +36,12 @@
         gestureSettingsPen: { clickToZoom: false },
       });
       this.viewer.addHandler("open", () => this.opened());
-      for (const name of ["canvas-scroll", "canvas-drag", "canvas-pinch", "canvas-double-click"]) {
+      for (const name of ["canvas-scroll", "canvas-pinch", "canvas-double-click"]) {
         this.viewer.addHandler(name, () => { this.fitted = false; });
       }
+      this.viewer.addHandler("canvas-press", (event) => { this.from = event.position; });
       this.viewer.addHandler("canvas-drag", (event) => this.dragged(event));
+      this.viewer.addHandler("canvas-drag-end", (event) => this.dropped(event));
       this.viewer.addHandler("zoom", () => this.tell());
       this.viewer.addHandler("after-resize", () => {
         if (this.fitted) this.fit(true);
@@ -56,6 +58,7 @@
         this.viewer.addOverlay({ element: layer, location: new OpenSeadragon.Rect(0, 0, 1, this.ratio) });
       }
       this.plain.classList.add("baa-away");
+      if (this.divider) this.viewer.addOverlay({ element: this.divider, location: this.column(this.side) });
       this.showLayers();
       this.showWindow();
       this.fit(true);
@@ -94,11 +97,89 @@
     }
 
     dragged(event) {
-      if (!this.windowing && !event.shift) return;
+      if (this.boxing) {
+        event.preventDefaultAction = true;
+        this.showBox(this.boxTo(event.position));
+        return;
+      }
+      if (!this.windowing && !event.shift) {
+        this.fitted = false;
+        return;
+      }
       event.preventDefaultAction = true;
       this.window = Math.min(1, Math.max(0.02, this.window + event.delta.x / DRAG));
       this.level = Math.min(1, Math.max(0, this.level - event.delta.y / DRAG));
       this.showWindow();
+    }
+
+    // A rectangle for the crop by hand, in pixels of the picture as it is seen: [left, top, right, bottom].
+    draw(on) {
+      this.boxing = on;
+      this.holder.classList.toggle("baa-windowing", on || Boolean(this.windowing));
+      document.querySelector("#baa-box-draw")?.setAttribute("aria-pressed", on);
+      if (on) this.figure.scrollIntoView({ block: "nearest" });
+    }
+
+    boxTo(position) {
+      const within = (value, most) => Math.min(most, Math.max(0, Math.round(value)));
+      const [one, other] = [this.from, position].map((place) => {
+        const { x, y } = this.viewer.viewport.viewerElementToViewportCoordinates(place);
+        return [within(x * this.held.width, this.held.width), within(y * this.held.width, this.held.height)];
+      });
+      return [0, 1].map((axis) => Math.min(one[axis], other[axis])).concat([0, 1].map((axis) => Math.max(one[axis], other[axis])));
+    }
+
+    dropped(event) {
+      if (!this.boxing) return;
+      event.preventDefaultAction = true;
+      const box = this.boxTo(event.position);
+      this.draw(false);
+      this.showBox(box);
+      setEdges(box);
+    }
+
+    showBox(box) {
+      const [left, top, right, bottom] = box ?? [0, 0, 0, 0];
+      if (!(right > left && bottom > top)) {
+        if (this.box) this.viewer.removeOverlay(this.box);
+        this.box = null;
+        return;
+      }
+      const place = new OpenSeadragon.Rect(...[left, top, right - left, bottom - top].map((edge) => edge / this.held.width));
+      if (this.box) {
+        this.viewer.updateOverlay(this.box, place);
+      } else {
+        this.box = make("div", { className: "baa-box" });
+        this.viewer.addOverlay({ element: this.box, location: place });
+      }
+    }
+
+    // The heatmap is shown right of a line in the picture: its share of the width from the left.
+    column(share) {
+      return new OpenSeadragon.Rect(share, 0, 0.00001, this.ratio);
+    }
+
+    compare(share) {
+      this.side = Math.min(1, Math.max(0, share));
+      this.sideSlider.value = Math.round(100 * this.side);
+      const picture = this.heat.querySelector("img");
+      picture.style.clipPath = this.side ? `inset(0 0 0 ${100 * this.side}%)` : "";
+      this.divider.hidden = !this.side;
+      this.viewer.updateOverlay(this.divider, this.column(this.side));
+    }
+
+    makeDivider() {
+      this.side = 0;
+      this.heat = this.layers.find((layer) => layer.querySelector("img"));
+      if (!this.heat) return;
+      this.divider = make("div", { className: "baa-divider", hidden: true });
+      this.tracker = new OpenSeadragon.MouseTracker({
+        element: this.divider,
+        dragHandler: (event) => {
+          const across = this.viewer.viewport.deltaPointsFromPixels(event.delta).x;
+          this.compare(this.side + across);
+        },
+      });
     }
 
     invert() {
@@ -159,7 +240,7 @@
     showLayers() {
       for (const layer of this.layers) {
         const title = layer.dataset.layer;
-        const { on, opacity } = remembered.layers[title] ?? { on: true, opacity: Number(layer.dataset.opacity) };
+        const { on, opacity } = remembered.layers[title];
         layer.style.opacity = opacity;
         layer.style.visibility = on ? "visible" : "hidden";
       }
@@ -195,17 +276,21 @@
         button("Reset", "Window, level and polarity as read", () => { this.reset(); this.showWindow(); }),
         button("Download", "Download what is seen as PNG", () => this.download(), { className: "baa-tool baa-download" }),
         this.fullScreen = button("Full", "Full screen", () => document.fullscreenElement ? document.exitFullscreen() : this.figure.requestFullscreen()));
+      const row = (words, control) => make("span", { className: "baa-layer-row" }, make("label", {}, words), control);
       const layers = this.layers.map((layer) => {
         const title = layer.dataset.layer;
-        const state = remembered.layers[title] ??= { on: true, opacity: Number(layer.dataset.opacity) };
+        const state = remembered.layers[title] ??= { on: layer.dataset.on !== "no", opacity: Number(layer.dataset.opacity) };
         const box = make("input", { type: "checkbox", checked: state.on, onchange: () => { state.on = box.checked; this.showLayers(); } });
         return make("span", { className: "baa-layer-row" }, make("label", {}, box, title),
           slider(`${title}: opacity, percent`, 100 * state.opacity, (value) => { state.opacity = value; this.showLayers(); }));
       });
-      const greys = make("span", { className: "baa-layer-row" },
-        make("label", {}, "Window", this.windowSlider), make("label", {}, "Level", this.levelSlider));
+      this.makeDivider();
+      if (this.heat) {
+        this.sideSlider = slider("Before and after: the heatmap is shown right of this percentage of the width", 0, (value) => this.compare(value));
+        layers.unshift(row("Before | after", this.sideSlider));
+      }
       this.holder.before(bar);
-      this.holder.after(make("div", { className: "baa-layer-bar" }, greys, ...layers));
+      this.holder.after(make("div", { className: "baa-layer-bar" }, row("Window", this.windowSlider), row("Level", this.levelSlider), ...layers));
       const space = "http://www.w3.org/2000/svg";
       const svg = document.createElementNS(space, "svg");
       svg.innerHTML = `<filter id="${this.id}" color-interpolation-filters="sRGB"><feComponentTransfer>${
@@ -241,16 +326,35 @@
         if (layer.style.visibility === "hidden") continue;
         pen.globalAlpha = Number(layer.style.opacity);
         const picture = layer.querySelector("img");
-        if (picture) pen.drawImage(picture, x * dense, y * dense, scale * this.held.width, scale * this.held.height);
-        pen.strokeStyle = layer.querySelector("svg")?.getAttribute("stroke") ?? "#fff";
+        if (picture) {
+          const [width, height] = [scale * this.held.width, scale * this.held.height];
+          pen.save();
+          pen.beginPath();
+          pen.rect(x * dense + width * this.side, y * dense, width * (1 - this.side), height);
+          pen.clip();
+          pen.drawImage(picture, x * dense, y * dense, width, height);
+          pen.restore();
+        }
+        const common = layer.querySelector("svg")?.getAttribute("stroke") ?? "#fff";
         pen.lineWidth = 1.5 * dense;
         for (const shape of layer.querySelectorAll("path, circle")) {
+          pen.strokeStyle = shape.getAttribute("stroke") ?? common;
           const path = new Path2D();
           const own = new Path2D(shape.getAttribute("d") ?? undefined);
           if (shape.tagName === "circle") own.arc(...["cx", "cy", "r"].map((name) => Number(shape.getAttribute(name))), 0, 7);
           path.addPath(own, matrix);
           pen.stroke(path);
         }
+        pen.textAlign = "center";
+        for (const name of layer.querySelectorAll("text")) {
+          const place = matrix.transformPoint(new DOMPoint(Number(name.getAttribute("x")), Number(name.getAttribute("y"))));
+          pen.font = `${scale * Number(name.getAttribute("font-size"))}px sans-serif`;
+          pen.strokeStyle = "#000";
+          pen.strokeText(name.textContent, place.x, place.y);
+          pen.fillStyle = name.getAttribute("fill");
+          pen.fillText(name.textContent, place.x, place.y);
+        }
+        pen.textAlign = "start";
       }
       pen.globalAlpha = 1;
       pen.fillStyle = "#000";
@@ -264,6 +368,30 @@
     download() {
       this.snapshot().toBlob((blob) => give(blob, this.held.file));
     }
+  }
+
+  // The four edges of the crop by hand, as boxes on the page; what is typed there is drawn on the stage, and back.
+  const EDGES = ["left", "top", "right", "bottom"].map((edge) => `#baa-box-${edge} input, #baa-box-${edge} textarea`);
+  const stageNow = () => document.querySelector("#baa-picture figure[data-stage]")?.baaStage;
+
+  function setEdges(box) {
+    EDGES.forEach((edge, number) => {
+      const field = document.querySelector(edge);
+      if (!field || field.value === String(box?.[number] ?? "")) return;
+      field.value = box?.[number] ?? "";
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+
+  document.addEventListener("input", (event) => {
+    if (!EDGES.some((edge) => event.target.matches?.(edge))) return;
+    const box = EDGES.map((edge) => document.querySelector(edge)?.value.trim());
+    stageNow()?.showBox(box.every((value) => /^\d+$/.test(value)) ? box.map(Number) : null);
+  });
+
+  function drawBox() {
+    const stage = stageNow();
+    stage?.draw(!stage.boxing);
   }
 
   function give(blob, name) {
@@ -297,7 +425,7 @@
     else byHand();
   }
 
-  globalThis.baa = { ...globalThis.baa, save, copy };
+  globalThis.baa = { ...globalThis.baa, save, copy, drawBox };
 
   let due = false;
   const stages = new Set();
@@ -306,6 +434,7 @@
     for (const stage of stages) {
       if (stage.figure.isConnected) continue;
       stages.delete(stage);
+      stage.tracker?.destroy();
       stage.viewer.destroy();
     }
     for (const figure of document.querySelectorAll("figure[data-baa-viewer]:not([data-stage])")) {
@@ -313,6 +442,7 @@
       figure.dataset.stage = "yes";
       figure.baaStage = new Stage(figure);
       stages.add(figure.baaStage);
+      if (figure.closest("#baa-picture")) setEdges(null); // a rectangle is of one picture
     }
   }
   new MutationObserver(() => {

@@ -10,22 +10,26 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from baa_core.errors import LandmarksNotFound
 from baa_core.reporting.charts import hands_picture
 from baa_core.reporting.overlays import (
+    REGION_COLOURS,
     downsample_for_display,
     encode_png,
     grey_picture,
     heat_layer,
     outline_paths,
 )
-from baa_core.types import HandMask, Points, Radiograph, Report
+from baa_core.reporting.text import region_title
+from baa_core.types import BoolArray, HandMask, Points, Radiograph, Report
 
 from .html import address_of, data_address
 
 LONGEST_SIDE_PX = 2048  # of the radiograph as it is sent; larger ones are averaged down
 LONGEST_HEAT_PX = 1000  # of the heatmap, which has no finer detail
-OUTLINE, HEATMAP, LANDMARKS = "Hand outline", "Heatmap", "Landmarks"
-OPACITY = {OUTLINE: 1.0, HEATMAP: 0.5, LANDMARKS: 1.0}
+OUTLINE, HEATMAP, REGIONS, LANDMARKS = "Hand outline", "Heatmap", "Regions", "Landmarks"
+OPACITY = {OUTLINE: 1.0, HEATMAP: 0.5, REGIONS: 1.0, LANDMARKS: 1.0}
+HIDDEN_AT_FIRST = {REGIONS, LANDMARKS}
 
 NO_PICTURE = (
     '<div class="baa-stage-empty"><p>The radiograph will be shown here</p><p>One hand from the front, fingers apart, '
@@ -58,10 +62,12 @@ def stage(
     height, width = shape
     held = {"width": width, "height": height, "file": file, "words": words}
     drawn = "".join(
-        f'<div class="baa-layer" data-layer="{escape(title)}" data-opacity="{OPACITY.get(title, 1.0)}">{html}</div>'
+        f'<div class="baa-layer" data-layer="{escape(title)}" data-opacity="{OPACITY.get(title, 1.0)}" '
+        f'data-on="{"no" if title in HIDDEN_AT_FIRST else "yes"}">{html}</div>'
         for title, html in (layers or {}).items()
     )
-    with_what = " with " + " and ".join(title.lower() for title in layers) if layers else ""
+    seen = [title.lower() for title in layers or {} if title not in HIDDEN_AT_FIRST]
+    with_what = " with " + " and ".join(seen) if seen else ""
     return (
         f'<figure class="baa-picture baa-stage" data-baa-viewer="{escape(json.dumps(held))}">'
         f'<div class="baa-plain"><img class="baa-base" src="{address}" alt="Radiograph{with_what}">{drawn}</div>'
@@ -79,17 +85,32 @@ def hands_stage(radiograph: Radiograph, hands: Sequence[HandMask], words: str, f
     return stage(address_of(hands_picture(radiograph, hands, LONGEST_SIDE_PX)), radiograph.shape, words, file)
 
 
-def report_stage(report: Report, words: str, file: str, landmarks: Points | None = None) -> str:
-    """A report's radiograph with hand outline, heatmap and landmarks, as far as there are any."""
+def report_stage(report: Report, words: str, file: str) -> str:
+    """A report's radiograph with heatmap, hand outline, regions and landmarks, as far as there are any."""
     shape = report.radiograph.shape
     layers: dict[str, str] = {}
     if report.explanation is not None:
         heat = heat_layer(downsample_for_display(report.explanation.heat, LONGEST_HEAT_PX))
         layers[HEATMAP] = f'<img src="{data_address(encode_png(heat))}" alt="">'
     layers[OUTLINE] = outline_svg(report.hand, shape)
-    if landmarks:
-        layers[LANDMARKS] = landmarks_svg(landmarks, shape)
+    if (placed := _placed(report.hand)) is not None:
+        points, masks = placed
+        layers[REGIONS], layers[LANDMARKS] = regions_svg(masks, shape), landmarks_svg(points, shape)
     return stage(picture_of(report.radiograph, report.hand.inverted, words), shape, words, file, layers)
+
+
+def _placed(hand: HandMask) -> tuple[Points, Mapping[str, BoolArray]] | None:
+    """Landmarks and regions of a hand; None where its joints were not or could not be placed."""
+    from baa_core.hand.landmarks import check_placed  # here: PyTorch takes seconds, and the page need not wait
+    from baa_core.hand.regions import hand_regions
+
+    if hand.landmarks is None:
+        return None
+    try:
+        landmarks = check_placed(hand.landmarks)
+        return landmarks.points, hand_regions(landmarks, hand)
+    except LandmarksNotFound:
+        return None
 
 
 def outline_svg(hand: HandMask, shape: tuple[int, int]) -> str:
@@ -99,6 +120,27 @@ def outline_svg(hand: HandMask, shape: tuple[int, int]) -> str:
         for line in outline_paths(hand.pixels)
     ]
     return _svg(shape, f'<path d="{"".join(lines)}"/>')
+
+
+def regions_svg(masks: Mapping[str, BoolArray], shape: tuple[int, int]) -> str:
+    """Each region as a line of its own colour with its name in the middle of its largest part."""
+    size = max(shape) / 42
+    drawn = []
+    for number, (name, mask) in enumerate(masks.items()):
+        lines = outline_paths(mask)
+        if not lines:
+            continue
+        colour = REGION_COLOURS[number % len(REGION_COLOURS)]
+        path = "".join(
+            "M" + "L".join(f"{column + 0.5:g} {row + 0.5:g}" for column, row in line) + "Z" for line in lines
+        )
+        largest = max(lines, key=len)
+        across, down = (sum(point[axis] for point in largest) / len(largest) for axis in (0, 1))
+        drawn.append(
+            f'<path d="{path}" stroke="{colour}"/><text x="{across:.0f}" y="{down:.0f}" fill="#fff" '
+            f'font-size="{size:.0f}">{escape(region_title(name))}</text>'
+        )
+    return _svg(shape, "".join(drawn))
 
 
 def landmarks_svg(landmarks: Points, shape: tuple[int, int]) -> str:
@@ -116,5 +158,6 @@ def _svg(shape: tuple[int, int], content: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'preserveAspectRatio="none" fill="none" stroke="#40e0ff" stroke-width="1.5">'
-        f"<style>path,circle{{vector-effect:non-scaling-stroke}}</style>{content}</svg>"
+        f"<style>path,circle{{vector-effect:non-scaling-stroke}}text{{stroke:#000;stroke-width:3px;paint-order:stroke;"
+        f"text-anchor:middle;font-family:sans-serif}}</style>{content}</svg>"
     )

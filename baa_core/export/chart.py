@@ -9,7 +9,7 @@ from typing import Any
 from ..reference.bands import chart_ranges_years, growth_bands
 from ..reference.brush import POPULATION
 from ..reference.course import GrowthPoint
-from ..reference.growth import Convention
+from ..reference.growth import CENTRES, Convention
 from ..reporting.charts import BLUE, GREY, INK
 from ..types import Sex
 from .content import ReportContent
@@ -63,7 +63,7 @@ def draw_growth_chart(
     canvas.setFont("Helvetica", 6.5)
     for line, words in enumerate(
         (
-            f"Bands: 1 and 2 SD about {growth.convention}, {growth.sex} sex; {POPULATION}.",
+            f"Bands: 1 and 2 SD about {CENTRES[growth.convention]}, {growth.sex} sex; {POPULATION}.",
             f"{growth.reference}.",
             "Filled: this radiograph with its 90 % interval. Open: earlier assessments.",
         )

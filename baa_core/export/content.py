@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from ..reference.course import GrowthPoint, Velocity, growth_velocity
-from ..reference.growth import CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth
+from ..reference.growth import CENTRES, CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth
 from ..reference.half_years import HalfYear, likely_half_years
 from ..reporting.text import years_and_months
 from ..reporting.wording import edits_words, percent, sex_check_sentence
@@ -181,7 +181,7 @@ class ReportContent:
         yield f"Most likely half-years (normal distribution as wide as the interval): {halves}."
         if growth is not None and growth.sd_score is not None:
             yield (
-                f"SD score: {growth.sd_score:+.2f} ({growth.convention}). Reference at this age: mean "
+                f"SD score: {growth.sd_score:+.2f} (about {CENTRES[growth.convention]}). Reference at this age: mean "
                 f"{growth.mean_months:.1f}, SD {growth.sd_months:.1f} months."
             )
         if (velocity := self.velocity) is not None:

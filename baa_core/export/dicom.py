@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import ReportNotPossible
 from ..io.source import SourceHeader, read_source_header
+from ..reference.growth import CENTRES
 from ..reporting.overlays import Bytes, downsample_for_display, overlay
 from ..reporting.text import years_and_months
 from ..types import DISCLAIMER, ManualEdits
@@ -249,7 +250,9 @@ def _properties(content: ReportContent) -> Any:
     words = f"{growth.population}; convention {growth.convention}"
     return sr.MeasurementProperties(
         measurement_statistical_properties=sr.MeasurementStatisticalProperties(population, words, growth.reference),
-        normal_range_properties=sr.NormalRangeProperties(limits, f"2 SD about {growth.convention}", growth.reference),
+        normal_range_properties=sr.NormalRangeProperties(
+            limits, f"2 SD about {CENTRES[growth.convention]}", growth.reference
+        ),
     )
 
 

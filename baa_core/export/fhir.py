@@ -10,6 +10,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from ..reference.growth import CENTRES
 from ..types import DISCLAIMER
 from .content import SCALE, ReportContent
 
@@ -62,7 +63,7 @@ def fhir_observation(content: ReportContent) -> dict[str, Any]:
         components.append(
             {
                 "code": _code(DCM, "121416", "Z-Score of measurement")
-                | {"text": f"SD score of the bone age, convention {growth.convention}"},
+                | {"text": f"SD score of the bone age about {CENTRES[growth.convention]} ({growth.convention})"},
                 "valueQuantity": {"value": growth.sd_score, "unit": "SD", "system": UCUM, "code": "{SD}"},
                 "interpretation": interpretation,
             }
@@ -93,7 +94,7 @@ def _reference_range(content: ReportContent) -> dict[str, Any]:
     if growth is None or growth.centre_months is None or growth.sd_months is None:
         raise ValueError("a reference range needs a reference")
     low, high = (growth.centre_months + steps * growth.sd_months for steps in (-2, 2))
-    text = f"2 SD about {growth.convention}: {growth.reference}; {growth.population}"
+    text = f"2 SD about {CENTRES[growth.convention]}: {growth.reference}; {growth.population}"
     return {"low": _months(low), "high": _months(high), "text": text}
 
 

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 
+from ..reference.growth import CENTRES
 from ..reporting.overlays import CONTOUR_RGB, Bytes, downsample_for_display, overlay
 from ..reporting.text import years_and_months
 from ..types import DISCLAIMER, BoolArray
@@ -126,7 +127,7 @@ def _answer(canvas: Any, content: ReportContent) -> None:
         lines.append(f'<font size="8">Chronological age</font><br/><b>{years_and_months(age)}</b>')
     if growth is not None:
         score = "none" if growth.sd_score is None else f"{growth.sd_score:+.2f}"
-        words = f"{growth.classification}; {growth.convention}; {growth.population}"
+        words = f"{growth.classification}; about {CENTRES[growth.convention]}; {growth.population}"
         lines.append(f'<font size="8">SD score</font><br/><b>{score}</b> ({words})')
     lines.append(f'<font size="8">Sex</font><br/>{report.prediction.sex_used}'
                  + (" (entered)" if report.sex_entered else " (predicted; none was entered)"))  # fmt: skip

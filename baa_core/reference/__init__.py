@@ -10,10 +10,19 @@ The reference is the Brush Foundation table (`brush`): children of Ohio, 1930s. 
 from .bands import Band, chart_ranges_years, growth_bands
 from .brush import POPULATION, REFERENCE, ReferenceRow, reference_rows
 from .course import GrowthPoint, Velocity, growth_velocity, point_from_result
-from .growth import CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth, find_convention
+from .growth import (
+    CENTRES,
+    CONVENTIONS,
+    DEFAULT_CONVENTION,
+    Convention,
+    GrowthComparison,
+    compare_growth,
+    find_convention,
+)
 from .half_years import HalfYear, interval_sd_months, likely_half_years
 
 __all__ = [
+    "CENTRES",
     "CONVENTIONS",
     "DEFAULT_CONVENTION",
     "POPULATION",

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from baa_core.phantom import draw_phantom
-from tests.e2e.served_page import Served, assess, open_page, upload
+from tests.e2e.served_page import Served, assess, keep, open_page, upload
 
 pytestmark = pytest.mark.browser
 MARK = (660, 40)  # row, column of the middle of a grey square on black, away from the hand
@@ -155,6 +155,133 @@ def test_the_heatmap_is_faded_by_its_slider(viewed: Page) -> None:
     viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill("50")
     assert colours[0] > 100
     assert colours[1] < 30, "without heat the radiograph is grey"
+
+
+def screen_of(page: Page) -> np.ndarray:
+    """The stage as it is on the screen, once it has come to rest."""
+    page.wait_for_timeout(600)
+    picture = page.locator(f"{STAGE} .baa-holder").screenshot()
+    return np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
+
+
+def test_landmarks_lie_on_their_joints_at_every_zoom(viewed: Page) -> None:
+    rings = viewed.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll("#baa-picture .baa-layer circle")].map((ring) => [
+      ring.textContent, ["cx", "cy", "r"].map((name) => Number(ring.getAttribute(name)))]))"""
+    )
+    truth = draw_phantom(120.0, "female", seed=4, height_px=700).landmarks
+    assert len(rings) == 23
+    for name in ("middle_finger4", "thumb2", "wrist"):
+        row, column = truth[name]
+        assert rings[name][:2] == pytest.approx((column, row), abs=14), name
+    viewed.get_by_role("checkbox", name="Landmarks").check()
+    across, down, radius = rings["middle_finger2"]
+    for zooms in (0, 2):
+        for _ in range(zooms):
+            viewed.get_by_role("button", name="Zoom in").click()
+        screen = screen_of(viewed)
+        place = viewed.evaluate(
+            f"document.querySelector('#baa-picture figure').baaStage.toStage({across - 0.5}, {down - 0.5})"
+        )
+        ring = radius * scale(viewed)
+        cyan = screen[..., 2] - screen[..., 0] > 60
+        y, x = round(place["y"]), round(place["x"])
+        for aside in (-ring, ring):
+            assert cyan[y - 2 : y + 3, round(x + aside) - 2 : round(x + aside) + 3].any(), (
+                "the ring is around the joint"
+            )
+        assert not cyan[y - 1 : y + 2, round(x + 3 * ring)].any()
+
+
+def test_regions_are_outlined_and_named(viewed: Page) -> None:
+    before = screen_of(viewed)
+    viewed.get_by_role("checkbox", name="Regions").check()
+    changed = np.abs(screen_of(viewed) - before).max(axis=2) > 60
+    place = viewed.evaluate(
+        """() => {
+      const path = document.querySelector("#baa-picture [data-layer=Regions] path");
+      const { x, y } = path.getPointAtLength(path.getTotalLength() / 4);
+      return document.querySelector("#baa-picture figure").baaStage.toStage(x - 0.5, y - 0.5);
+    }"""
+    )
+    y, x = round(place["y"]), round(place["x"])
+    assert changed[y - 2 : y + 3, x - 2 : x + 3].any()
+    names = viewed.locator("#baa-picture [data-layer=Regions] text").all_text_contents()
+    assert {"Carpal bones", "Radius and ulna", "Metacarpals"} <= set(names)
+
+
+def test_before_and_after_shows_the_heatmap_on_one_side_of_a_line_that_can_be_dragged(viewed: Page) -> None:
+    viewed.get_by_role("checkbox", name="Heatmap").check()
+    viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill("100")
+    whole = np.abs(screen_of(viewed)[..., 0] - screen_of(viewed)[..., 2]) > 40
+    slider = viewed.locator(STAGE).get_by_label("Before and after")
+    slider.fill("50")
+    for zooms in (0, 1):
+        for _ in range(zooms):
+            viewed.get_by_role("button", name="Zoom in").click()
+        half = screen_of(viewed)
+        middle = viewed.evaluate(
+            """() => {
+          const stage = document.querySelector("#baa-picture figure").baaStage;
+          return stage.toStage(stage.held.width / 2 - 0.5, 0).x;
+        }"""
+        )
+        coloured = np.abs(half[..., 0] - half[..., 2]) > 40
+        assert not coloured[:, : round(middle) - 8].any(), "left of the line the radiograph is as it was"
+        assert coloured[:, round(middle) + 8 :].sum() > 500
+    assert whole[:, : whole.shape[1] // 2].any(), "without the line there is heat on both sides"
+    box = viewed.locator(f"{STAGE} .baa-divider").bounding_box()
+    viewed.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
+    viewed.mouse.down()
+    viewed.mouse.move(box["x"] + box["width"] / 2 + 40, box["y"] + 200, steps=4)
+    viewed.mouse.up()
+    assert int(slider.input_value()) > 52
+    slider.fill("0")
+    viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill("50")
+
+
+def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer_goes(
+    served: Served, browser: Browser, pixels: np.ndarray
+) -> None:
+    page = open_page(browser, served.url, height=800)
+    upload(page, "side.png", cv2.imencode(".png", np.rot90(pixels))[1].tobytes())
+    page.locator("#baa-picture figure[data-open]").wait_for()
+    page.get_by_label("Age: years").fill("10")
+    page.get_by_role("button", name="Change the picture by hand").click()
+    page.locator("#baa-edit-turn").click()
+    expect(page.locator("#baa-ready")).to_contain_text("turned by 90 degrees clockwise")
+    page.locator("#baa-picture figure[data-open]").wait_for()
+    page.locator("#baa-box-draw").click()
+    page.wait_for_timeout(500)
+    stage = "document.querySelector('#baa-picture figure').baaStage"
+    holder = page.locator(f"{STAGE} .baa-holder").bounding_box()
+    height, width = pixels.shape
+    ends = [page.evaluate(f"{stage}.toStage({c - 0.5}, {r - 0.5})") for c, r in ((60, 20), (width - 10, height - 4))]
+    page.mouse.move(*(holder[axis] + ends[0][axis] for axis in "xy"))
+    page.mouse.down()
+    page.mouse.move(*(holder[axis] + ends[1][axis] for axis in "xy"), steps=6)
+    page.mouse.up()
+    edges = [page.locator(f"#baa-box-{edge}").locator("input, textarea") for edge in ("left", "top", "right", "bottom")]
+    drawn = [int(edge.input_value()) for edge in edges]
+    assert drawn == pytest.approx([60, 20, width - 10, height - 4], abs=3)
+    for edge, value in zip(edges, ("60", "20", str(width - 10), str(height)), strict=True):
+        edge.fill(value)
+    page.locator("#baa-edit-crop").click()
+    expect(page.locator("#baa-ready")).to_contain_text(f"cropped to columns 20 to {height} and rows 10 to {width - 60}")
+    card = assess(page, "Female")
+    assert "Changed by hand before the estimate" in card
+    outline = page.evaluate(
+        """() => { const box = document.querySelector("#baa-picture [data-layer='Hand outline'] path").getBBox();
+           return [box.x, box.y, box.x + box.width, box.y + box.height]; }"""
+    )
+    true = np.argwhere(draw_phantom(120.0, "female", seed=4, height_px=700).mask)
+    (top, left), (bottom, right) = true.min(axis=0), true.max(axis=0)
+    assert outline == pytest.approx([left - 60, top - 20, right - 60, bottom - 20], abs=12), "it lies on the shown hand"
+    keep(page, "case_edited_1280")
+    page.locator("#baa-edit-reset").click()
+    expect(page.locator("#baa-card .baa-result")).to_have_count(0)
+    expect(page.locator("#baa-ready")).not_to_contain_text("turned")
+    page.context.close()
 
 
 def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:

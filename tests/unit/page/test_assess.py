@@ -22,7 +22,8 @@ from baa_core.errors import HandNotFound, InvalidPatient, SeveralHands, WeightsM
 from baa_core.io import read_radiograph
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import RECIPES
-from baa_core.types import HandMask, Patient, Radiograph
+from baa_core.reference import CENTRES
+from baa_core.types import HandMask, ManualEdits, Patient, Radiograph
 from baa_core.workflows.assess import Assessor
 from page import assess_text as text
 from page.entries import Asked, Entered, Upload, age_boxes, asked, entered_age_months, entered_patient
@@ -302,7 +303,7 @@ def listed(tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch) -> Assessor
 def filled(values: tuple[object, ...]) -> dict[str, object]:
     """What the result area is told, by name."""
     names = ("card", "hands", "details", "menu", "sr", "sc", "stage", "chart", "interval", "around", "halves")
-    return dict(zip((*names, "members", "how", "words", "kept"), values, strict=True))
+    return dict(zip((*names, "members", "how", "words", "kept", "edits", "not_edited"), values, strict=True))
 
 
 def test_card_stage_and_reports_name_file_sex_and_age(listed: Assessor) -> None:
@@ -369,7 +370,8 @@ def test_convention_and_earlier_assessments_change_score_and_velocity_without_a_
     cards = [do.put_in_context(kept, CHILD, convention, "7y: 7y")[0] for convention in ("brush-age", "brush-mean")]  # type: ignore[arg-type]
     assert cards[0] != cards[1]
     for card, convention in zip(cards, ("brush-age", "brush-mean"), strict=True):
-        assert convention in str(card)
+        assert f"about {CENTRES[convention]}" in str(card)
+        assert convention not in str(card), "people read its title, not its identifier"
         assert "children of Ohio, 1930s" in str(card)
     _, chart, around, words = do.put_in_context(kept, CHILD, "brush-age", "7y: 7y")  # type: ignore[arg-type]
     assert "months a year over the last 30 months" in around
@@ -377,6 +379,74 @@ def test_convention_and_earlier_assessments_change_score_and_velocity_without_a_
     assert [list(trace.x) for trace in chart["value"].data if trace.name == "earlier"] == [[7.0]]
     _, _, around, _ = do.put_in_context(kept, CHILD, "brush-age", "at seven")  # type: ignore[arg-type]
     assert "cannot be read" in around
+
+
+def edit(do: app.Handlers, what: str, chosen: Upload | None, box: tuple[str, ...] = ("",) * 4) -> tuple[object, ...]:
+    """What a button that changes the picture by hand tells the page: picture, token, ready line, then the results."""
+    return do.edit(what, chosen, None, *box, "1,2000", HERE)  # type: ignore[arg-type]
+
+
+def test_a_picture_changed_by_hand_is_like_another_picture_and_every_part_says_what_was_done(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    height, width = read_radiograph(CHILD.content).shape
+    chosen, file, ready, *told = edit(do, "crop", CHILD, ("10", "5", str(width), str(height - 5)))
+    assert isinstance(chosen, Upload) and chosen.file == file != CHILD.file
+    said = f"cropped to columns 10 to {width} and rows 5 to {height - 5} of the file"
+    assert said in str(ready) and f"{said}; not assessed" in str(filled(tuple(told))["stage"])
+    assert filled(tuple(told))["kept"] is None
+    result = filled(assessed(do, f"{file},3000", chosen))
+    for part in ("card", "stage", "words"):
+        assert said in " ".join(str(result[part]).split()), part
+    held = json.loads(unescape(str(result["stage"]).split('data-baa-viewer="')[1].split('"')[0]))
+    assert (held["height"], held["width"]) == (height - 10, width - 10)
+    assert held["file"] == "A_edited_male_114-months_bone-age.png"
+    packed, wrong = do.report("json", result["kept"], chosen, "brush-age", "")  # type: ignore[arg-type]
+    report = json.loads(base64.b64decode(json.loads(packed)["data"]))
+    assert wrong == "" and report["manual_edits"]["crop"] == [10, 5, width, height - 5]
+
+
+def test_a_second_crop_is_meant_for_what_is_seen_and_undo_brings_the_file_back(listed: Assessor) -> None:
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    height, width = read_radiograph(CHILD.content).shape
+    chosen = edit(do, "mirror", edit(do, "turn", CHILD)[0])[0]  # type: ignore[arg-type]
+    assert chosen.edits == ManualEdits(quarter_turns=1, mirrored=True)
+    chosen = edit(do, "crop", chosen, ("0", "0", "150", "200"))[0]
+    assert chosen.read().shape == (200, 150)
+    seen = np.rot90(read_radiograph(CHILD.content).pixels, -1)[:, ::-1][:200, :150]
+    assert np.corrcoef(chosen.read().pixels.ravel(), seen.ravel())[0, 1] > 0.9999
+    chosen = edit(do, "invert", chosen)[0]
+    assert chosen.edits.inverted is True
+    chosen = edit(do, "invert", chosen)[0]
+    assert chosen.edits.inverted is False
+    chosen = edit(do, "reset", chosen)[0]
+    assert not chosen.edits and chosen.read().shape == (height, width)
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        (("", "", "", ""), "no edges yet"),
+        (("1", "2", "x", "4"), "no edges yet"),
+        (("5", "5", "5", "300"), "holds no picture"),
+        (("0", "0", "99999", "300"), "inside the picture"),
+        (("0", "0", "300", "20"), "too small"),
+    ],
+)
+def test_an_impossible_crop_says_why_and_changes_nothing(listed: Assessor, box: tuple[str, ...], said: str) -> None:
+    *told, wrong = edit(app.Handlers(Estimates(listed), UPLOADS), "crop", CHILD, box)  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in told)
+    assert said in str(wrong) and "Not changed" in str(wrong)
+
+
+def test_a_refusal_offers_to_change_the_picture_by_hand_where_that_may_help() -> None:
+    def told(error: Exception) -> dict[str, object]:
+        do = app.Handlers(Breaking(error), UPLOADS)  # type: ignore[arg-type]
+        return filled(do.assess(Upload("hand.png", b""), "female", "", "", "", "brush-age", "", HERE))  # type: ignore[arg-type]
+
+    offered = told(HandNotFound("No hand was found"))
+    assert "Change it by hand below" in str(offered["card"])
+    assert (offered["edits"]["visible"], offered["edits"]["open"]) == (True, True)  # type: ignore[index]
+    assert "by hand" not in str(told(WeightsMissing("No weights"))["card"])
 
 
 def test_a_change_of_the_entries_stops_a_run_and_shows_nothing_of_it(listed: Assessor) -> None:
