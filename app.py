@@ -1,6 +1,6 @@
 """The page: handlers and what serves it. Every number it shows comes from one call of `assess`, `examine` or `compare`.
 
-    python app.py [--host 127.0.0.1] [--port 7860] [--no-browser]
+    python app.py [--host 127.0.0.1] [--port 7860] [--no-browser] [--calibration F]
 
 Pictures live in memory only: an upload is deleted from disk as soon as it is read, and what is
 shown travels inside the page. Words, pictures and the guard at the door stand in `page`.
@@ -27,6 +27,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from starlette.routing import Mount  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 
+from baa_core.errors import BoneAgeError  # noqa: E402
 from baa_core.explanation.lazy_captum import captum_attr  # noqa: E402
 from baa_core.recipes import DEFAULT_RECIPE  # noqa: E402
 from baa_core.types import DISCLAIMER  # noqa: E402
@@ -53,10 +54,16 @@ SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js", "bat
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
-def build_app(assessor: CanAnswer, save_cases: Path | None = None) -> gr.Blocks:
-    """The page around an assessor; with a folder for confirmed cases if whoever serves it named one."""
+def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: str = "") -> gr.Blocks:
+    """The page around an assessor.
+
+    Args:
+        assessor: answers.
+        save_cases: a folder for confirmed cases, if whoever serves the page named one.
+        calibration: the version of the local calibration by which the assessor corrects; "" without one.
+    """
     with gr.Blocks(title=text.TITLE, delete_cache=(600, 600), analytics_enabled=False) as page:
-        gr.HTML(text.HEADER)
+        gr.HTML(text.HEADER + text.calibration(calibration))
         with gr.Row(elem_id="baa-columns"):
             with gr.Column(elem_id="baa-entries", min_width=0):
                 left = lay_out_entries()
@@ -122,12 +129,19 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="port to answer on (default: the first free one from 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
+    parser.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
     options = parser.parse_args()
     captum_attr()  # before there are threads: see there
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
     cases = options.save_cases.resolve() if options.save_cases else None
-    serve(build_app(Loading(DEFAULT_RECIPE), cases), options.host, options.port, has_screen and not options.no_browser)
+    assessor = Loading(DEFAULT_RECIPE, options.calibration.resolve() if options.calibration else None)
+    try:
+        calibration = assessor.local_calibration()
+    except BoneAgeError as error:
+        sys.exit(str(error))
+    page = build_app(assessor, cases, calibration)
+    serve(page, options.host, options.port, has_screen and not options.no_browser)
 
 
 if __name__ == "__main__":

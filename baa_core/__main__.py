@@ -17,7 +17,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import BoneAgeError, UnreadableImage, WeightsCorrupt, WeightsMissing
+from .errors import BoneAgeError, InvalidCalibration, UnreadableImage, WeightsCorrupt, WeightsMissing
 from .estimation.local_calibration import fit_local_calibration, read_local_calibration
 from .evaluation.batch import Batch, run_batch
 from .evaluation.local_cases import read_local_cases
@@ -30,6 +30,7 @@ from .export.forms import FORMS, check_forms
 from .export.plain import json_report
 from .faults import log_fault
 from .io import read_bytes
+from .networks.store import NetworkStore
 from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
 from .reference.growth import CONVENTIONS, DEFAULT_CONVENTION
 from .reporting.charts import bland_altman_figure, error_by_age_figure, predicted_figure, write_figure
@@ -126,6 +127,7 @@ def build_parser() -> Parser:
     batch.add_argument("table", type=Path, metavar="TABLE.csv", help="columns file, sex; others are carried through")
     batch.add_argument("--images", type=Path, required=True, metavar="DIR", help="where the files are")
     batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
+    batch.add_argument("--hand", choices=HAND_CHOICES, help="which of several hands, by its side of the picture")
     batch.set_defaults(run=run_batch_command)
 
     calibrate = commands.add_parser("calibrate-local", help="fit a clinic's own correction", allow_abbrev=False)
@@ -136,7 +138,7 @@ def build_parser() -> Parser:
     calibrate.add_argument("--images", type=Path, metavar="DIR", help="assess the TABLE first, with files from there")
     calibrate.add_argument("--out", type=Path, required=True, metavar="F.json", help="the file for --calibration")
     calibrate.set_defaults(run=run_calibrate_local)
-    for command in (assess, batch):
+    for command in (assess, explain, side_by_side, batch):
         command.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
 
     for command in (assess, explain, batch, calibrate):
@@ -209,13 +211,14 @@ def run_explain(options: argparse.Namespace) -> int:
     """One panel, with its pictures and figures if asked for."""
     find_recipe(options.recipe)
     find_method(options.method)
+    _read_calibration(options.calibration)
     edits = _edits(options)
     if options.out is not None:
         _make_folder(options.out)
     try:
         with redirect_stdout(sys.stderr):
             patient = Patient(parse_sex(options.sex))
-            assessor = load_assessor(options.recipe)
+            assessor = load_assessor(options.recipe, local_calibration=options.calibration)
             panel = explain_estimate(assessor, options.file, patient, options.method, _Progress(), edits=edits)
     except Exception as error:  # noqa: BLE001, a traceback may quote the file
         _log_unexpected(error)
@@ -234,14 +237,17 @@ def run_compare(options: argparse.Namespace) -> int:
         _make_folder(options.out)
         if any((options.out / name).resolve() == Path(options.file).resolve() for name in picture_names()):
             raise WrongUsage(f"{options.file} would be overwritten by a picture of that name. Give another --out.")
-    say, edits = _Progress(), _edits(options)
+    say, edits, load = _Progress(), _edits(options), _load_with(options.calibration)
     rows: list[dict[str, Any]] = []
     predictions: list[Prediction | None] = []
     pictures: dict[str, bytes] = {}
     try:
         with redirect_stdout(sys.stderr):
             patient = Patient(parse_sex(options.sex), options.age_months)
-            for compared in compare(options.file, patient, on_stage=lambda *said: say(": ".join(said)), edits=edits):
+            answers = compare(
+                options.file, patient, load=load, on_stage=lambda *said: say(": ".join(said)), edits=edits
+            )
+            for compared in answers:
                 pictures |= pictures_of(compared) if options.out is not None else {}
                 rows.append(compared.to_dict(options.file))
                 predictions.append(compared.prediction)
@@ -253,6 +259,26 @@ def run_compare(options: argparse.Namespace) -> int:
     result = to_dict(options.file, rows, summarise_comparison(predictions))
     print(json.dumps(result, allow_nan=False) if options.json else summarise_systems(result))
     return SOME_REFUSED if None in predictions else ALL_ASSESSED
+
+
+def _load_with(calibration: Path | None) -> Callable[[str], Assessor]:
+    """Recipe name to its assessor, for a comparison; the one that a local calibration was made with is corrected.
+
+    Raises:
+        InvalidCalibration: it is no such file, or of a recipe that is not compared.
+    """
+    local, store = None if calibration is None else read_local_calibration(calibration), NetworkStore.of_folder()
+    if local is not None and local.recipe not in RECIPES:
+        raise InvalidCalibration(
+            f"The local calibration was made with the recipe '{local.recipe[:40]}', which is none of those compared "
+            f"({', '.join(RECIPES)}). Leave it out, or make one of these by calibrate-local."
+        )
+
+    def load(recipe: str) -> Assessor:
+        assessor = load_assessor(recipe, store=store)
+        return assessor.calibrated_by(local) if local is not None and local.recipe == recipe else assessor
+
+    return load
 
 
 def _log_unexpected(error: Exception) -> None:
@@ -275,7 +301,8 @@ class _Progress:
 def run_batch_command(options: argparse.Namespace) -> int:
     """Assess a table, or what is left of it."""
     find_recipe(options.recipe)
-    batch = Batch(options.table, options.images, options.out, options.recipe, _read_calibration(options.calibration))
+    version = _read_calibration(options.calibration)
+    batch = Batch(options.table, options.images, options.out, options.recipe, version, options.hand)
     with redirect_stdout(sys.stderr):
         tally = run_batch(batch, lambda: load_assessor(options.recipe, local_calibration=options.calibration))
     print(f"{tally.assessed} assessed, {tally.refused} refused: {options.out}")

@@ -25,6 +25,10 @@ HEADER = f"""
   <p class="baa-disclaimer" role="note"><strong>{DISCLAIMER}</strong></p>
 </header>
 """
+CALIBRATED = (
+    '<p class="baa-calibrated" role="note">Every estimate of the recipe in use is corrected by the local calibration '
+    "<strong>{version}</strong>. Results and reports say by how much.</p>"
+)
 EMPTY = """
 <section class="baa-card baa-empty" aria-live="polite">
   <p class="baa-empty-title">The estimate will appear here</p>
@@ -45,6 +49,11 @@ OUTDATED_LINE = (
     '<p class="baa-outdated-line" role="status" data-outdated="Outdated: the entries have changed. Press the button '
     'again." data-foreign="The picture has changed. The result of the one before is not shown."></p>'
 )
+
+
+def calibration(version: str) -> str:
+    """The line on top of the page that says that a local calibration is in use; "" without one."""
+    return CALIBRATED.format(version=escape(version)) if version else ""
 
 
 def _number(box: str | float | None) -> float | None:

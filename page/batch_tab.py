@@ -20,7 +20,7 @@ from baa_core.evaluation.pairs import match_cases
 from baa_core.evaluation.tables import Table
 from baa_core.evaluation.worklist import Row, Worklist, run_row
 from baa_core.recipes import DEFAULT_RECIPE
-from baa_core.types import HandMask, Patient, Report, parse_sex, refusal
+from baa_core.types import HAND_CHOICES, HandChoice, HandMask, Patient, Report, parse_sex, refusal
 
 from . import batch_text as words
 from .batch_view import refused_thumbnail, thumbnail
@@ -42,6 +42,7 @@ class BatchTab(NamedTuple):
     files: gr.File
     table_file: gr.File
     sex_of_all: gr.Radio
+    hand: gr.Radio
     go: gr.Button
     stop: gr.Button
     clear: gr.Button
@@ -112,6 +113,12 @@ class BatchHandlers:
         work.sex_of_all = str(parse_sex(sex) or "unknown")
         return self.show(work)
 
+    def choose_hand(self, hand: str, request: gr.Request) -> tuple[Any, ...]:
+        """Which of several hands of a picture is assessed; pictures with one hand are not assessed again."""
+        work = self.works.of(session_of(request))
+        work.choose_hand(next((choice for choice in HAND_CHOICES if choice == hand), None))
+        return self.show(work)
+
     def begin(self, request: gr.Request) -> tuple[Any, ...]:
         """Start, or go on. Nothing that is done is done again."""
         work = self.works.of(session_of(request))
@@ -151,9 +158,9 @@ class BatchHandlers:
         if not work.running or not left:
             return self.ended(work)
         run = self.runs.begin(session, 0.0)
-        row = left[0]
+        row, hand = left[0], work.hand
         try:
-            result = self.assess(row, lambda stage: run.look())
+            result = self.assess(row, lambda stage: run.look(), hand)
             run.look()
         except Stopped:
             return self.ended(work) if not work.running else self.unchanged()
@@ -162,7 +169,8 @@ class BatchHandlers:
         finally:
             self.runs.end(session, run)
         with work.lock:
-            work.results[row.key] = result
+            if hand == work.hand or not result.of_several_hands:  # else another was chosen meanwhile: it waits again
+                work.results[row.key] = result
             work.turn += 1
             rows = work.worklist()
             if not work.running or not work.left(rows.rows):
@@ -170,7 +178,7 @@ class BatchHandlers:
             done = [work.results[known.key] for known in rows.rows if known.key in work.results]
             card = words.card(rows, work.notes, done, work.running, _seconds_left(rows, done), "")
             number = next((n for n, known in enumerate(rows.rows) if known.key == row.key), -1)
-            feed = words.fed(number, row, result) if number >= 0 else ""
+            feed = words.fed(number, row, work.results.get(row.key)) if number >= 0 else ""
             return card, gr.skip(), feed, gr.skip(), *self.controls(work, rows, len(done))
 
     def ended(self, work: Work, problem: str = "") -> tuple[Any, ...]:
@@ -184,8 +192,8 @@ class BatchHandlers:
         """The tab as it is."""
         return tuple(gr.skip() for _ in range(6))
 
-    def assess(self, row: Row, on_stage: Any) -> Done:
-        """One row's result with its thumbnail.
+    def assess(self, row: Row, on_stage: Any, hand: HandChoice | None = None) -> Done:
+        """One row's result with its thumbnail; `hand` is which of several.
 
         Raises:
             Stopped: the visitor asked to.
@@ -196,7 +204,8 @@ class BatchHandlers:
         def ask(content: bytes, patient: Patient, name: str) -> Report:
             seen["content"] = content
             try:
-                seen["report"] = self.assessor.assess(content, patient, name=name, on_stage=on_stage)
+                chosen = {} if hand is None else {"hand": hand}
+                seen["report"] = self.assessor.assess(content, patient, name=name, on_stage=on_stage, **chosen)
             except SeveralHands as error:
                 seen["hands"] = error.hands
                 raise
@@ -253,7 +262,9 @@ def lay_out_batch() -> BatchTab:
             label="Radiographs, or a zip of them", file_count="multiple", height=130, elem_id="baa-batch-files"
         )
         table_file = gr.File(label="Table (CSV): file, sex", height=130, elem_id="baa-batch-csv-file")
-    sex_of_all = gr.Radio(SEXES, value="unknown", label="Sex of all, where there is no table", elem_id="baa-batch-sex")
+    with gr.Row(elem_classes="baa-batch-entries"):
+        sex_of_all = gr.Radio(SEXES, value="unknown", label=words.SEX_OF_ALL, elem_id="baa-batch-sex")
+        hand = gr.Radio(words.HANDS, value=words.REFUSE, label=words.WHICH_HAND, elem_id="baa-batch-hand")
     with gr.Row(elem_classes="baa-batch-buttons"):
         go = gr.Button("Assess all", variant="primary", min_width=150, interactive=False, elem_id="baa-batch-go")
         stop = gr.Button("Cancel", min_width=100, elem_id="baa-batch-cancel")
@@ -264,7 +275,7 @@ def lay_out_batch() -> BatchTab:
     feed = gr.HTML(elem_id="baa-batch-feed")
     table = gr.HTML(elem_id="baa-batch-table")
     figures = gr.HTML(elem_id="baa-batch-figures")
-    return BatchTab(files, table_file, sex_of_all, go, stop, clear, turn, signal, card, feed, table, figures)
+    return BatchTab(files, table_file, sex_of_all, hand, go, stop, clear, turn, signal, card, feed, table, figures)
 
 
 NEXT = "(signal) => { globalThis.baaBatch?.next(signal); }"
@@ -279,6 +290,7 @@ def connect_batch(page: gr.Blocks, do: BatchHandlers, tab: BatchTab) -> None:
     tab.files.upload(do.take, tab.files, [*tab.shown, tab.files], **on_card)
     tab.table_file.upload(do.take_table, tab.table_file, [*tab.shown, tab.table_file], **on_card)
     tab.sex_of_all.input(do.choose_sex, tab.sex_of_all, tab.shown, **quick)
+    tab.hand.input(do.choose_hand, tab.hand, tab.shown, **quick)
     begun = tab.go.click(do.begin, None, tab.shown, **quick)
     begun.then(None, tab.signal, None, js=NEXT, **quick)
     turned = tab.turn.click(do.one, None, tab.shown, **hidden, **NETWORKS)

@@ -29,6 +29,15 @@ EMPTY = """
   <li>Press Assess all. Each row appears as soon as it is done; cancel and go on as you like.</li></ol>
 </section>
 """
+SEX_OF_ALL = "Sex of all, where there is no table"
+WHICH_HAND = "Where a picture shows several hands"
+REFUSE = "refuse"
+HANDS = [
+    ("Refuse it", REFUSE),
+    ("Left side of the picture", "left"),
+    ("Right side", "right"),
+    ("Largest", "largest"),
+]
 WORDS = {"waiting": "waiting", "ok": "assessed", "refused": "refused"}
 FIGURES_NOTE = "Estimate minus reference, months; 95 % bootstrap intervals in brackets; age bands by reference."
 
@@ -101,8 +110,8 @@ def table(work: Worklist, results: Mapping[object, Done]) -> str:
 """
 
 
-def fed(number: int, row: Row, done: Done) -> str:
-    """One finished row on its own; the page's script puts it in its place."""
+def fed(number: int, row: Row, done: Done | None) -> str:
+    """One row on its own; the page's script puts it in its place."""
     return f"<table><tbody>{row_html(number, row, done)}</tbody></table>"
 
 

@@ -9,12 +9,13 @@ from functools import partial
 from threading import RLock
 from typing import NamedTuple
 
-from baa_core.errors import BoneAgeError, InvalidTable
+from baa_core.errors import BoneAgeError, InvalidTable, SeveralHands
 from baa_core.evaluation.archive import Archive, is_picture, is_table, is_zip, open_archive, read_entry
-from baa_core.evaluation.batch import AGE_COLUMN, NEEDED_COLUMNS
+from baa_core.evaluation.batch import AGE_COLUMN, NEEDED_COLUMNS, ONE_OF_SEVERAL
 from baa_core.evaluation.pairs import REFERENCE_COLUMNS
 from baa_core.evaluation.tables import Table, parse_table
 from baa_core.evaluation.worklist import MOST_FILES, Key, Row, Source, Worklist, plan, sha256_of
+from baa_core.types import HandChoice
 
 FORGET_AFTER_SECONDS = 3600
 MOST_BYTES = 400 * 2**20  # of uploads in one batch; they are kept as they came, a zip packed
@@ -36,6 +37,12 @@ class Done(NamedTuple):
     notes: tuple[str, ...]
     seconds: float
 
+    @property
+    def of_several_hands(self) -> bool:
+        """The picture shows several hands, so this depends on which of them is to be assessed."""
+        chosen = ONE_OF_SEVERAL in self.fields["cautions"].split("; ")
+        return chosen or self.fields["error_type"] == SeveralHands.__name__
+
 
 @dataclass(eq=False)
 class Work:
@@ -46,6 +53,7 @@ class Work:
         table: as uploaded last; None without one.
         table_name: its file's name.
         sex_of_all: of every file if there is no table.
+        hand: which of several hands of a picture; None refuses it.
         results: by row.
         notes: what was noticed when files were taken, one sentence each.
         running: it is to go on.
@@ -58,6 +66,7 @@ class Work:
     table: Table | None = None
     table_name: str = ""
     sex_of_all: str = "unknown"
+    hand: HandChoice | None = None
     results: dict[Key, Done] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     running: bool = False
@@ -70,6 +79,14 @@ class Work:
         """The rows as files and table stand now."""
         with self.lock:
             return plan(self.sources, self.table, self.table_name, self.sex_of_all)
+
+    def choose_hand(self, hand: HandChoice | None) -> None:
+        """Another hand where there are several; results that depend on it are forgotten, and their rows wait again."""
+        with self.lock:
+            if hand == self.hand:
+                return
+            self.hand = hand
+            self.results = {key: done for key, done in self.results.items() if not done.of_several_hands}
 
     def left(self, rows: Sequence[Row]) -> list[Row]:
         """The rows without a result."""

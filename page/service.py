@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,10 +42,15 @@ class Loading:
 
     One call runs at a time in the whole process, whichever way it came. The queue sees to the order; the lock here
     sees to it that nothing passes the queue.
+
+    Args:
+        recipe: of Case, Explain, Batch and Learn.
+        calibration: a file with a clinic's own calibration of that recipe.
     """
 
-    def __init__(self, recipe: str) -> None:
+    def __init__(self, recipe: str, calibration: Path | None = None) -> None:
         self._recipe = recipe
+        self._calibration = calibration
         self._compared: dict[str, Assessor] = {}
         self._turn = Lock()
         self._begins = ThreadPoolExecutor(max_workers=1)
@@ -54,7 +60,7 @@ class Loading:
     def _load(self, recipe: str) -> Assessor:
         from baa_core.workflows.assess import load_assessor  # here: PyTorch takes seconds, and the page need not wait
 
-        assessor = load_assessor(recipe, store=self._open())
+        assessor = load_assessor(recipe, store=self._open(), local_calibration=self._calibration)
         assessor.warm_up()
         return assessor
 
@@ -65,6 +71,14 @@ class Loading:
         if self._store is None:
             self._store = NetworkStore.of_folder()
         return self._store
+
+    def local_calibration(self) -> str:
+        """The version of the local calibration, once it is known to fit the recipe and its weights; "" without one.
+
+        Raises:
+            BoneAgeError: it does not fit, or nothing can be loaded.
+        """
+        return "" if self._calibration is None else self._assessor().versions["local_calibration"]
 
     def _assessor(self) -> Assessor:
         """The assessor once it is loaded. A failure is not remembered: weights put there meanwhile are found."""
@@ -101,7 +115,9 @@ class Loading:
         from baa_core.workflows.assess import load_assessor
 
         if recipe not in self._compared:
-            self._compared[recipe] = load_assessor(recipe, store=self._begins.submit(self._open).result())
+            calibration = self._calibration if recipe == self._recipe else None
+            store = self._begins.submit(self._open).result()
+            self._compared[recipe] = load_assessor(recipe, store=store, local_calibration=calibration)
         return self._compared[recipe]
 
 

@@ -225,7 +225,7 @@ class LocalCalibration:
         said = [
             Caution(
                 "local_calibration",
-                f"Corrected by a local calibration ({self.version}): {change:+.1f} months, from "
+                f"Corrected by a local calibration of {self.recipe} ({self.version}): {change:+.1f} months, from "
                 f"{before.bone_age_months:.1f}{widened}. It was fitted on {line.cases} local {sex} cases; "
                 f"mean absolute error by cross-validation {gain.mae_before_months:.1f} months before, "
                 f"{gain.mae_after_months:.1f} after, both sexes.",

@@ -18,13 +18,14 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from ..errors import BoneAgeError, InvalidPatient, InvalidTable, WeightsCorrupt, WeightsMissing
+from ..errors import BoneAgeError, InvalidPatient, InvalidTable, SeveralHands, WeightsCorrupt, WeightsMissing
 from ..faults import log_fault
-from ..types import Patient, Report, parse_sex, refusal
+from ..types import HandChoice, Patient, Report, parse_sex, refusal
 from .tables import Table, parse_number, read_table
 
 NEEDED_COLUMNS = ("file", "sex")
 AGE_COLUMN = "chronological_age_months"  # optional in the table
+ONE_OF_SEVERAL = "one_of_several_hands"  # caution of an estimate for which a hand was chosen (`choose_hand`)
 RESULT_COLUMNS = (
     "status",
     "bone_age_months",
@@ -51,8 +52,8 @@ RESULT_COLUMNS = (
 class CanAssess(Protocol):
     """What a batch needs of `assess.Assessor`."""
 
-    def assess(self, source: Path, patient: Patient) -> Report:
-        """One radiograph and what is known of the child to a report."""
+    def assess(self, source: Path, patient: Patient, *, hand: HandChoice | None = None) -> Report:
+        """One radiograph, what is known of the child and which of several hands to a report."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Batch:
         results_csv: where the results go; continued if it is a beginning of them.
         recipe: name of the recipe.
         local_calibration: the beginning of the sha256 of a clinic's own calibration; "" for none.
+        hand: which of several hands; None refuses such a picture.
     """
 
     table_csv: Path
@@ -72,6 +74,7 @@ class Batch:
     results_csv: Path
     recipe: str
     local_calibration: str = ""
+    hand: HandChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[
     """One row's report or refusal."""
     try:
         path = _inside(batch.images, row["file"])
-        return assessor.assess(path, patient_of(row)).to_dict()
+        return assessor.assess(path, patient_of(row), hand=batch.hand).to_dict()
     except (WeightsMissing, WeightsCorrupt):
         raise
     except Exception as error:  # noqa: BLE001, one row must not end the others
@@ -229,6 +232,10 @@ def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
             raise _foreign(path)
         if fields["status"] == "ok" and _calibration_of(fields["versions"]) != batch.local_calibration:
             raise _foreign(path)
+        if (batch.hand is None and ONE_OF_SEVERAL in fields["cautions"]) or (
+            batch.hand is not None and fields["error_type"] == SeveralHands.__name__
+        ):
+            raise _foreign(path)
         done.append(fields["status"])
     if torn:
         os.truncate(path, len(whole_text.encode("utf-8", "surrogateescape")))
@@ -270,5 +277,6 @@ def _calibration_of(versions: str) -> str:
 def _foreign(path: Path) -> InvalidTable:
     return InvalidTable(
         f"{path.name} already holds something else than the beginning of these results (another table, recipe, "
-        "local calibration or order of rows). It was left as it is: give another file as --out, or remove it first."
+        "local calibration, choice of hand or order of rows). It was left as it is: give another file as --out, or "
+        "remove it first."
     )

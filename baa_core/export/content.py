@@ -139,10 +139,14 @@ class ReportContent:
             yield f"{words}."
 
     @property
-    def edits(self) -> str:
-        """One sentence about what was done to the picture by hand; "" for nothing."""
-        edits = self.report.radiograph.edits
-        return f"Picture changed by hand before the estimate: {edits_words(edits)}." if edits else ""
+    def changes(self) -> list[str]:
+        """One sentence each about what was done to the picture by hand, and about a clinic's own calibration."""
+        edits, local = self.report.radiograph.edits, self.report.local_calibration
+        said = [f"Picture changed by hand before the estimate: {edits_words(edits)}."] if edits else []
+        if local is not None:
+            change = f"{local.correction_months:+.1f} months"
+            said.append(f"Corrected by a local calibration ({local.calibration}): {change}.")
+        return said
 
     def _technique(self) -> Iterator[str]:
         report = self.report
@@ -152,8 +156,7 @@ class ReportContent:
             f"Bone age by an ensemble of neural networks, recipe {report.recipe}, on the {SCALE}, estimated for "
             f"{report.prediction.sex_used} sex ({entered}). Networks, months: {members}."
         )
-        if self.edits:
-            yield self.edits
+        yield from self.changes
 
     def _comparison(self) -> Iterator[str]:
         if self.growth is None:

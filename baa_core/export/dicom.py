@@ -108,11 +108,7 @@ def secondary_capture(content: ReportContent, source: bytes) -> bytes:
     made.Laterality = header.laterality if header.laterality in ("R", "L") else None
     _say_who(made, content.identity, content.report.file)
     made.ConversionType = "WSD"
-    derived = [
-        f"Hand outline, heatmap and estimate by {MODEL}.",
-        *([content.edits] if content.edits else []),
-        DISCLAIMER,
-    ]
+    derived = f"Hand outline, heatmap and estimate by {MODEL}.", *content.changes, DISCLAIMER
     made.DerivationDescription = _cut(" ".join(derived), SHORT_TEXT)
     made.ImageComments = _cut(" ".join([*content.impression(), DISCLAIMER]), LONG_TEXT)
     reference = _reference(header)
@@ -216,7 +212,7 @@ def _measured(content: ReportContent, header: SourceHeader) -> Any:
         algorithm_id=sr.AlgorithmIdentification(
             f"{MODEL}, recipe {report.recipe}",
             _version(content),
-            parameters=[f"sex {report.prediction.sex_used}", *([content.edits] if content.edits else []), *weights],
+            parameters=[f"sex {report.prediction.sex_used}", *content.changes, *weights],
         ),
         finding_sites=[sr.FindingSite(codes.SCT.Hand, laterality=_laterality(header))],
         measurements=measurements,
@@ -335,8 +331,7 @@ def _strip(content: ReportContent, width: int) -> Bytes:
     ]
     if growth is not None:
         said.append(growth.sentence)
-    if content.edits:
-        said.append(content.edits)
+    said += content.changes
     if report.cautions:
         said.append(f"Cautions: {len(report.cautions)}; see the report")
     said += [PRELIMINARY, DISCLAIMER]

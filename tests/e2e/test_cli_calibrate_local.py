@@ -2,14 +2,21 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from baa_core.__main__ import _load_with
 from baa_core.evaluation.batch import RESULT_COLUMNS
 from baa_core.phantom import draw_phantom, to_png
+from baa_core.recipes import RECIPES
+from baa_core.types import Patient
 from baa_core.workflows.assess import Assessor
+from baa_core.workflows.compare import compare
 from tests.e2e.command import run
+from tests.e2e.served_page import REPOSITORY
 
 CASES = 31  # of each sex
 SHIFT = {"female": -4.0, "male": 6.0}  # of this clinic's references against the estimates
@@ -96,3 +103,42 @@ def test_what_does_not_belong_together_is_refused_in_a_sentence(folder: Path, as
     over = run("calibrate-local", folder / "results.csv", "--out", folder / "results.csv")
     assert over.status == 1
     assert "would overwrite a table" in over.errors
+
+
+def test_explain_and_compare_are_corrected_and_say_so(folder: Path) -> None:
+    after = assess(folder, "--calibration", folder / "clinic.json")
+    options = ("--sex", "female", "--json", "--calibration", folder / "clinic.json")
+    explained = run("explain", folder / "hand.png", "--method", "saliency", *options)
+    assert explained.status == 0, explained.errors
+    panel = json.loads(explained.output)
+    assert panel["estimate_months"] == pytest.approx(after["bone_age_months"], abs=0.011)
+    assert "local_calibration" in {caution["code"] for caution in panel["cautions"]}
+    load = _load_with(folder / "clinic.json")  # what `compare` loads its systems with; all six take a minute
+    said = {name: "local_calibration" in load(name).versions for name in RECIPES}
+    assert said == {name: name == "lite" for name in RECIPES}, "the others have no local calibration"
+    (row,) = compare(folder / "hand.png", Patient("female"), ["lite"], load=load)
+    assert row.to_dict("hand.png")["bone_age_months"] == after["bone_age_months"]
+    values = json.loads((folder / "clinic.json").read_text()) | {"recipe": "unknown"}
+    (folder / "unknown.json").write_text(json.dumps(values))
+    refused = run("compare", folder / "hand.png", "--sex", "F", "--calibration", folder / "unknown.json")
+    assert refused.status == 1
+    assert "which is none of those compared" in refused.errors
+
+
+def test_the_page_is_corrected_and_says_so_and_does_not_start_with_another_file(folder: Path) -> None:
+    import app  # noqa: F401 first: it tells Gradio where to keep its files
+    from page.assess_text import calibration
+    from page.service import Loading
+
+    after = assess(folder, "--calibration", folder / "clinic.json")
+    loading = Loading("lite", folder / "clinic.json")
+    assert loading.local_calibration() == after["local_calibration"]["calibration"]
+    report = loading.assess((folder / "hand.png").read_bytes(), Patient("female"))
+    assert round(report.prediction.bone_age_months, 2) == after["bone_age_months"]
+    assert loading.local_calibration() in calibration(loading.local_calibration())
+    assert calibration("") == ""
+    command = [sys.executable, "app.py", "--no-browser", "--calibration", folder / "hand.png"]
+    started = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    assert started.returncode == 1
+    assert started.stderr.strip().endswith(".") and "hand.png is no local calibration file" in started.stderr
+    assert "Traceback" not in started.stderr

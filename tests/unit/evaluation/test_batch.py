@@ -8,7 +8,7 @@ import pytest
 from baa_core.errors import HandNotFound, InvalidTable, WeightsMissing
 from baa_core.evaluation.batch import RESULT_COLUMNS, Batch, flatten, run_batch
 from baa_core.phantom import draw_phantom, to_png
-from baa_core.types import Patient, Report, refusal
+from baa_core.types import HandChoice, Patient, Report, refusal
 from baa_core.workflows.assess import Assessor
 
 MADE_ANEW = {"seconds"}  # differs from run to run
@@ -21,9 +21,9 @@ class Counting:
         self.assessor = assessor
         self.asked: list[tuple[str, Patient]] = []
 
-    def assess(self, source: Path, patient: Patient) -> Report:
+    def assess(self, source: Path, patient: Patient, *, hand: HandChoice | None = None) -> Report:
         self.asked.append((Path(source).name, patient))
-        return self.assessor.assess(source, patient)
+        return self.assessor.assess(source, patient, hand=hand)
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_comma_that_may_part_thousands_is_asked_about(batch: Batch, counting: 
 
 def test_missing_weights_stop_the_batch_before_a_row_is_spent(batch: Batch) -> None:
     class WithoutWeights:
-        def assess(self, source: Path, patient: Patient) -> Report:
+        def assess(self, source: Path, patient: Patient, *, hand: HandChoice | None = None) -> Report:
             raise WeightsMissing("not there")
 
     with pytest.raises(WeightsMissing):

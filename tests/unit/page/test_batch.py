@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 import app  # noqa: F401 first: it tells Gradio where to keep its files
-from baa_core.errors import WeightsMissing
+from baa_core.errors import SeveralHands, WeightsMissing
 from baa_core.phantom import draw_phantom, to_png
-from baa_core.types import Patient, Report
+from baa_core.types import Caution, Patient, Report
 from baa_core.workflows.assess import Assessor
 from page import batch_work
 from page.batch_tab import BatchHandlers
@@ -29,11 +30,16 @@ class Counting:
 
     def __init__(self, assessor: Assessor, between: Callable[[], None] = lambda: None) -> None:
         self.assessor, self.between, self.asked = assessor, between, []  # type: ignore[var-annotated]
+        self.pair = ""  # the file that shows two hands
 
-    def assess(self, source: bytes, patient: Patient, *, name: str, on_stage: Any) -> Report:
+    def assess(self, source: bytes, patient: Patient, *, name: str, on_stage: Any, hand: Any = None) -> Report:
         self.asked.append(name)
         self.between()
-        return self.assessor.assess(source, patient, name=name, on_stage=on_stage)
+        if name == self.pair and hand is None:
+            raise SeveralHands("2 hands were found.")
+        report = self.assessor.assess(source, patient, name=name, on_stage=on_stage)
+        said = (Caution("one_of_several_hands", f"Of the {hand} one."),) if name == self.pair else ()
+        return replace(report, cautions=(*report.cautions, *said))
 
 
 @pytest.fixture
@@ -183,6 +189,37 @@ def test_an_unforeseen_fault_refuses_its_row_only(do: BatchHandlers, counting: C
     done = walk(do)
     assert "1 refused" in done["card"]
     assert "secret" not in done["table"]
+
+
+def test_of_several_hands_one_is_chosen_and_nothing_else_is_assessed_again(
+    do: BatchHandlers, counting: Counting
+) -> None:
+    counting.pair = "1.png"
+    bring(do, HANDS)
+    assert "1 refused" in walk(do)["card"]
+    chosen = shown(do.choose_hand("left", HERE))
+    assert "2 of 3 done" in chosen["card"] and chosen["go"]["value"] == "Go on: 1 left"
+    assert "Of the left one." in walk(do)["table"]
+    assert counting.asked == [*HANDS, "1.png"]
+    do.choose_hand("largest", HERE)
+    assert "Of the largest one." in walk(do)["table"]
+    do.choose_hand("refuse", HERE)
+    assert "1 refused" in walk(do)["card"]
+    assert counting.asked == [*HANDS, "1.png", "1.png", "1.png"]
+
+
+def test_a_result_of_the_hand_chosen_before_is_not_kept(do: BatchHandlers, counting: Counting) -> None:
+    counting.pair = "0.png"
+    bring(do, HANDS)
+
+    def choose() -> None:
+        counting.between = lambda: None
+        do.choose_hand("right", HERE)
+
+    counting.between = choose
+    done = walk(do)
+    assert "3 of 3 done" in done["card"] and "Of the right one." in done["table"]
+    assert counting.asked.count("0.png") == 2
 
 
 def test_missing_weights_stop_the_batch_and_lose_nothing(do: BatchHandlers, counting: Counting) -> None:

@@ -126,7 +126,7 @@ def test_a_corrected_assessment_says_so_in_every_report(tiny_assessor: Assessor,
         else:
             said = made.decode()
         said = " ".join(said.split())
-        assert f"Corrected by a local calibration ({version}): +6.0 months" in said, form
+        assert f"Corrected by a local calibration of tiny ({version}): +6.0 months" in said, form
     jsonschema.validate(json.loads(FORMS["json"].make(content, hand)), report_schema())
     assert after.to_dict()["local_calibration"]["correction_months"] == 6.0
 
