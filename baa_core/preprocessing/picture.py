@@ -71,6 +71,10 @@ class Picture:
 Step = Callable[[Picture], Picture]
 
 
+class ByPoints:
+    """Base of the steps that go by `Picture.points`."""
+
+
 def warp(picture: Picture, affine: Affine, width: int, height: int, tilt_degrees: float | None = None) -> Picture:
     """Resample a picture by `affine` (old to new, (column, row)); outside is 0 and not hand."""
     pixels = np.asarray(cv2.warpAffine(picture.pixels, affine, (width, height), flags=cv2.INTER_LINEAR), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..hand_anatomy import LANDMARKS
 from ..types import BoolArray, Caution, FloatArray, HandMask, Landmarks, Points, Radiograph, freeze
-from .picture import IDENTITY, Affine, Picture, invert
+from .picture import IDENTITY, Affine, ByPoints, Picture, invert
 
 if TYPE_CHECKING:
     from .picture import Step
@@ -84,7 +84,13 @@ def apply_steps(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points:
     return picture
 
 
-def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> ModelInput:
+def prepare(
+    radiograph: Radiograph,
+    hand: HandMask,
+    spec: InputSpec,
+    points: Points | None = None,
+    on_step: Callable[[str, Picture], None] | None = None,
+) -> ModelInput:
     """Bring a radiograph to the form one network was trained on.
 
     Args:
@@ -92,11 +98,17 @@ def prepare(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Poi
         hand: on the same grid.
         spec: steps and normalisation, from the recipe.
         points: landmarks on the same grid, for the steps that go by them.
+        on_step: called with each step's name and what it made, as `iter_steps` yields them, the normalisation last.
 
     Returns:
         image (1, 1, H, W) and the geometry that brings heatmaps home.
     """
-    picture = spec.normalise(apply_steps(radiograph, hand, spec, points))
+    for name, picture in iter_steps(radiograph, hand, spec, points):
+        if on_step is not None:
+            on_step(name, picture)
+    picture = spec.normalise(picture)
+    if on_step is not None:
+        on_step(type(spec.normalise).__name__, picture)
     return ModelInput(
         picture.pixels[None, None],
         picture.mask,
@@ -133,6 +145,11 @@ class InputSpec:
     steps: tuple[Step, ...]
     normalise: Step
     width_px: int = 0
+
+    @property
+    def goes_by_points(self) -> bool:
+        """Some step needs the recipe's own points (`Recipe.points`)."""
+        return any(isinstance(step, ByPoints) for step in self.steps)
 
     @property
     def shape(self) -> tuple[int, int]:

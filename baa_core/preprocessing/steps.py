@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import HandNotFound, LandmarksNotFound
 from ..types import Caution, FloatArray
-from .picture import Box, Picture, box_of, crop, crop_box, overlap, resized, warp
+from .picture import Box, ByPoints, Picture, box_of, crop, crop_box, overlap, resized, warp
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ NOT_CLUSTERED = Caution(
 
 
 @dataclass(frozen=True)
-class Register:
+class Register(ByPoints):
     """Bring every hand to the same place: zoom, turn, shift and mirror by three points (Iglovikov 2018).
 
     Attributes:
@@ -223,7 +223,7 @@ class CutRegion:
 
 
 @dataclass(frozen=True)
-class CropToPoints:
+class CropToPoints(ByPoints):
     """Cut the box around all landmarks, widened; a picture without landmarks stays as it is.
 
     Fanciulli & Motisi 2024 cut from the first to the last of MediaPipe's 21 points and leave the fifth of their

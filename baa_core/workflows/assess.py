@@ -1,4 +1,4 @@
-"""The only file that composes the stages: bytes -> Report.
+"""Bytes -> Report: an assessment, stage by stage. Explanations and comparisons go through the same stages.
 
 Example:
     assessor = baa_core.load_assessor()
@@ -8,12 +8,10 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import TypeVar, cast
 
 from torch import nn
@@ -36,7 +34,7 @@ from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
 from ..networks.store import NetworkStore
 from ..preprocessing.picture import Picture
-from ..preprocessing.prepare import InputSpec, ModelInput, iter_steps, prepare
+from ..preprocessing.prepare import InputSpec, ModelInput, prepare
 from ..recipes import DEFAULT_RECIPE, find_recipe
 from ..recipes.schema import Member, Recipe
 from ..reporting import cautions
@@ -50,7 +48,6 @@ from ..types import (
     HandChoice,
     HandMask,
     Landmarks,
-    LocalCorrection,
     ManualEdits,
     NetworkOutput,
     Patient,
@@ -59,8 +56,8 @@ from ..types import (
     Radiograph,
     Report,
     Sex,
-    SexCheck,
 )
+from .findings import Clock, Estimate, Findings, NetworkOutputs, SharedStages
 
 VIEW_UNCHECKED = Caution(
     "view_unchecked",
@@ -88,46 +85,6 @@ def _is_whole(radiograph: Radiograph, hand: HandMask) -> bool:
 
 Something = TypeVar("Something")
 STAGES = ("reading", "finding the hand", "estimating", "explaining")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the networks said about one prepared radiograph.
-
-    Attributes:
-        by_sex: the prediction for each sex.
-        prediction: the one for the sex used; where no sex was entered its interval covers the mixture of both sexes.
-        sex_used: entered, or else predicted.
-        probability_male: of the sex network.
-        sex_check: what the sex networks say about the entered sex.
-        local_calibration: what a clinic's own calibration did; None without one.
-        cautions: that belong beside the months themselves.
-    """
-
-    by_sex: Mapping[Sex, Prediction]
-    prediction: Prediction
-    sex_used: Sex
-    probability_male: float
-    sex_check: SexCheck
-    local_calibration: LocalCorrection | None = None
-    cautions: tuple[Caution, ...] = ()
-
-
-class Clock:
-    """Seconds by stage, telling the listener when one begins."""
-
-    def __init__(self, on_stage: Callable[[str], None] | None) -> None:
-        self.on_stage = on_stage
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        if self.on_stage:
-            self.on_stage(name)
-        start = perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,21 +118,6 @@ class Assessor:
         local = {} if self.local is None else {"local_calibration": self.local.version}
         return {**self.store.versions(self.recipe.members_in_use), "recipe": self.recipe.name, **local}
 
-    def read_and_segment(
-        self,
-        source: str | os.PathLike[str] | bytes,
-        name: str | None = None,
-        hand: HandChoice | None = None,
-        edits: ManualEdits | None = None,
-    ) -> tuple[Radiograph, HandMask]:
-        """A radiograph and its hand; `hand` as for `find_hand`, `edits` as for `read_radiograph`.
-
-        Raises:
-            BoneAgeError: as `assess`.
-        """
-        radiograph = read_radiograph(source, name, edits)
-        return radiograph, self.find_hand(radiograph, hand)
-
     def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
         """Every hand of a radiograph from left to right; at least one.
 
@@ -191,12 +133,15 @@ class Assessor:
             return hands
         return tuple(hand for hand in hands if _is_whole(radiograph, hand)) or hands
 
-    def find_hand(self, radiograph: Radiograph, choice: HandChoice | None = None) -> HandMask:
-        """The hand of a radiograph, if it can be read.
+    def find_hand(
+        self, radiograph: Radiograph, choice: HandChoice | None = None, stages: SharedStages | None = None
+    ) -> HandMask:
+        """The hand of a radiograph with its landmarks, if it can be read.
 
         Args:
             radiograph: as read.
             choice: which of several hands; it does not matter where there is one only.
+            stages: what other recipes found on the same radiograph with the same choice.
 
         Raises:
             HandNotFound, HandCutOff, QualityTooLow: see `segmentation.find_hands`, `_cuts` and
@@ -204,22 +149,35 @@ class Assessor:
             SeveralHands: there are several and none was chosen; it carries their masks.
             SeveralPictures: the picture is a page or screen that shows several.
         """
-        hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
-        check_quality(radiograph, hand)
-        mask = self.recipe.mask
-        drawn = hand if mask is None else resegment(radiograph, hand, self.network(mask), mask.input)
-        placed = self.place_landmarks(radiograph, drawn)
+        stages = stages or SharedStages()
+        segmented = ("segmented", self.store, self.recipe.hand)
+        hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice))
+        placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand))
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
-        said = (
-            *about_veil(radiograph, hand),
-            *about_processing(radiograph, hand),
-            *self.about_outline(radiograph, placed),
-        )
         return replace(
             placed,
-            cautions=(*drawn.cautions, *cautions_of(cuts, factors), *said),
+            cautions=(*cautions_of(cuts, factors), *placed.cautions),
             interval_factor=max((factors[part] for part in cuts), default=1.0),
         )
+
+    @property
+    def _hand_stage(self) -> Hashable:
+        """All that the hand of a radiograph and its landmarks depend on."""
+        return "hand", self.store, self.recipe.hand, self.recipe.mask, self.recipe.landmarks
+
+    def _segment(self, radiograph: Radiograph, choice: HandChoice | None) -> tuple[HandMask, tuple[Caution, ...]]:
+        """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""
+        hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
+        check_quality(radiograph, hand)
+        return hand, (*about_veil(radiograph, hand), *about_processing(radiograph, hand))
+
+    def _outline_and_place(self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...]) -> HandMask:
+        """The hand with the outline of this recipe, its landmarks, and the cautions about both."""
+        mask = self.recipe.mask
+        outlined = hand if mask is None else resegment(radiograph, hand, self.network(mask), mask.input)
+        placed = self.place_landmarks(radiograph, outlined)
+        said = (*outlined.cautions, *about_hand, *self.about_outline(radiograph, placed))
+        return replace(placed, cautions=said)
 
     def place_landmarks(self, radiograph: Radiograph, hand: HandMask) -> HandMask:
         """The hand with its landmarks; as it is for a recipe without a network that places them."""
@@ -275,20 +233,37 @@ class Assessor:
             )
         return hand_regions(check_placed(hand.landmarks), hand)
 
-    def prepare(self, radiograph: Radiograph, hand: HandMask, points: Points | None = None) -> dict[str, ModelInput]:
+    def prepare(
+        self,
+        radiograph: Radiograph,
+        hand: HandMask,
+        points: Points | None = None,
+        stages: SharedStages | None = None,
+        on_step: Callable[[str, Picture], None] | None = None,
+    ) -> dict[str, ModelInput]:
         """Each member's picture by name; members with the same input share one.
 
         Args:
             radiograph: as read.
             hand: on the same grid.
             points: what `points` gave; asked for if left out.
+            stages: what other recipes made of the same radiograph and hand.
+            on_step: called with every step's name and picture on the way to the first age network.
         """
         placed = self.points(radiograph, hand) if points is None else points
+        stages, first = stages or SharedStages(), self.recipe.members[0].input
         made: dict[InputSpec, ModelInput] = {}
-        for member in self.recipe.sex_and_age_members:
-            if member.input not in made:
-                made[member.input] = prepare(radiograph, hand, member.input, placed)
+        for spec in dict.fromkeys(member.input for member in self.recipe.sex_and_age_members):
+            if on_step is not None and spec == first:
+                made[spec] = prepare(radiograph, hand, spec, placed, on_step)
+            else:
+                make = partial(prepare, radiograph, hand, spec, placed)
+                made[spec] = stages.once(self._input_stage(spec), make)
         return {member.name: made[member.input] for member in self.recipe.sex_and_age_members}
+
+    def _input_stage(self, spec: InputSpec) -> Hashable:
+        """All that a prepared picture depends on besides the radiograph."""
+        return "input", self._hand_stage, spec, self.recipe.points if spec.goes_by_points else None
 
     def check_pose(self, hand: HandMask, name: str) -> tuple[Caution, ...]:
         """Refuse what is no hand seen from the front.
@@ -310,10 +285,6 @@ class Assessor:
         space = self.store.once(f"{OUTLIER}/{member.name}", partial(load_feature_space, member.name))
         return check_pose(shape_of(hand.landmarks), space, name)
 
-    def trace(self, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
-        """The picture after every step on its way to the first age network, by the step's name."""
-        return list(iter_steps(radiograph, hand, self.recipe.members[0].input, self.points(radiograph, hand)))
-
     def assess(
         self,
         source: str | os.PathLike[str] | bytes,
@@ -325,6 +296,7 @@ class Assessor:
         hand: HandChoice | None = None,
         edits: ManualEdits | None = None,
         on_stage: Callable[[str], None] | None = None,
+        on_findings: Callable[[Findings], None] | None = None,
     ) -> Report:
         """Assess one radiograph. The same bytes always give the same months.
 
@@ -338,7 +310,8 @@ class Assessor:
             hand: which one to assess if the picture shows several hands: the one on the left or on the right side of
                 the picture, or the largest.
             edits: what is done to the picture by hand, before anything else; the report says so.
-            on_stage: told the name of each stage of `STAGES` as it begins.
+            on_stage: called with the name of each stage of `STAGES` as it begins.
+            on_findings: called with what was found, from which `explain.explain_estimate` can go on.
 
         Returns:
             everything found, with the cautions that belong beside the number.
@@ -347,26 +320,73 @@ class Assessor:
             SeveralHands: the picture shows several hands and `hand` was left out; it carries their masks.
             BoneAgeError: no honest number can be given; the message says why and what to do.
         """
-        patient, clock = patient or Patient(), Clock(on_stage)
+        clock = Clock(on_stage)
+        findings = self.find(source, name=name, hand=hand, edits=edits, age_group=age_group, clock=clock)
+        if on_findings is not None:
+            on_findings(findings)
+        return self.report(findings, patient or Patient(), explain=explain, clock=clock)
+
+    def find(
+        self,
+        source: str | os.PathLike[str] | bytes | Radiograph,
+        *,
+        name: str | None = None,
+        hand: HandChoice | None = None,
+        edits: ManualEdits | None = None,
+        age_group: int | None = None,
+        clock: Clock | None = None,
+        stages: SharedStages | None = None,
+        on_step: Callable[[str, Picture], None] | None = None,
+    ) -> Findings:
+        """The first three of `STAGES`: everything that networks compute for an estimate.
+
+        Args:
+            source: a file, its bytes, or a radiograph that was read already.
+            name: as for `assess`.
+            hand: as for `assess`.
+            edits: as for `assess`.
+            age_group: as for `assess`.
+            clock: counts the stages.
+            stages: what other recipes found on the same source with the same name, hand and edits.
+            on_step: as for `prepare`.
+
+        Raises:
+            BoneAgeError: as `assess`.
+        """
         self._check_group(age_group)
-        start = perf_counter()
+        clock, stages = clock or Clock(), stages or SharedStages()
         with clock.stage("reading"):
-            radiograph = read_radiograph(source, name, edits)
+            radiograph = stages.once("radiograph", lambda: _read(source, name, edits))
         with clock.stage("finding the hand"):
-            found_hand = self.find_hand(radiograph, hand)
-            inputs, about_pose = self.prepare_checked(radiograph, found_hand)
+            found = self.find_hand(radiograph, hand, stages)
+            inputs, about_pose = self.prepare_checked(radiograph, found, stages, on_step)
         with clock.stage("estimating"):
-            estimate = self.estimate(inputs, patient, age_group, found_hand.interval_factor)
+            outputs = self.run_networks(inputs, age_group, stages)
+        return Findings(self.versions, radiograph, found, hand, inputs, about_pose, outputs, age_group)
+
+    def report(
+        self, findings: Findings, patient: Patient, *, explain: bool = False, clock: Clock | None = None
+    ) -> Report:
+        """The report of findings for what was entered; the last of `STAGES` if a heatmap is asked for.
+
+        Args:
+            findings: of this assessor (`find`).
+            patient: sex and chronological age as entered.
+            explain: also make the heatmap.
+            clock: with the stages that made the findings.
+        """
+        clock = clock or Clock()
+        estimate = self.estimate(findings.outputs, patient, findings.hand.interval_factor)
         explanation = None
         if explain:
             with clock.stage("explaining"):
-                explanation = self.explain(inputs, estimate.sex_used, age_group)
+                explanation = self.explain(findings.inputs, estimate.sex_used, findings.age_group)
         found = (
-            *self.cautions_about(radiograph, found_hand, inputs, about_pose, estimate, patient),
+            *self.cautions_about(findings, estimate, patient),
             *(cautions.about_explanation(explanation) if explanation else ()),
         )
         return Report(
-            file=radiograph.name,
+            file=findings.radiograph.name,
             recipe=self.recipe.name,
             prediction=estimate.prediction,
             sex_entered=patient.sex,
@@ -378,20 +398,30 @@ class Assessor:
             chronological_age_months=patient.chronological_age_months,
             cautions=found,
             versions=self.versions,
-            seconds=perf_counter() - start,
-            radiograph=radiograph,
-            hand=found_hand,
+            seconds=clock.total_seconds,
+            radiograph=findings.radiograph,
+            hand=findings.hand,
             explanation=explanation,
             stage_seconds=clock.seconds,
             local_calibration=estimate.local_calibration,
         )
 
     def prepare_checked(
-        self, radiograph: Radiograph, hand: HandMask
+        self,
+        radiograph: Radiograph,
+        hand: HandMask,
+        stages: SharedStages | None = None,
+        on_step: Callable[[str, Picture], None] | None = None,
     ) -> tuple[dict[str, ModelInput], tuple[Caution, ...]]:
         """Each network's picture of a hand, after every check that stands before an estimate.
 
         Assessments, explanations and their tests of robustness all pass here.
+
+        Args:
+            radiograph: as read.
+            hand: with its landmarks, as `find_hand` gives it.
+            stages: as for `prepare`.
+            on_step: as for `prepare`.
 
         Returns:
             the pictures by network, and the cautions of `check_pose`.
@@ -400,24 +430,18 @@ class Assessor:
             UnsupportedPose: the hand is not seen from the front (`check_pose`).
             LandmarksNotFound: the recipe needs points that cannot be placed.
         """
-        said = self.check_pose(hand, radiograph.name)
-        return self.prepare(radiograph, hand, self.points(radiograph, hand)), said
+        stages = stages or SharedStages()
+        said = stages.once(("pose", self._hand_stage), lambda: self.check_pose(hand, radiograph.name))
+        return self.prepare(radiograph, hand, self.points(radiograph, hand), stages, on_step), said
 
-    def cautions_about(
-        self,
-        radiograph: Radiograph,
-        hand: HandMask,
-        inputs: Mapping[str, ModelInput],
-        about_pose: tuple[Caution, ...],
-        estimate: Estimate,
-        patient: Patient,
-    ) -> tuple[Caution, ...]:
+    def cautions_about(self, findings: Findings, estimate: Estimate, patient: Patient) -> tuple[Caution, ...]:
         """All cautions that belong beside an estimate: of file, hand, preparation, entry and estimate, each once."""
+        radiograph, hand, inputs = findings.radiograph, findings.hand, findings.inputs
         found = (
             *radiograph.cautions,
             *hand.cautions,
             *cautions.about_picture(radiograph, hand),
-            *about_pose,
+            *findings.about_pose,
             *(said for made in inputs.values() for said in made.cautions),
             *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
             *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
@@ -426,25 +450,34 @@ class Assessor:
         )
         return tuple(dict.fromkeys(found))
 
-    def estimate(
-        self,
-        inputs: Mapping[str, ModelInput],
-        patient: Patient,
-        age_group: int | None = None,
-        interval_factor: float = 1.0,
-    ) -> Estimate:
-        """Sex and months for both sexes, corrected, with intervals.
+    def run_networks(
+        self, inputs: Mapping[str, ModelInput], age_group: int | None = None, stages: SharedStages | None = None
+    ) -> NetworkOutputs:
+        """Months for both sexes and the probability of male, before any correction.
 
         Args:
             inputs: as `prepare` made them.
-            patient: as entered.
             age_group: as for `assess`.
+            stages: with which `inputs` were made; recipes of the same sex networks share their result.
+        """
+        stage = ("sex", self.recipe.sex, *(self._input_stage(member.input) for member in self.recipe.sex))
+        probability_male = (stages or SharedStages()).once(stage, lambda: self._probability_male(inputs))
+        by_sex = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
+        return NetworkOutputs(by_sex, probability_male)
+
+    def _probability_male(self, inputs: Mapping[str, ModelInput]) -> float:
+        networks = {member.name: self.network(member) for member in self.recipe.sex}
+        return mean_log_odds(predict_sex(networks, inputs, self.recipe.sex_views).values())
+
+    def estimate(self, outputs: NetworkOutputs, patient: Patient, interval_factor: float = 1.0) -> Estimate:
+        """Sex and months for both sexes, corrected, with intervals. No network runs.
+
+        Args:
+            outputs: as `run_networks` made them.
+            patient: as entered.
             interval_factor: by how much the intervals are widened (`HandMask.interval_factor`).
         """
-        sex_networks = {member.name: self.network(member) for member in self.recipe.sex}
-        male = predict_sex(sex_networks, inputs, self.recipe.sex_views)
-        probability_male = mean_log_odds(male.values())
-        answers = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
+        answers, probability_male = outputs.by_sex, outputs.probability_male
         plain = {sex: self._uncorrected(answers[sex], sex) for sex in SEXES}
         by_sex = {sex: self._corrected(plain[sex]) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
@@ -526,6 +559,12 @@ class Assessor:
             ),
             *cautions.about_age(estimate.prediction, patient.chronological_age_months, span, measured),
         )
+
+
+def _read(
+    source: str | os.PathLike[str] | bytes | Radiograph, name: str | None, edits: ManualEdits | None
+) -> Radiograph:
+    return source if isinstance(source, Radiograph) else read_radiograph(source, name, edits)
 
 
 def load_assessor(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,16 @@ from ..types import (
     DISCLAIMER,
     FloatArray,
     HandChoice,
-    HandMask,
     ManualEdits,
     MeasuredError,
     Patient,
     Prediction,
-    Radiograph,
     Report,
     freeze,
     refusal,
 )
 from .assess import Assessor, load_assessor
+from .findings import Clock, SharedStages
 
 LONGEST_SEEN_PX = 400
 ALL_ANSWERED, SOME_ANSWERED, NONE_ANSWERED = "ok", "partial", "refused"
@@ -58,7 +56,7 @@ class Traced:
 
     Attributes:
         title: what was just done to it, in plain English.
-        pixels: float32 (H, W) in [0, 1], at most `LONGEST_SEEN_PX` on the longer side.
+        pixels: float32 (H, W), in [0, 1] once shown, at most `LONGEST_SEEN_PX` on the longer side.
     """
 
     title: str
@@ -78,7 +76,8 @@ class Compared:
         refusal: None if it answered.
         seen: the picture after each step of its first age network's preparation, the last as the network saw it;
             empty if it refused.
-        seconds: from its turn to its answer with the heatmap, loading its networks included, the trace not.
+        seconds: from its turn to its answer with the heatmap, loading its networks included. What recipes have in
+            common counts for the first of them.
     """
 
     recipe: str
@@ -185,15 +184,17 @@ def compare(
 ) -> Iterator[Compared]:
     """Assess one radiograph by one recipe after another; a refusal of one does not stop the others.
 
+    What the recipes have in common is done once: reading, segmentation and its checks, the landmarks, the sex.
+
     Args:
         source: a file, which is read once, or its bytes.
         patient: sex and chronological age as entered.
         names: of the recipes, in this order.
         name: what to call the picture in messages; the file's name otherwise.
-        load: recipe name to its assessor, called when its turn comes; `load_assessor` if left out, with the networks
-            that several recipes have in common loaded once.
-        on_stage: told the recipe and the name of each stage of `pipeline.STAGES` as it begins. What it raises ends
-            the comparison there and then, unless it is a BoneAgeError.
+        load: recipe name to its assessor, called when its turn comes; `load_assessor` if left out. Recipes have in
+            common only what comes from the same `NetworkStore`.
+        on_stage: called with the recipe and the name of each stage of `assess.STAGES` as it begins. What it raises
+            ends the comparison there and then, unless it is a BoneAgeError.
         hand: which of several hands, as for `Assessor.assess`.
         edits: what is done to the picture by hand, as for `Assessor.assess`.
 
@@ -205,49 +206,38 @@ def compare(
     except UnreadableImage as error:
         yield from (Compared(recipe, None, error, (), 0.0) for recipe in names)
         return
-    load = load or partial(load_assessor, store=NetworkStore.of_folder())
+    load, stages = load or _sharing_networks(), SharedStages()
     for recipe in names:
-        yield _ask(recipe, content, shown, patient, load, on_stage, hand, edits)
+        clock = Clock(partial(on_stage, recipe) if on_stage else None)
+        seen: list[Traced] = []
+        try:
+            assessor = load(recipe)
+            findings = assessor.find(
+                content, name=shown, hand=hand, edits=edits, clock=clock, stages=stages, on_step=partial(_trace, seen)
+            )
+            report = assessor.report(findings, patient, explain=True, clock=clock)
+        except BoneAgeError as error:
+            yield Compared(recipe, None, error, (), clock.total_seconds)
+            continue
+        yield Compared(recipe, report, None, _as_seen_by_network(seen), clock.total_seconds)
 
 
-def _ask(
-    recipe: str,
-    content: bytes,
-    name: str,
-    patient: Patient,
-    load: Callable[[str], Assessor],
-    on_stage: Listener | None,
-    hand: HandChoice | None,
-    edits: ManualEdits | None,
-) -> Compared:
-    """One recipe's answer or refusal."""
-    start = perf_counter()
-
-    def tell(stage: str) -> None:
-        if on_stage:
-            on_stage(recipe, stage)
-
-    try:
-        assessor = load(recipe)
-        report = assessor.assess(content, patient, name=name, explain=True, on_stage=tell, hand=hand, edits=edits)
-        seconds = perf_counter() - start
-        seen = _seen(_trace(assessor, report.radiograph, report.hand))
-    except BoneAgeError as error:
-        return Compared(recipe, None, error, (), perf_counter() - start)
-    return Compared(recipe, report, None, seen, seconds)
+def _sharing_networks() -> Callable[[str], Assessor]:
+    """`load_assessor` with one store for all recipes, opened when the first one is asked for."""
+    store = cache(NetworkStore.of_folder)
+    return lambda recipe: load_assessor(recipe, store=store())
 
 
-def _trace(assessor: Assessor, radiograph: Radiograph, hand: HandMask) -> list[tuple[str, Picture]]:
-    """The first age network's picture after each step by the step's name; the last one is normalised."""
-    made, normalise = assessor.trace(radiograph, hand), assessor.recipe.members[0].input.normalise
-    return [*made, (type(normalise).__name__, normalise(made[-1][1]))]
+def _trace(seen: list[Traced], step: str, picture: Picture) -> None:
+    """Keep a step's picture, small."""
+    seen.append(Traced(title_of(step), _small(picture.pixels)))
 
 
-def _seen(trace: Sequence[tuple[str, Picture]]) -> tuple[Traced, ...]:
-    """A trace made small, with titles for people."""
-    *steps, (last, network_input) = trace
-    shown = [Traced(title_of(step), _small(np.clip(picture.pixels, 0.0, 1.0))) for step, picture in steps]
-    return (*shown, Traced(f"{title_of(last)}: what the network saw", _small(_to_unit_range(network_input.pixels))))
+def _as_seen_by_network(steps: Sequence[Traced]) -> tuple[Traced, ...]:
+    """The steps ready to be shown. The last one was normalised: its values become greys."""
+    *before, last = steps
+    shown = [Traced(step.title, np.clip(step.pixels, 0.0, 1.0)) for step in before]
+    return (*shown, Traced(f"{last.title}: what the network saw", _to_unit_range(last.pixels)))
 
 
 def _small(pixels: FloatArray) -> FloatArray:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 from torch import Tensor, nn
@@ -43,16 +42,18 @@ from ..types import (
     Radiograph,
     SignedExplanation,
 )
-from .assess import Assessor, Clock, Estimate
+from .assess import STAGES as ASSESSMENT_STAGES
+from .assess import Assessor
+from .findings import Clock, Estimate, Findings
 
+FINDING = ASSESSMENT_STAGES[:3]
 STAGES = (
-    "finding the hand",
-    "estimating",
-    "drawing the map",
-    "going region by region",
-    "trying the map",
-    "shaking the picture",
-    "changing the radiograph",
+    *FINDING,
+    "computing the heatmap",
+    "measuring region effects",
+    "testing faithfulness",
+    "testing stability",
+    "testing robustness",
 )
 DEFAULT_METHOD = "both_ways"
 OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": "left"}
@@ -61,7 +62,7 @@ Listener = Callable[[str], None]
 
 
 class ProgressReporter:
-    """Tells the listener each stage as it begins, and the same one again whenever asked to."""
+    """Calls the listener with each stage as it begins, and with the same one again before every pass of a network."""
 
     def __init__(self, listener: Listener | None) -> None:
         self.listener, self.stage = listener, STAGES[0]
@@ -72,40 +73,51 @@ class ProgressReporter:
         self.again()
 
     def again(self) -> None:
-        """Before a pass: the listener's moment to raise."""
+        """Call the listener once more; it may raise to end the work."""
         if self.listener:
             self.listener(self.stage)
 
 
 @dataclass(frozen=True, eq=False)
 class ExplanationContext:
-    """A radiograph with everything that is asked about it.
+    """An estimate, and the networks behind it ready to be explained.
 
     Attributes:
-        assessor, radiograph, hand, patient, estimate: by whom, of what, as entered.
-        inputs: member name to its prepared picture.
-        about_pose: cautions of the check of the pose.
+        assessor: whose findings these are.
+        findings: radiograph, hand, prepared pictures, outputs of the networks.
+        patient: as entered.
+        estimate: of the findings, for this patient.
         networks: the age networks by name, each an `gradients.own_copy`: other threads use the assessor's meanwhile.
         forwards: the same as functions of the picture alone, for the sex used, multiplied so that their mean is the
-            estimate (`ensemble.by_weight`); each tells the listener before a pass.
+            estimate (`ensemble.by_weight`); each calls `progress` before a pass.
         anew: the same again, with joints placed anew on every picture by networks that look along bones: so they
             learned to do without a region that is filled in (`train.data.phantoms`).
-        teller: tells the listener.
-        choice: which of several hands was asked for.
+        progress: calls the listener.
     """
 
     assessor: Assessor
-    radiograph: Radiograph
-    hand: HandMask
+    findings: Findings
     patient: Patient
     estimate: Estimate
-    inputs: Mapping[str, ModelInput]
-    about_pose: tuple[Caution, ...]
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
     anew: Mapping[str, Forward]
     progress: ProgressReporter
-    choice: HandChoice | None = None
+
+    @property
+    def radiograph(self) -> Radiograph:
+        """As read."""
+        return self.findings.radiograph
+
+    @property
+    def hand(self) -> HandMask:
+        """On the radiograph's grid."""
+        return self.findings.hand
+
+    @property
+    def inputs(self) -> Mapping[str, ModelInput]:
+        """Network to its prepared picture."""
+        return self.findings.inputs
 
     @property
     def months(self) -> float:
@@ -115,7 +127,7 @@ class ExplanationContext:
 
 def explain_estimate(
     assessor: Assessor,
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | Findings,
     patient: Patient | None = None,
     method: str = DEFAULT_METHOD,
     on_stage: Listener | None = None,
@@ -128,40 +140,42 @@ def explain_estimate(
 
     Args:
         assessor: the system.
-        source: a file, or its bytes.
+        source: a file, its bytes, or what an assessment of it by the same assessor found: then nothing is read,
+            segmented or estimated anew.
         patient: the sex as entered; unknown if left out.
         method: one of `explain.METHODS`.
-        on_stage: told the name of each stage of `STAGES` as it begins, and the same name again before every pass of a
-            network. What it raises ends the inquiry there and then.
+        on_stage: called with the name of each stage of `STAGES` as it begins, and with the same name again before
+            every pass of a network; not with what an assessment did already. What it raises ends the work at once.
         name: what to call the picture in messages; the file's name otherwise.
         hand: which one of several hands, as for `Assessor.assess`.
         edits: what is done to the picture by hand, as for `Assessor.assess`.
+        (Findings hold their own name, hand and edits.)
 
     Raises:
+        ValueError: the findings were made by another recipe, other weights or another version.
         UnknownMethod: no method has that name.
         BoneAgeError: no honest number can be given; the message says why and what to do.
     """
-    chosen, progress, start = find_method(method), ProgressReporter(on_stage), perf_counter()
+    chosen, progress = find_method(method), ProgressReporter(on_stage)
     clock = Clock(progress)
-    with clock.stage(STAGES[0]):
-        radiograph, found = assessor.read_and_segment(source, name, hand, edits)
-    with clock.stage(STAGES[1]):
-        context = context_of(assessor, radiograph, found, patient or Patient(), progress, hand)
-    return _examine(context, chosen, clock, start)
+    if not isinstance(source, Findings):
+        source = assessor.find(source, name=name, hand=hand, edits=edits, clock=clock)
+    return _panel(context_of(assessor, source, patient or Patient(), progress), chosen, clock)
 
 
 def context_of(
-    assessor: Assessor,
-    radiograph: Radiograph,
-    hand: HandMask,
-    patient: Patient,
-    progress: ProgressReporter | None = None,
-    choice: HandChoice | None = None,
+    assessor: Assessor, findings: Findings, patient: Patient, progress: ProgressReporter | None = None
 ) -> ExplanationContext:
-    """A radiograph with its estimate, ready to be asked about; `choice` is how `hand` was chosen among several."""
+    """The estimate of findings for this patient, ready to be explained. No network runs.
+
+    Raises:
+        ValueError: the findings were made by another recipe, other weights or another version.
+    """
+    if findings.versions != assessor.versions:
+        raise ValueError(f"findings of {dict(findings.versions)} cannot be explained by {assessor.versions}")
     progress = progress or ProgressReporter(None)
-    inputs, about_pose = assessor.prepare_checked(radiograph, hand)
-    estimate = assessor.estimate(inputs, patient, interval_factor=hand.interval_factor)
+    inputs = findings.inputs
+    estimate = assessor.estimate(findings.outputs, patient, findings.hand.interval_factor)
     networks = {
         member.name: own_copy(assessor.network(member))
         for member in assessor.recipe.members
@@ -177,23 +191,23 @@ def context_of(
         return by_weight(asked, assessor.recipe.weights)
 
     return ExplanationContext(
-        assessor, radiograph, hand, patient, estimate, inputs, about_pose, networks,
-        forwards=forwards(inputs), anew=forwards({}), progress=progress, choice=choice,
+        assessor, findings, patient, estimate, networks, forwards=forwards(inputs), anew=forwards({}), progress=progress
     )  # fmt: skip
 
 
-def _examine(context: ExplanationContext, method: Method, clock: Clock, start: float) -> Panel:
-    """The map and all that is asked about it."""
-    with clock.stage(STAGES[2]):
+def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
+    """The heatmap and all of its tests."""
+    attribution, effects, faithfulness, stable_stage, robust_stage = STAGES[len(FINDING) :]
+    with clock.stage(attribution):
         explanation = compute_attribution(context, method)
-    with clock.stage(STAGES[3]):
+    with clock.stage(effects):
         masks, unplaced = _divide(context)
         regions = months_by_region(context.anew, context.inputs, masks)
-    with clock.stage(STAGES[4]):
+    with clock.stage(faithfulness):
         deletion = measure_faithfulness(context, method, explanation)
-    with clock.stage(STAGES[5]):
+    with clock.stage(stable_stage):
         stable = measure_stability(context, method)
-    with clock.stage(STAGES[6]):
+    with clock.stage(robust_stage):
         drift = _drift(context)
     return Panel(
         file=context.radiograph.name,
@@ -209,7 +223,7 @@ def _examine(context: ExplanationContext, method: Method, clock: Clock, start: f
         textbook=textbook_stage(context.months, context.estimate.sex_used),
         verdict=summarise_checks(deletion, stable),
         cautions=(*all_cautions(context, explanation), *unplaced),
-        seconds=perf_counter() - start,
+        seconds=clock.total_seconds,
         radiograph=context.radiograph,
         hand=context.hand,
         masks=masks,
@@ -270,7 +284,9 @@ def _drift(context: ExplanationContext) -> Robustness:
 
     def estimate(name: str, changed: Radiograph) -> float | str:
         context.progress.again()
-        choice = OTHER_SIDE.get(context.choice, context.choice) if name in SIDES_EXCHANGED else context.choice
+        choice = context.findings.choice
+        if name in SIDES_EXCHANGED:
+            choice = OTHER_SIDE.get(choice, choice)
         try:
             inputs, _ = context.assessor.prepare_checked(changed, context.assessor.find_hand(changed, choice))
         except HandRefused as error:
@@ -299,9 +315,7 @@ def _divide(context: ExplanationContext) -> tuple[dict[str, BoolArray], tuple[Ca
 
 def all_cautions(context: ExplanationContext, explanation: SignedExplanation) -> tuple[Caution, ...]:
     """All that an assessment of the same file says, and what is to be said of the map."""
-    said = context.assessor.cautions_about(
-        context.radiograph, context.hand, context.inputs, context.about_pose, context.estimate, context.patient
-    )
+    said = context.assessor.cautions_about(context.findings, context.estimate, context.patient)
     return (*said, *cautions.about_explanation(explanation))
 
 

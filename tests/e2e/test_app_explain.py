@@ -182,12 +182,12 @@ def test_what_cannot_be_explained_is_said_in_one_sentence(page: Page) -> None:
 def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
     choose_example(page)
     explain(page, FASTEST)
-    page.get_by_text("Trying the map").first.wait_for(timeout=PANEL_MS)
+    page.get_by_text("Testing faithfulness").first.wait_for(timeout=PANEL_MS)
     keep(page, "progress_1280")
     page.locator("#baa-cancel").click()
     expect(page.locator("#baa-explained .baa-empty-title")).to_have_text("Stopped")
     expect(page.locator("#baa-panel")).not_to_be_visible()
-    expect(page.get_by_text("Trying the map")).to_have_count(0)
+    expect(page.get_by_text("Testing faithfulness")).to_have_count(0)
     page.locator("#baa-assess").click()
     expect(page.get_by_role("tab", name="Case")).to_have_attribute("aria-selected", "true")
     page.locator(".baa-result").wait_for()
@@ -196,7 +196,7 @@ def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
 def test_another_picture_clears_the_explanation_and_stops_the_run(page: Page) -> None:
     choose_example(page)
     explain(page, FASTEST)
-    page.get_by_text("Trying the map").first.wait_for(timeout=PANEL_MS)
+    page.get_by_text("Testing faithfulness").first.wait_for(timeout=PANEL_MS)
     page.get_by_role("button", name=list(EXAMPLES)[1]).click()
     expect(page.locator("#baa-explained .baa-empty-title")).to_have_text("The explanation will appear here")
     expect(page.locator("#baa-explained")).not_to_contain_text("steps")

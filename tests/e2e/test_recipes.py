@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +19,21 @@ from baa_core.estimation.calibration import LinearBias
 from baa_core.explanation import faithfulness as deletion
 from baa_core.explanation import region_effects as regions
 from baa_core.explanation import robustness as drift
+from baa_core.io import read_radiograph
+from baa_core.networks.bone_strips import BoneSexNetwork
 from baa_core.networks.build import build
+from baa_core.networks.landmarks import KeyPointNetwork, LandmarkNetwork
 from baa_core.networks.store import NetworkStore
 from baa_core.networks.weights import DEFAULT_FOLDER, Manifest, WeightsEntry, read_manifest, save_network
 from baa_core.phantom import draw_phantom, to_png
+from baa_core.preprocessing import clustering
 from baa_core.preprocessing.prepare import prepare
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES
+from baa_core.reporting.cautions import about_explanation
 from baa_core.reporting.overlays import encode_png
 from baa_core.types import Patient, Radiograph
 from baa_core.workflows.assess import Assessor, load_assessor
+from baa_core.workflows.compare import Compared, compare
 from baa_core.workflows.explain import explain_estimate
 from tests.conftest import REPOSITORY, Labelled
 
@@ -54,11 +63,65 @@ def drawn() -> bytes:
     return to_png(draw_phantom(120, "female", seed=5).radiograph)
 
 
+class Passes(Counter[str]):
+    """How often each network and the clustering ran."""
+
+    def count(self, patch: pytest.MonkeyPatch, owner: object, method: str, name: str) -> None:
+        run = getattr(owner, method)
+        patch.setattr(owner, method, lambda *given, **more: self.update([name]) or run(*given, **more))
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            self.count(patch, LandmarkNetwork, "heatmaps", "landmarks")
+            self.count(patch, KeyPointNetwork, "forward", "key points")
+            self.count(patch, BoneSexNetwork, "forward", "sex")
+            self.count(patch, Assessor, "find_hands", "segmentation")
+            self.count(patch, clustering, "cluster_hand", "clustering")
+            yield
+
+
+@pytest.fixture(scope="module")
+def compared(assessors: dict[str, Assessor], drawn: bytes) -> tuple[dict[str, Compared], Passes]:
+    """The drawn hand by all systems together, and what ran for it."""
+    passes = Passes()
+    with passes.counted():
+        found = list(compare(drawn, Patient("female"), tuple(assessors), load=assessors.__getitem__))
+    return {one.recipe: one for one in found}, passes
+
+
+def test_landmarks_are_placed_once_in_an_assessment(assessors: dict[str, Assessor], drawn: bytes) -> None:
+    passes = Passes()
+    with passes.counted():
+        assessors[DEFAULT_RECIPE].assess(drawn, Patient("female"), explain=True)
+    assert passes == {"landmarks": 1, "sex": 2, "segmentation": 1}
+
+
+def test_a_comparison_computes_once_what_systems_have_in_common(
+    compared: tuple[dict[str, Compared], Passes],
+) -> None:
+    """Iglovikov's system has an outline of its own, so it places landmarks and estimates the sex on that."""
+    _, passes = compared
+    assert passes == {"landmarks": 2, "key points": 1, "sex": 4, "segmentation": 1, "clustering": 1}
+
+
+@pytest.mark.parametrize("name", [DEFAULT_RECIPE, *SHIPPED])
+def test_a_comparison_says_what_each_system_says_alone(
+    name: str, assessors: dict[str, Assessor], compared: tuple[dict[str, Compared], Passes], drawn: bytes
+) -> None:
+    together = compared[0][name].report
+    assert together is not None
+    alone = assessors[name].assess(drawn, Patient("female")).to_dict()
+    about_heatmap = about_explanation(together.explanation) if together.explanation else ()
+    expected = alone | {"cautions": [*alone["cautions"], *map(asdict, about_heatmap)], "seconds": 0}
+    assert together.to_dict() | {"seconds": 0} == expected
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_drawn_hand_gets_months_an_interval_and_an_aligned_heatmap(
-    name: str, assessors: dict[str, Assessor], drawn: bytes
+    name: str, compared: tuple[dict[str, Compared], Passes]
 ) -> None:
-    report = assessors[name].assess(drawn, Patient("female"), explain=True)
+    report = compared[0][name].report
     low, high = report.prediction.interval_months
     assert 0 <= low < report.prediction.bone_age_months < high <= 300
     assert list(report.prediction.members) == [m.name for m in RECIPES[name].members]
@@ -68,16 +131,14 @@ def test_a_drawn_hand_gets_months_an_interval_and_an_aligned_heatmap(
     weight = heat / heat.sum()
     middle = (weight.sum(axis=1) @ np.arange(heat.shape[0]), weight.sum(axis=0) @ np.arange(heat.shape[1]))
     assert rows.min() < middle[0] < rows.max() and columns.min() < middle[1] < columns.max()
-    assert assessors[name].assess(drawn, Patient("female")).prediction.bone_age_months == pytest.approx(
-        report.prediction.bone_age_months, abs=0.01
-    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assessor], drawn: bytes) -> None:
     """A bright dot on the palm lies where the heatmap of a network that saw only it would draw it."""
     assessor = assessors[name]
-    radiograph, hand = assessor.read_and_segment(drawn)
+    radiograph = read_radiograph(drawn)
+    hand = assessor.find_hand(radiograph)
     points = assessor.points(radiograph, hand)
     rows, columns = np.nonzero(hand.pixels)
     row, column = int(np.median(rows)), int(np.median(columns))
@@ -115,14 +176,11 @@ def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assess
     assert np.mean(errors) < 0.7 * np.mean(spread)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_bad_input_is_refused_in_a_sentence(name: str, assessors: dict[str, Assessor]) -> None:
-    with pytest.raises(UnreadableImage):
-        assessors[name].assess(b"no picture at all")
-    noise = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
-    with pytest.raises(BoneAgeError) as refusal:
-        assessors[name].assess(encode_png(noise))
-    assert isinstance(refusal.value, HandNotFound) and str(refusal.value).endswith(".")
+def test_bad_input_is_refused_by_all_in_a_sentence(assessors: dict[str, Assessor]) -> None:
+    noise = encode_png(np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8))
+    for content, kind in ((b"no picture at all", UnreadableImage), (noise, HandNotFound)):
+        for one in compare(content, Patient("female"), tuple(assessors), load=assessors.__getitem__):
+            assert isinstance(one.refusal, kind) and str(one.refusal).endswith(".")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

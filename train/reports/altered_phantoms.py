@@ -26,7 +26,7 @@ from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Sex
 from baa_core.workflows.assess import Assessor, load_assessor
-from baa_core.workflows.explain import ProgressReporter, context_of
+from baa_core.workflows.explain import context_of
 
 from ..command_line import says_problems
 from ..initial_weights import member_start
@@ -42,9 +42,8 @@ def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months:
     phantom = draw_phantom(
         USUAL_MONTHS, sex, seed=seed, height_px=HEIGHT_PX, altered_region=region, altered_age_months=months
     )
-    radiograph, hand = assessor.read_and_segment(to_png(phantom.radiograph))
-    film = context_of(assessor, radiograph, hand, Patient(sex=sex), ProgressReporter(None))
-    found = months_by_region(film.anew, film.inputs, assessor.regions(hand))
+    context = context_of(assessor, assessor.find(to_png(phantom.radiograph)), Patient(sex=sex))
+    found = months_by_region(context.anew, context.inputs, assessor.regions(context.hand))
     return {name: effect.contribution_months for name, effect in found.items()}
 
 

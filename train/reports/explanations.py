@@ -190,7 +190,7 @@ def examine_films(
             continue
         radiograph = read_sample(sample)
         try:
-            context = context_of(assessor, radiograph, assessor.find_hand(radiograph), Patient(sex=labels.sex[number]))
+            context = context_of(assessor, assessor.find(radiograph), Patient(sex=labels.sex[number]))
         except (HandRefused, UnreadableImage) as error:
             append(path, [(number, REFUSED, type(error).__name__, "count", 1.0)])
             continue

@@ -20,6 +20,7 @@ from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect
 from baa_core.explanation.report import Panel
 from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS, Robustness
 from baa_core.explanation.verdict import summarise_checks
+from baa_core.networks.store import NetworkStore
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes.schema import TestTimeAugmentation
 from baa_core.reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure
@@ -35,6 +36,7 @@ from baa_core.workflows.explain import (
     explain_estimate,
     write_panel,
 )
+from baa_core.workflows.findings import Findings
 
 PROMISED = {
     "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability", "member_agreement", "drift",
@@ -109,8 +111,33 @@ def test_its_parts_belong_together(halved: Halved, examined: Panel) -> None:
 def test_stages_are_told_in_order_and_again_before_every_pass(examined: Panel, told: list[str]) -> None:
     once = [stage for number, stage in enumerate(told) if number == 0 or stage != told[number - 1]]
     assert tuple(once) == STAGES == tuple(examined.stage_seconds)
-    for stage in STAGES[2:]:
+    for stage in STAGES[3:]:
         assert told.count(stage) > 2
+
+
+def test_an_explanation_goes_on_from_what_an_assessment_found(
+    halved: Halved, examined: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For whatever is entered by then; reading, segmenting, preparing and the sex networks are not run again."""
+    kept: list[Findings] = []
+    halved.assess(hand_png(), Patient("female"), name="hand.png", on_findings=kept.append)
+    for repeated in ("find", "run_networks"):
+        monkeypatch.setattr(Halved, repeated, lambda *_, **__: pytest.fail("done twice"))
+    told: list[str] = []
+    small = kept[0].without_pixels()
+    assert small.radiograph.pixels.nbytes == 0
+    panel = explain_estimate(halved, small.of(kept[0].radiograph), Patient("male"), "saliency", told.append)
+    assert set(told) == set(STAGES[3:]) == set(panel.stage_seconds)
+    one, other = panel.to_dict(), examined.to_dict()
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert (panel.explanation.months == examined.explanation.months).all()
+
+
+def test_findings_of_other_weights_are_not_explained(halved: Halved) -> None:
+    findings = halved.find(hand_png())
+    stale = replace(findings, versions={**findings.versions, "weights/tiny_64": "0" * 12})
+    with pytest.raises(ValueError, match="cannot be explained"):
+        explain_estimate(halved, stale, Patient("male"))
 
 
 class Stopped(Exception):
@@ -119,12 +146,12 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_listener_can_stop_it_anywhere(halved: Halved, stage: str) -> None:
-    """At the second word about a stage, which comes in the middle of it; the first two stages say only one."""
+    """At the second word about a stage, which comes in the middle of it; the first three stages say only one."""
     heard: list[str] = []
 
     def stop(told: str) -> None:
         heard.append(told)
-        if heard.count(stage) == (2 if STAGES.index(stage) > 1 else 1):
+        if heard.count(stage) == (2 if STAGES.index(stage) > 2 else 1):
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -150,9 +177,9 @@ def test_one_network_agrees_with_none(halved: Halved) -> None:
 def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examined: Panel) -> None:
     said = halved.assess(hand_png(), Patient()).cautions
     assert "sex_unknown" in [caution.code for caution in said]
-    radiograph, hand = halved.read_and_segment(hand_png())
-    doubtful = replace(hand, cautions=(Caution("hand", "Look at the mask."),))
-    film = context_of(halved, radiograph, doubtful, Patient())
+    findings = halved.find(hand_png())
+    doubtful = replace(findings.hand, cautions=(Caution("hand", "Look at the mask."),))
+    film = context_of(halved, replace(findings, hand=doubtful), Patient())
     explained = all_cautions(film, examined.explanation)
     assert set(said) < set(explained)
     assert doubtful.cautions[0] in explained
@@ -161,28 +188,27 @@ def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examine
 def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor) -> None:
     """Grad-CAM hooks into the networks it asks; no pass of another thread may go through these hooks."""
     shared = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
-    looked = [shared.read_and_segment(hand_png(seed)) for seed in (0, 1)]
+    found = [shared.find(hand_png(seed)) for seed in (0, 1)]
     barrier = Barrier(2)
 
-    def values(picture: tuple[Radiograph, HandMask], together: bool = False) -> list[float]:
-        film = context_of(shared, *picture, Patient("male"))
-        masks = shared.regions(picture[1])
+    def values(findings: Findings, together: bool = False) -> list[float]:
+        film = context_of(shared, findings, Patient("male"))
+        masks = shared.regions(findings.hand)
         if together:
             barrier.wait(60)
-        found = [compute_attribution(film, find_method("grad_cam")) for _ in range(5)][-1]
-        shares = attribution_shares(found.months, masks, film.hand.pixels)
+        heatmap = [compute_attribution(film, find_method("grad_cam")) for _ in range(5)][-1]
+        shares = attribution_shares(heatmap.months, masks, film.hand.pixels)
         effects = months_by_region(film.anew, film.inputs, masks).values()
         return [*shares.values(), *(value for effect in effects for value in astuple(effect))]
 
-    alone = [values(picture) for picture in looked]
+    alone = [values(findings) for findings in found]
     with ThreadPoolExecutor(2) as threads:
         for _ in range(3):
-            assert list(threads.map(values, looked, (True, True))) == alone
+            assert list(threads.map(values, found, (True, True))) == alone
 
 
 def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
-    radiograph, hand = halved.read_and_segment(hand_png())
-    film = context_of(halved, radiograph, hand, Patient("male"))
+    film = context_of(halved, halved.find(hand_png()), Patient("male"))
     for member in halved.recipe.members:
         shared, own = halved.network(member), film.networks[member.name]
         assert not set(map(id, shared.modules())) & set(map(id, own.modules()))
@@ -234,8 +260,8 @@ def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
 
 
 def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
-    broken = Halved(halved.recipe, halved.calibration, halved.store)
-    film = context_of(broken, *broken.read_and_segment(hand_png()), Patient("male"))
+    broken = Halved(halved.recipe, halved.calibration, NetworkStore.of_folder(halved.store.folder))
+    film = context_of(broken, broken.find(hand_png()), Patient("male"))
     name = broken.recipe.members[1].name
     with torch.no_grad():
         next(film.networks[name].head.parameters()).fill_(torch.nan)

@@ -123,13 +123,13 @@ def test_the_interval_of_an_unknown_sex_covers_both_estimates(tiny_assessor: Ass
 def test_the_interval_is_as_wide_as_this_pictures_doubts(tiny_assessor: Assessor) -> None:
     """One member spreads its belief over months, the other does not, and they disagree: both must reach the width."""
     report = tiny_assessor.assess(png(), Patient("male"))
-    inputs = tiny_assessor.prepare(report.radiograph, report.hand)
+    outputs = tiny_assessor.run_networks(tiny_assessor.prepare(report.radiograph, report.hand))
 
     def half_width(**doubts: float) -> float:
         interval = tiny_assessor.calibration.interval
         model = replace(interval, scale=replace(interval.scale, base_months=(200.0, 200.0), **doubts))
         assessor = replace(tiny_assessor, calibration=replace(tiny_assessor.calibration, interval=model))
-        prediction = assessor.estimate(inputs, Patient("male")).prediction
+        prediction = assessor.estimate(outputs, Patient("male")).prediction
         return prediction.interval_months[1] - prediction.bone_age_months
 
     assert half_width() == pytest.approx(200.0)

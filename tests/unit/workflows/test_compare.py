@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -106,6 +107,45 @@ def test_a_file_is_read_once_and_named(load: Callable[[str], Assessor], hand: by
     for one in (first, second):
         assert one.report is not None
         assert one.report.file == "film.png"
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str, asked: list[str]) -> None:
+    """Note each call of a method of `Assessor`."""
+    method = getattr(Assessor, name)
+
+    def noted(self: Assessor, *given: object) -> object:
+        asked.append(name)
+        return method(self, *given)
+
+    monkeypatch.setattr(Assessor, name, noted)
+
+
+def test_what_recipes_have_in_common_is_computed_once(
+    tiny_assessor: Assessor, hand: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so what differs: the third has sex networks of its own."""
+    recipe, asked = tiny_assessor.recipe, []
+    fewer = replace(recipe, name="fewer", members=recipe.members[1:])
+    other_sex = replace(recipe, name="other sex", sex=(replace(recipe.sex[0], weight=2.0),))
+    assessors = {one.name: replace(tiny_assessor, recipe=one) for one in (recipe, fewer, other_sex)}
+    for name in ("find_hands", "place_landmarks", "_probability_male"):
+        counted(monkeypatch, name, asked)
+    found = list(compare(hand, GIRL, tuple(assessors), load=assessors.__getitem__))
+    assert sorted(asked) == ["_probability_male", "_probability_male", "find_hands", "place_landmarks"]
+    for one in found:
+        assert one.report is not None
+        alone = assessors[one.recipe].assess(hand, GIRL, name="radiograph", explain=True)
+        assert one.report.to_dict() | {"seconds": 0} == alone.to_dict() | {"seconds": 0}
+
+
+def test_a_refusal_in_common_is_found_once_and_given_by_all(
+    tiny_assessor: Assessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    counted(monkeypatch, "find_hands", asked)
+    black = cv2.imencode(".png", np.tile(np.arange(200, dtype=np.uint8) // 100, (200, 1)))[1].tobytes()
+    found = list(compare(black, GIRL, NAMES, load=lambda _: tiny_assessor))
+    assert len({str(one.refusal) for one in found}) == len(asked) == 1
 
 
 @pytest.mark.parametrize("source", [b"", b"no picture", "nowhere.png"])
