@@ -82,7 +82,7 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
                     learned = lay_out_learn()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(page, Handlers(assessor, UPLOADS), left, right)
-        connect_explain(page, ExplainHandlers(assessor), left, explained)
+        connect_explain(page, ExplainHandlers(assessor), left, explained, right.kept)
         connect_compare(page, CompareHandlers(assessor), left, compared)
         connect_batch(page, BatchHandlers(assessor, UPLOADS), batch)
         connect_learn(LearnHandlers(assessor), learned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 
@@ -60,6 +60,9 @@ from .report_menu import SAVE, Menu, has_dicom_reports, lay_out_menu, make_repor
 from .service import CanAnswer, sentence_for
 from .uploads import UploadFolder, take_upload
 from .viewer import NO_PICTURE, hands_stage, plain_stage, report_stage
+
+if TYPE_CHECKING:
+    from baa_core.workflows.findings import Findings
 
 EARLIER = "Earlier assessments of this child"
 WELCOME = "Girl, 10 years"  # of `EXAMPLES`: the one that a visitor finds assessed
@@ -261,9 +264,11 @@ class Handlers:
         try:
             run.look()
             patient = entered_patient(sex, years, months)
-            report = self.assessor.assess(chosen.content, patient, explain=True, on_stage=step, **chosen.options)
+            found: list[Findings] = []
+            ask = partial(self.assessor.assess, explain=True, on_stage=step, on_findings=found.append)
+            report = ask(chosen.content, patient, **chosen.options)
             stage = report_stage(report, belongs.words, belongs.download("bone-age"))
-            kept = keep_report(belongs, report)
+            kept = keep_report(belongs, report, *found)
             card, chart, around, words = self.in_context(kept, chosen, convention, earlier)
             run.look()
         except Stopped:

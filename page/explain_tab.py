@@ -25,6 +25,7 @@ from .entries import (
 )
 from .explain_view import PanelView, panel_view_of
 from .html import NO_PICTURE, refusal
+from .kept import Kept
 from .service import CanAnswer, sentence_for
 
 OPACITY_PERCENT = 60
@@ -107,12 +108,14 @@ class ExplainHandlers:
         months: str | None,
         method: str,
         opacity: float,
+        kept: Kept | None,
         token: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 Gradio finds it by its default
     ) -> tuple[Any, ...]:
         """The whole tab for the chosen picture, or a card that says why there is nothing.
 
+        Where this picture was assessed already (`kept`), the explanation goes on from what was found.
         Nothing changes if the run was stopped: it was cancelled, or the entries changed.
         """
         if chosen is None:
@@ -124,12 +127,11 @@ class ExplainHandlers:
         run = self.runs.begin(session, said.at)
         try:
             run.look()
+            patient = entered_patient(sex, years, months)
+            found = None if kept is None else kept.findings_of(chosen)
+            source, options = (chosen.content, chosen.options) if found is None else (found, {})
             panel = self.assessor.explain_estimate(
-                chosen.content,
-                entered_patient(sex, years, months),
-                method,
-                on_stage=lambda stage: step(run, stage, progress),
-                **chosen.options,
+                source, patient, method, on_stage=lambda stage: step(run, stage, progress), **options
             )
             card, *filled = self.filled(panel, chosen.drawn, opacity)
             run.look()
@@ -229,8 +231,16 @@ def lay_out_explain() -> ExplainTab:
     )  # fmt: skip
 
 
-def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: ExplainTab) -> None:
-    """Which entry calls which handler; nothing here can be called from outside the page."""
+def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: ExplainTab, kept: gr.State) -> None:
+    """Which entry calls which handler; nothing here can be called from outside the page.
+
+    Args:
+        page: the whole page.
+        do: the handlers.
+        left: the entries.
+        tab: the components of the tab.
+        kept: what the session keeps of the last assessment (`kept.Kept`).
+    """
     private: dict[str, Any] = {"api_visibility": "private"}
     quick = private | {"show_progress": "hidden", "queue": False, "trigger_mode": "multiple"}
     newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
@@ -238,7 +248,7 @@ def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: Ex
     tab.method.change(words.method_note, tab.method, tab.note, **quick)
     slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
     patient = [left.sex, left.years, left.months]
-    tab.go.click(do.explain, [left.chosen, *patient, tab.method, tab.opacity, left.token], results, **slow)
+    tab.go.click(do.explain, [left.chosen, *patient, tab.method, tab.opacity, kept, left.token], results, **slow)
     tab.stop.click(do.stop, [tab.view, left.token], tab.card, js=SAY, **quick)
     others = [left.file.upload, left.file.clear, *(button.click for button in left.examples)]
     gr.on(others, do.forget, left.token, results, js=SAY, **quick)

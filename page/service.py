@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from baa_core.networks.store import NetworkStore
     from baa_core.workflows.assess import Assessor
     from baa_core.workflows.compare import Compared
+    from baa_core.workflows.findings import Findings
 
 LOG = logging.getLogger("bone_age.page")
 
@@ -30,7 +31,7 @@ class CanAnswer(Protocol):
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
         """See `baa_core.workflows.assess.Assessor.assess`."""
 
-    def explain_estimate(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+    def explain_estimate(self, source: bytes | Findings, patient: Patient, method: str, **options: Any) -> Panel:
         """See `baa_core.workflows.explain.explain_estimate`."""
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
@@ -91,7 +92,7 @@ class Loading:
         with self._turn:
             return self._assessor().assess(source, patient, **options)
 
-    def explain_estimate(self, source: bytes, patient: Patient, method: str, **options: Any) -> Panel:
+    def explain_estimate(self, source: bytes | Findings, patient: Patient, method: str, **options: Any) -> Panel:
         """Wait until loaded and free, then explain."""
         from baa_core.workflows.explain import explain_estimate
 

@@ -19,17 +19,21 @@ from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect
 from baa_core.explanation.report import Panel
 from baa_core.explanation.robustness import OTHER_SEX, Robustness
 from baa_core.explanation.verdict import summarise_checks
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.reporting.overlays import CONTOUR_RGB, OLDER, YOUNGER, rgb
 from baa_core.types import Caution, HandMask, Patient, Radiograph, SignedExplanation
+from baa_core.workflows.assess import Assessor
 from baa_core.workflows.explain import STAGES
+from baa_core.workflows.findings import Findings
 from page import assess_text as text
 from page import explain_text
 from page.assess_view import LONGEST_SIDE_PX
 from page.cancellation import Runs, Stopped
-from page.entries import Upload
+from page.entries import Upload, entered
 from page.explain_tab import ExplainHandlers, ExplainTab
 from page.explain_view import panel_view_of
 from page.html import NO_PICTURE
+from page.kept import keep_report
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CHOSEN = Upload("hand.png", b"bytes")
@@ -79,19 +83,18 @@ class Explains:
     def __init__(self, panel: Panel, between=lambda stage: None) -> None:  # type: ignore[no-untyped-def]
         self.panel, self.between, self.asked = panel, between, []  # type: ignore[var-annotated]
 
-    def explain_estimate(self, source: bytes, patient: Patient, method: str, *, name: str, on_stage) -> Panel:  # type: ignore[no-untyped-def]
-        self.asked.append((source, patient, method, name))
+    def explain_estimate(self, source, patient: Patient, method: str, *, on_stage, **options) -> Panel:  # type: ignore[no-untyped-def]
+        self.asked.append((source, patient, method, options.get("name")))
         for stage in STAGES:
             on_stage(stage)
             self.between(stage)
         return self.panel
 
 
-def pressed(do: ExplainHandlers, chosen: Upload | None = CHOSEN, sex: str | None = "male", who=HERE) -> dict:  # type: ignore[no-untyped-def,type-arg]
+def pressed(do: ExplainHandlers, chosen: Upload | None = CHOSEN, sex: str | None = "male", who=HERE, kept=None) -> dict:  # type: ignore[no-untyped-def,type-arg]
     """What the tab shows after Explain was pressed, by the component's name."""
-    return dict(
-        zip(RESULTS, do.explain(chosen, sex, "10", "6", "occlusion", 60, "", who, lambda *_, **__: None), strict=True)
-    )
+    ask = (chosen, sex, "10", "6", "occlusion", 60, kept, "", who, lambda *_, **__: None)
+    return dict(zip(RESULTS, do.explain(*ask), strict=True))
 
 
 def drawn(html: str) -> np.ndarray:
@@ -206,6 +209,27 @@ def test_a_session_keeps_small_pictures_and_their_aspect() -> None:
     view = panel_view_of(replace(large, masks={"carpals": large.masks["carpals"]}))
     for layer in (view.pixels, view.months, view.regions["carpals"]):
         assert layer.shape == (LONGEST_SIDE_PX, LONGEST_SIDE_PX)
+
+
+def test_an_explanation_goes_on_from_this_pictures_assessment_and_from_no_other(
+    panel: Panel, tiny_assessor: Assessor
+) -> None:
+    """Whatever sex and age were entered then; another hand of the same file is another picture."""
+    chosen = Upload("hand.png", to_png(draw_phantom(120.0, "male", height_px=300).radiograph), file="1")
+    found: list[Findings] = []
+    report = tiny_assessor.assess(chosen.content, Patient("female"), name=chosen.name, on_findings=found.append)
+    kept = keep_report(entered(chosen, "female", "", ""), report, *found)
+    assert kept.findings is not None
+    assert kept.findings.radiograph.pixels.nbytes == 0
+    stand_in = Explains(panel)
+    pressed(ExplainHandlers(stand_in), chosen, kept=kept)
+    (source, patient, *_) = stand_in.asked[-1]
+    assert patient == Patient("male", 126.0)
+    assert source.inputs is found[0].inputs
+    assert (source.radiograph.pixels == report.radiograph.pixels).all()
+    for other in (chosen._replace(file="2"), chosen._replace(file="3", hand="left")):
+        pressed(ExplainHandlers(stand_in), other, kept=kept)
+        assert stand_in.asked[-1][0] is chosen.content
 
 
 def test_refusals_are_one_sentence(panel: Panel) -> None:

@@ -146,7 +146,7 @@ def test_a_film_whose_joints_cannot_be_placed_keeps_its_methods(films: Path, tin
 class Refusing(Halved):
     """Finds no hand in anything."""
 
-    def find_hand(self, radiograph):
+    def find_hand(self, *_):
         from baa_core.errors import HandNotFound
 
         raise HandNotFound("No hand was found.")
