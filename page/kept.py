@@ -44,7 +44,7 @@ class Kept:
         """What was found on this file, its radiograph read again; None if another file or hand was assessed."""
         if self.findings is None or self.belongs.file != chosen.file:
             return None
-        return self.findings.of(read_radiograph(chosen.content, chosen.name))
+        return self.findings.of(chosen.read())
 
     def whole(self, chosen: Upload) -> Report:
         """The report with its pictures.
