@@ -18,6 +18,7 @@ from baa_core.export import FORMS, collect
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import Patient
 from baa_core.workflows.assess import Assessor
+from baa_core.workflows.explain import explain_estimate
 
 CASES = 32
 VERSIONS = {"recipe": "tiny", "weights/age": "0123456789ab"}
@@ -129,6 +130,13 @@ def test_a_corrected_assessment_says_so_in_every_report(tiny_assessor: Assessor,
         assert f"Corrected by a local calibration of tiny ({version}): +6.0 months" in said, form
     jsonschema.validate(json.loads(FORMS["json"].make(content, hand)), report_schema())
     assert after.to_dict()["local_calibration"]["correction_months"] == 6.0
+
+
+def test_an_explanation_is_of_the_corrected_estimate_and_says_so(tiny_assessor: Assessor, hand: bytes) -> None:
+    calibrated = tiny_assessor.calibrated_by(local(tiny_assessor))
+    panel = explain_estimate(calibrated, hand, Patient("female"), "saliency")
+    assert panel.estimate_months == calibrated.assess(hand, Patient("female")).prediction.bone_age_months
+    assert "local_calibration" in {caution.code for caution in panel.cautions}
 
 
 def test_an_unknown_sex_is_corrected_for_both(tiny_assessor: Assessor, hand: bytes) -> None:
