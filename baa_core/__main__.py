@@ -1,4 +1,4 @@
-"""The command line: `python -m baa_core assess | explain | compare | batch | calibrate-local | evaluate`.
+"""The command line: `python -m baa_core assess | explain | compare | batch | calibrate-local | evaluate | changes`.
 
 Exit status: 0 if every radiograph was assessed, 2 if any was refused, 1 for wrong usage.
 With `--json` standard output holds one JSON object a line and nothing else; everything
@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from .errors import BoneAgeError, InvalidCalibration, UnreadableImage, WeightsCorrupt, WeightsMissing
 from .estimation.local_calibration import fit_local_calibration, read_local_calibration
 from .evaluation.batch import Batch, run_batch
+from .evaluation.changes import compare_results
 from .evaluation.local_cases import read_local_cases
 from .evaluation.metrics import Evaluation, evaluate
 from .evaluation.pairs import Cases, mean_train_age, read_cases
@@ -149,6 +150,12 @@ def build_parser() -> Parser:
     evaluation.add_argument("--labels", type=Path, required=True, metavar="LABELS.csv", help="the truth")
     evaluation.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if not there")
     evaluation.set_defaults(run=run_evaluate)
+
+    changes = commands.add_parser("changes", help="what changed between two results tables", allow_abbrev=False)
+    changes.add_argument("before", type=Path, metavar="BEFORE.csv", help="as batch writes it")
+    changes.add_argument("after", type=Path, metavar="AFTER.csv", help="of the same radiographs")
+    changes.add_argument("--json", action="store_true", help="one JSON object")
+    changes.set_defaults(run=run_changes)
     return parser
 
 
@@ -358,6 +365,13 @@ def run_evaluate(options: argparse.Namespace) -> int:
     _write_figures(cases, evaluation, options.out)
     group = document["groups"]["all"]
     print(f"{group['n']} radiographs, MAE {group['mae_months']} months, refused {group['n_refused']}: {options.out}")
+    return ALL_ASSESSED
+
+
+def run_changes(options: argparse.Namespace) -> int:
+    """Say how far two results tables of the same radiographs lie apart."""
+    changes = compare_results(options.before, options.after)
+    print(json.dumps(changes.to_dict(), allow_nan=False) if options.json else changes.to_text())
     return ALL_ASSESSED
 
 
