@@ -37,6 +37,7 @@ from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch  # noqa: 
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.entries import lay_out_entries  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
+from page.language import catalogue_route, head_line  # noqa: E402
 from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn  # noqa: E402
 from page.save_case import lay_out_keeping  # noqa: E402
 from page.security import Guard  # noqa: E402
@@ -50,7 +51,7 @@ SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
 PAGE = Path(__file__).resolve().parent / "page"
 STYLES = [PAGE / name for name in ("style.css", "viewer.css", "batch.css", "learn.css")]
-SCRIPTS = [PAGE / name for name in ("stream.js", "entries.js", "viewer.js", "batch.js", "learn.js")]
+SCRIPTS = [PAGE / name for name in ("language.js", "stream.js", "entries.js", "viewer.js", "batch.js", "learn.js")]
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
@@ -107,14 +108,15 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
-        app_kwargs={"middleware": [guard], "routes": [static], "docs_url": None, "redoc_url": None},
+        app_kwargs={"middleware": [guard], "routes": [catalogue_route(), static], "docs_url": None, "redoc_url": None},
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
         footer_links=[],
         theme=theme(),
         css_paths=STYLES,
-        head=f'<script src="baa-static/{LIBRARY}"></script>'
+        head=head_line()
+        + f'<script src="baa-static/{LIBRARY}"></script>'
         + "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
     )
     page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it

@@ -56,6 +56,7 @@ from .growth import (
 from .html import NO_PICTURE as NO_FILE
 from .html import refusal
 from .kept import Kept, keep_report
+from .language import in_language
 from .report_menu import SAVE, Menu, has_dicom_reports, lay_out_menu, make_report, packed
 from .service import CanAnswer, sentence_for
 from .uploads import UploadFolder, take_upload
@@ -283,7 +284,7 @@ class Handlers:
         hands, there = gr.update(visible=chosen.hand is not None), gr.update(visible=True)
         dicom = gr.update(visible=has_dicom_reports(chosen))
         halves = half_years(kept.content(convention, ()))
-        figures = chart, interval_figure(report)
+        figures = chart, in_language(interval_figure(report))
         return (
             card, hands, there, there, dicom, dicom, belongs.mark(stage), *figures,
             around, halves, text.members(report), how, words, kept, gr.skip(), "",
@@ -431,6 +432,8 @@ def connect_growth_and_reports(do: Handlers, left: Entries, right: Results) -> N
     context = [right.card, right.chart, right.around, right.words]
     quick = quiet | {"trigger_mode": "always_last"}
     gr.on([right.convention.input, right.earlier.input], do.put_in_context, held, context, **quick)
+    renew = gr.Button(visible="hidden", elem_id="baa-renew")  # pressed by the page's script for another language
+    renew.click(do.put_in_context, held, context, **quiet)
     added = right.saved.upload(do.add_saved, [right.saved, right.earlier], [right.earlier, right.not_added], **quiet)
     added.then(do.put_in_context, held, context, **quick)
     menu = right.menu

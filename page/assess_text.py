@@ -15,11 +15,13 @@ from baa_core.types import DISCLAIMER, Radiograph, Report
 
 from .growth import growth_card
 from .html import CHILD, DRAWN_TAG, please_note, sexes_row, table
+from .language import SWITCH
 
 TITLE = "Bone age from a hand radiograph"
 
 HEADER = f"""
 <header class="baa-header">
+  {SWITCH}
   <h1>{TITLE}</h1>
   <p class="baa-lead">An estimate with its uncertainty, the hand it looked at, and where on the bones it looked.</p>
   <p class="baa-disclaimer" role="note"><strong>{DISCLAIMER}</strong></p>

@@ -28,6 +28,7 @@ from .entries import (
     lay_out_outdated,
 )
 from .html import NO_PICTURE, refusal
+from .language import in_language
 from .service import CanAnswer, sentence_for
 
 NAMES = tuple(RECIPES)
@@ -162,7 +163,8 @@ class CompareHandlers:
             yield self.told(words.under_way(len(rows)), {compared.recipe: card} | at_work(len(rows)))
         spread = summarise_comparison(predictions)
         values = to_dict(chosen.name, rows, spread)
-        plot = systems_figure([(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)])
+        told = [(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)]
+        plot = in_language(systems_figure(told))
         yield self.finished(words.card(spread, values, chosen.drawn), plot, traces)
 
     def finished(self, card: str, plot: Any, traces: Traces) -> tuple[Any, ...]:

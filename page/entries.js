@@ -28,7 +28,7 @@
       area.classList.toggle("baa-outdated", outdated);
       const line = one(".baa-outdated-line", area);
       const said = foreign ? line?.dataset.foreign : outdated ? line?.dataset.outdated : "";
-      if (line && line.textContent !== said) line.textContent = said;
+      if (line && line.dataset.said !== said) line.textContent = line.dataset.said = said; // may be translated after that
     }
   }
 

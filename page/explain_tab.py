@@ -26,6 +26,7 @@ from .entries import (
 from .explain_view import PanelView, panel_view_of
 from .html import NO_PICTURE, refusal
 from .kept import Kept
+from .language import in_language
 from .service import CanAnswer, sentence_for
 
 OPACITY_PERCENT = 60
@@ -186,12 +187,15 @@ def drift(panel: Panel) -> Any:
 
 
 def fit(figure: Any) -> Any:
-    """A figure made for a page of its own, for this one: no heading, nothing to drag, readable at 390 px."""
+    """A figure made for a page of its own, for this one: no heading, nothing to drag, readable at 390 px.
+
+    It is in the language asked for.
+    """
     legend = {"y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
     figure.update_layout(title=None, margin={"t": 12, "r": 12}, legend=legend)
     figure.update_xaxes(title_font_size=12, fixedrange=True)
     figure.update_yaxes(title_font_size=12, fixedrange=True)
-    return figure
+    return in_language(figure)
 
 
 def step(run: Run, stage: str, progress: gr.Progress) -> None:

@@ -22,6 +22,7 @@ from baa_core.reporting.charts import growth_figure
 from baa_core.reporting.text import years_and_months
 
 from .html import refusal, table
+from .language import in_language
 
 CONVENTION_CHOICES: list[tuple[str, Convention]] = [
     ("about the chronological age (radiology reports)", "brush-age"),
@@ -127,7 +128,7 @@ def chart_of(content: ReportContent) -> Any:
     bands = [
         (band.chronological_age_months, band.levels_months) for band in growth_bands(growth.sex, growth.convention)
     ]
-    return growth_figure(bands, points, ranges)
+    return in_language(growth_figure(bands, points, ranges))
 
 
 def around_chart(content: ReportContent, wrong: str = "") -> str:

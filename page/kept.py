@@ -11,6 +11,7 @@ from baa_core.reference import Convention, GrowthPoint
 from baa_core.types import Report
 
 from .entries import Entered, Upload
+from .language import asked_language
 
 if TYPE_CHECKING:
     from baa_core.workflows.findings import Findings
@@ -38,7 +39,7 @@ class Kept:
         Raises:
             InvalidPatient: see `collect`.
         """
-        return collect(self.report, convention=convention, earlier=earlier)
+        return collect(self.report, convention=convention, earlier=earlier, language=asked_language())
 
     def findings_of(self, chosen: Upload) -> Findings | None:
         """What was found on this file, its radiograph read again; None if another file or hand was assessed."""

@@ -507,9 +507,10 @@
 
   function open() {
     // A tab that has no room is in the menu of further tabs, and can be pressed there while the menu is closed.
+    const title = (tab) => globalThis.baaLanguage.english(tab).trim();
     const named = (text) =>
-      all("button[role=tab]").find((tab) => tab.textContent.trim() === text && tab.offsetParent) ??
-      all(".overflow-dropdown button").find((tab) => tab.textContent.trim() === text);
+      all("button[role=tab]").find((tab) => title(tab) === text && tab.offsetParent) ??
+      all(".overflow-dropdown button").find((tab) => title(tab) === text);
     const inner = named("Lesson");
     if (inner) {
       inner.click();

@@ -26,6 +26,7 @@ from baa_core.types import HandMask, Patient, Radiograph, Report, parse_sex
 from . import learn_text as words
 from .compare_view import heatmap_address
 from .entries import NETWORKS
+from .language import asked_language, in_language
 from .service import CanAnswer, sentence_for
 
 SHOWN_HAND = LessonHand(number=1, bone_age_months=120, sex="female", seed=10)  # of the exercise about limits
@@ -50,7 +51,7 @@ def lay_out_learn() -> LearnTab:
         with gr.Tab("Growing hand", id="learn-hand"):
             gr.HTML(words.HAND)
             gr.HTML(words.TIMELINE_NOTE)
-            gr.Plot(timeline_figure(), show_label=False, elem_id="baa-learn-timeline")
+            gr.Plot(lambda: in_language(timeline_figure()), show_label=False, elem_id="baa-learn-timeline")
             gr.HTML(words.TABLES)
         with gr.Tab("Lesson", id="learn-lesson"):
             gr.HTML(words.LESSON)
@@ -87,7 +88,7 @@ class LearnHandlers:
             "facts": lambda _: {"facts": json.loads(words.facts_json())},
             "series": lambda asked: {"series": _base64(read_series(_sex(asked)))},
             "hand": lambda asked: shown(lesson_hand(asked)),
-            "worksheet": lambda asked: {"pdf": _base64(worksheet_pdf(_whole(asked, "seed")))},
+            "worksheet": lambda asked: {"pdf": _base64(worksheet_pdf(_whole(asked, "seed"), asked_language()))},
         }
 
     def answer(self, question: str) -> str:

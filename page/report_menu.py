@@ -15,6 +15,7 @@ from baa_core.reference import Convention, GrowthPoint
 
 from .entries import Upload
 from .kept import Kept
+from .language import asked_language
 
 TITLES = {"text": "Text", "pdf": "PDF", "json": "JSON", "fhir": "FHIR", "sr": "DICOM report", "sc": "DICOM picture"}
 HINTS = (
@@ -42,7 +43,7 @@ def make_report(
     Raises:
         BoneAgeError: it cannot be made of this file.
     """
-    content = collect(kept.whole(chosen), convention=convention, earlier=earlier)
+    content = collect(kept.whole(chosen), convention=convention, earlier=earlier, language=asked_language())
     name = "bone-age-report" if form in ("text", "pdf", "json") else f"bone-age-{form}"
     return name + FORMS[form].suffix, FORMS[form].make(content, chosen.content)
 

@@ -59,7 +59,7 @@ def draw_growth_chart(
     _points(canvas, at, points)
     canvas.setFillColor(INK)
     canvas.setFont("Helvetica-Bold", 8.5)
-    canvas.drawString(left, bottom + height - 8, "Growth chart: bone age by chronological age, years")
+    canvas.drawString(left, bottom + height - 8, content.said("Growth chart: bone age by chronological age, years"))
     canvas.setFont("Helvetica", 6.5)
     for line, words in enumerate(
         (
@@ -68,7 +68,7 @@ def draw_growth_chart(
             "Filled: this radiograph with its 90 % interval. Open: earlier assessments.",
         )
     ):
-        canvas.drawString(left, bottom + 17 - 8 * line, words)
+        canvas.drawString(left, bottom + 17 - 8 * line, content.said(words))
     canvas.restoreState()
 
 

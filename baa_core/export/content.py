@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from ..reference.course import GrowthPoint, Velocity, growth_velocity
 from ..reference.growth import CENTRES, CONVENTIONS, DEFAULT_CONVENTION, Convention, GrowthComparison, compare_growth
 from ..reference.half_years import HalfYear, likely_half_years
+from ..reporting.language import Language, translated
 from ..reporting.text import years_and_months
 from ..reporting.wording import edits_words, percent, sex_check_sentence
 from ..types import DISCLAIMER, Report
@@ -55,6 +56,7 @@ class ReportContent:
         earlier: assessments of the same child at other ages.
         identity: None unless the report shall name the patient.
         made_at: when, with time zone.
+        language: of the forms that people read, text and PDF; the others are the same in every language.
     """
 
     report: Report
@@ -62,6 +64,11 @@ class ReportContent:
     earlier: tuple[GrowthPoint, ...]
     identity: Identity | None
     made_at: datetime
+    language: Language = "en"
+
+    def said(self, text: str) -> str:
+        """A sentence or label in the language of the report."""
+        return translated(text, self.language)
 
     @property
     def bone_age_months(self) -> float:
@@ -200,6 +207,7 @@ def collect(
     earlier: Sequence[GrowthPoint] = (),
     identity: Identity | None = None,
     made_at: datetime | None = None,
+    language: Language = "en",
 ) -> ReportContent:
     """Bring together what a report says.
 
@@ -209,6 +217,7 @@ def collect(
         earlier: assessments of the same child at other ages.
         identity: who the patient is; left out, no report holds an identifier.
         made_at: when, with time zone; now if left out.
+        language: of text and PDF.
 
     Raises:
         InvalidPatient: an earlier assessment at this age, or an unknown convention.
@@ -219,7 +228,7 @@ def collect(
         low, high = (round(end, DIGITS) for end in prediction.interval_months)
         months = round(prediction.bone_age_months, DIGITS)  # of the JSON, so that the score can be computed from it
         growth = compare_growth(months, age, prediction.sex_used, convention, (low, high))
-    content = ReportContent(report, growth, tuple(earlier), identity, made_at or datetime.now(UTC))
+    content = ReportContent(report, growth, tuple(earlier), identity, made_at or datetime.now(UTC), language)
     _ = content.velocity  # refuses an earlier assessment at the same age now, not in one form only
     return content
 

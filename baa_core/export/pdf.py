@@ -40,8 +40,8 @@ def pdf_report(content: ReportContent) -> bytes:
 
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), invariant=True)
-    canvas.setTitle(TITLE)
-    canvas.setSubject(DISCLAIMER)
+    canvas.setTitle(content.said(TITLE))
+    canvas.setSubject(content.said(DISCLAIMER))
     canvas.setAuthor("baa_core")
     _head(canvas, content)
     _pictures(canvas, content)
@@ -56,10 +56,12 @@ def pdf_report(content: ReportContent) -> bytes:
 
 def _head(canvas: Any, content: ReportContent) -> None:
     canvas.setFont("Helvetica-Bold", 15)
-    canvas.drawString(MARGIN, PAGE_HEIGHT - 50, TITLE)
+    canvas.drawString(MARGIN, PAGE_HEIGHT - 50, content.said(TITLE))
     canvas.setFont("Helvetica", 8)
     canvas.drawRightString(PAGE_WIDTH - MARGIN, PAGE_HEIGHT - 46, f"{content.made_at:%Y-%m-%d %H:%M %Z}")
-    _paragraphs(canvas, [f"<b>{DISCLAIMER}</b>"], MARGIN, PAGE_HEIGHT - 84, PAGE_WIDTH - 2 * MARGIN, 26, size=9)
+    _paragraphs(
+        canvas, [f"<b>{content.said(DISCLAIMER)}</b>"], MARGIN, PAGE_HEIGHT - 84, PAGE_WIDTH - 2 * MARGIN, 26, size=9
+    )
 
 
 def _pictures(canvas: Any, content: ReportContent) -> None:
@@ -68,15 +70,17 @@ def _pictures(canvas: Any, content: ReportContent) -> None:
     mask = downsample_for_display(report.hand.pixels, LONGEST_PX)
     inverted = report.hand.inverted
     shown = overlay(pixels, inverted=inverted, mask=mask)
-    scale, bottom = _picture(canvas, shown, MARGIN, "Radiograph with hand outline")
+    scale, bottom = _picture(canvas, shown, MARGIN, content.said("Radiograph with hand outline"))
     _outline(canvas, mask, MARGIN, bottom, scale)
     left = MARGIN + PICTURE_WIDTH + 8
     if report.explanation is None:
         canvas.setFont("Helvetica", 8)
-        canvas.drawString(left, PICTURES_TOP - 20, "No heatmap was made with this assessment.")
+        canvas.drawString(left, PICTURES_TOP - 20, content.said("No heatmap was made with this assessment."))
         return
     heat = downsample_for_display(report.explanation.heat, LONGEST_PX)
-    _picture(canvas, overlay(pixels, inverted=inverted, heat=heat), left, "Heatmap: what moved the estimate")
+    _picture(
+        canvas, overlay(pixels, inverted=inverted, heat=heat), left, content.said("Heatmap: what moved the estimate")
+    )
 
 
 def _picture(canvas: Any, picture: Bytes, left: float, caption: str) -> tuple[float, float]:
@@ -110,27 +114,29 @@ def _outline(canvas: Any, mask: BoolArray, left: float, bottom: float, scale: fl
 
 
 def _answer(canvas: Any, content: ReportContent) -> None:
-    report, growth = content.report, content.growth
+    report, growth, said = content.report, content.growth, content.said
     low, high = content.interval_months
     left = MARGIN + 2 * (PICTURE_WIDTH + 8)
     width = PAGE_WIDTH - MARGIN - left
     bone_age = content.bone_age_months
     lines = [
-        '<para leading="17"><font size="8">Bone age</font><br/>'
-        f'<b><font size="15">{years_and_months(bone_age)}</font></b><br/>'
-        f"{bone_age:.1f} months</para>",
-        f'<font size="8">90 % interval</font><br/><b>{years_and_months(low)} to {years_and_months(high)}</b><br/>'
-        f"{low:.1f} to {high:.1f} months",
+        '<para leading="17"><font size="8">' + said("Bone age") + "</font><br/>"
+        f'<b><font size="15">{said(years_and_months(bone_age))}</font></b><br/>'
+        + said(f"{bone_age:.1f} months")
+        + "</para>",
+        f'<font size="8">{said("90 % interval")}</font><br/>'
+        f"<b>{said(f'{years_and_months(low)} to {years_and_months(high)}')}</b><br/>"
+        + said(f"{low:.1f} to {high:.1f} months"),
     ]
     if report.chronological_age_months is not None:
         age = report.chronological_age_months
-        lines.append(f'<font size="8">Chronological age</font><br/><b>{years_and_months(age)}</b>')
+        lines.append(f'<font size="8">{said("Chronological age")}</font><br/><b>{said(years_and_months(age))}</b>')
     if growth is not None:
         score = "none" if growth.sd_score is None else f"{growth.sd_score:+.2f}"
         words = f"{growth.classification}; about {CENTRES[growth.convention]}; {growth.population}"
-        lines.append(f'<font size="8">SD score</font><br/><b>{score}</b> ({words})')
-    lines.append(f'<font size="8">Sex</font><br/>{report.prediction.sex_used}'
-                 + (" (entered)" if report.sex_entered else " (predicted; none was entered)"))  # fmt: skip
+        lines.append(f'<font size="8">{said("SD score")}</font><br/><b>{said(score)}</b> ({said(words)})')
+    lines.append(f'<font size="8">{said("Sex")}</font><br/>{said(report.prediction.sex_used)} '
+                 + said("(entered)" if report.sex_entered else "(predicted; none was entered)"))  # fmt: skip
     _paragraphs(canvas, lines, left, PICTURES_TOP - PICTURES_HEIGHT, width, PICTURES_HEIGHT, size=9.5, gap=7)
 
 
@@ -139,29 +145,32 @@ def _middle(canvas: Any, content: ReportContent) -> None:
     if content.growth is not None:
         draw_growth_chart(canvas, content, left, MIDDLE_TOP - MIDDLE_HEIGHT, CHART_WIDTH, MIDDLE_HEIGHT)
         left, width = left + CHART_WIDTH + 12, width - CHART_WIDTH - 12
-    said = dict(content.sections())
-    lines = ["<b>IMPRESSION</b>", *map(_printable, said["IMPRESSION"]), "<b>FINDINGS</b>"]
-    lines += [_printable(sentence) for sentence in said["FINDINGS"] if not sentence.startswith("Caution:")]
+    sections = dict(content.sections())
+    findings = [sentence for sentence in sections["FINDINGS"] if not sentence.startswith("Caution:")]
+    lines = []
+    for heading, sentences in (("IMPRESSION", sections["IMPRESSION"]), ("FINDINGS", findings)):
+        lines += [f"<b>{content.said(heading)}</b>", *(_printable(content.said(sentence)) for sentence in sentences)]
     _paragraphs(canvas, lines, left, MIDDLE_TOP - MIDDLE_HEIGHT, width, MIDDLE_HEIGHT)
 
 
 def _notes(canvas: Any, content: ReportContent) -> None:
-    lines = ["<b>CAUTIONS</b>", *(_printable(caution.message) for caution in content.report.cautions)]
-    lines += [] if content.report.cautions else ["None."]
-    for heading, sentences in content.sections()[:3]:
-        lines += [f"<b>{heading}</b>", *map(_printable, sentences)]
-    lines.append("<b>VERSIONS</b>")
+    cautions = [caution.message for caution in content.report.cautions] or ["None."]
+    lines = []
+    for heading, sentences in [("CAUTIONS", cautions), *content.sections()[:3]]:
+        lines += [f"<b>{content.said(heading)}</b>", *(_printable(content.said(sentence)) for sentence in sentences)]
+    lines.append(f"<b>{content.said('VERSIONS')}</b>")
     lines.append(_printable(", ".join(f"{name} {version}" for name, version in content.software.items())))
     weights = ", ".join(f"{name} {sha}" for name, sha in content.weights_sha256.items())
-    lines.append(_printable(f"Weights, sha256: {weights}"))
+    lines.append(_printable(content.said(f"Weights, sha256: {weights}")))
     _paragraphs(canvas, lines, MARGIN, NOTES_BOTTOM, PAGE_WIDTH - 2 * MARGIN, NOTES_TOP - NOTES_BOTTOM)
 
 
 def _foot(canvas: Any, content: ReportContent) -> None:
     canvas.setFont("Helvetica", 7.5)
-    canvas.drawString(MARGIN, 40, DISCLAIMER)
+    canvas.drawString(MARGIN, 40, content.said(DISCLAIMER))
     version = content.software.get("baa_core", "")
-    canvas.drawRightString(PAGE_WIDTH - MARGIN, 40, f"baa_core {version}, recipe {content.report.recipe}, page 1 of 1")
+    page = content.said(f"baa_core {version}, recipe {content.report.recipe}, page 1 of 1")
+    canvas.drawRightString(PAGE_WIDTH - MARGIN, 40, page)
 
 
 def _paragraphs(
