@@ -59,11 +59,15 @@ BENT = {
     "{0} row{1}", "{0} radiograph{1}", "{0} year{1}", "{0}{1} months", "the {0}", "the epiphysis of the {0}",
     "Epiphysis of the {0}{1}", "{0} epiphysis", "{0} month{1} too {2}", "({0}m to {1}m)", "{0}-months",
 }  # fmt: skip
+LONGEST_INSTANCE = 70  # characters of an entry that may be what a template becomes
 # Entries for what is put together of several strings, and for Gradio's own labels.
 COMPOSED = {
     "Brush Foundation table, Greulich and Pyle 1959, {0}", "- or -", "Textbox", "Empty value", "File upload",
     "More tabs",
     "Loading...", "processing | {0}", "Uploading {0} file...", "Uploading {0} files...", "Remove this file",
+    "The estimate is {0} above the chronological age of {1}, which lies {2} the interval.",
+    "The estimate is {0} below the chronological age of {1}, which lies {2} the interval.",
+    "The estimate is equal to the chronological age of {0}, which lies {1} the interval.",
     "Drop File Here", "queue: {0} | {1}",
 }  # fmt: skip
 
@@ -322,7 +326,9 @@ def stale() -> list[str]:
         if key.lower() in lower or key in COMPOSED:
             return True
         bare = [part.strip() for part in re.split(r"\{\d+\}", key) if re.search("[A-Za-z]", part)]
-        return all(part.lower() in whole for part in bare) or any(shape.fullmatch(key) for shape in shapes)
+        return all(part.lower() in whole for part in bare) or (
+            len(key) <= LONGEST_INSTANCE and any(shape.fullmatch(key) for shape in shapes)
+        )
 
     return [key for key in catalogue("de") if not is_said(key)]
 
