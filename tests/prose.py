@@ -52,7 +52,7 @@ _NO_WORDS = re.compile(
     r"|^weights/\{0\}$|^\.overflow|:not\(|^url\(|type=\"linear\"|^path, circle|doi:10\.\d{4,5}/|University of Pisa"
     r"|^[A-Za-z]* ?phalanx of the$|^(Prox|Mid)(\.|dle ph\.|\. ph\.)$|^(Proximal|Middle ph\.|Distal|Something)$"
     r"|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
-    r"|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # tasks of the training
+    r"|^Made$|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # tasks of the training
 )
 # Templates whose instances have entries of their own, because German bends what stands in their places.
 BENT = {
