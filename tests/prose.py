@@ -39,7 +39,7 @@ NOT_FOR_VISITORS = (
 # Calls whose arguments nobody reads on the page.
 _UNSEEN_CALLS = {
     "add_argument", "ArgumentParser", "print", "compile", "getLogger", "warning", "exception", "info", "setFont",
-    "fullmatch", "sub", "search", "ParagraphStyle", "setAuthor",
+    "fullmatch", "sub", "search", "TypeVar", "ParagraphStyle", "setAuthor",
 }  # fmt: skip
 _UNSEEN_KEYWORDS = {"js", "elem_id", "elem_classes", "textposition", "family", "concurrency_id", "concurrency_limit"}
 _PROGRAM_ERRORS = {
@@ -52,7 +52,7 @@ _NO_WORDS = re.compile(
     r"|^weights/\{0\}$|^\.overflow|:not\(|^url\(|type=\"linear\"|^path, circle|doi:10\.\d{4,5}/|University of Pisa"
     r"|^[A-Za-z]* ?phalanx of the$|^(Prox|Mid)(\.|dle ph\.|\. ph\.)$|^(Proximal|Middle ph\.|Distal|Something)$"
     r"|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
-    r"|^Made$|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # tasks of the training
+    r"|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # training
 )
 # Templates whose instances have entries of their own, because German bends what stands in their places.
 BENT = {
