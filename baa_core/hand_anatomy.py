@@ -9,6 +9,11 @@ from typing import Final
 FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 
 
+FINGER_NAMES: Final = dict(
+    zip(FINGERS, ("thumb", "index finger", "middle finger", "ring finger", "little finger"), strict=True)
+)
+
+
 # From palm to tip; radius and ulna are their growth plates.
 LANDMARKS = ("wrist", *(f"{finger}{joint}" for finger in FINGERS for joint in (1, 2, 3, 4)), "radius", "ulna")
 

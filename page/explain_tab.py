@@ -154,7 +154,7 @@ class ExplainHandlers:
             gr.update(choices=regions, value=words.NO_REGION),
             self.redraw(view, words.NO_REGION, opacity),
             bars(panel),
-            words.region_table(panel),
+            words.region_table(panel) + words.joint_table(panel),
             words.textbook(panel),
             fit(deletion_figure(panel.deletion)),
             fit(insertion_figure(panel.deletion)),

@@ -188,6 +188,27 @@ of the map.</caption>
 """
 
 
+def joint_table(panel: Panel) -> str:
+    """What each joint says and its share of the answer; "" without a network that reads joints."""
+    if not panel.joints:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(reading.title[:1].upper() + reading.title[1:])}</td>"
+        f"<td><span>{years_and_months(reading.months)} ({reading.months:.0f} months)</span></td>"
+        f"<td><span>{100 * reading.share:.0f} %</span></td></tr>"
+        for reading in panel.joints
+    )
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Joint", "Bone age by it alone", "Share"))
+    return f"""
+<h3>What each joint says</h3>
+<p class="baa-fine">One network of the ensemble reads small pictures of joints and carpals at the radiograph's own
+resolution. Each gives a bone age of its own, and the network's answer is pooled from them by these shares.</p>
+<table class="baa-table baa-joints">
+<caption>Bone age by each joint alone, before any correction, and its share of the network's answer.</caption>
+<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>
+"""
+
+
 def textbook(panel: Panel) -> str:
     """The regions the atlas looks at for this stage, beside those that moved the estimate."""
     stage = panel.textbook

@@ -10,6 +10,7 @@ network learned from, but for the bias line:
      "sex_mismatch": {"probability": 0.98, "agreement_probability": 0.9, "youngest_months": 48},   chosen on val
      "trained_range_months": {"female": [24, 168], "male": [24, 204]},                  seen often in training
      "range_error_months": {"female": {"young": {"mae_months": 11.2, "n": 7}, "old": {"n": 0}}, "male": {...}},  val
+     "interval_low_resolution": {...},                     val, thumbnails; where a network needs a longer hand
      "cut_factors": {"wrist": 1.2, "fingertips": 1.1, "thumb": 1.0}}              cut val radiographs; may be left out
 """
 
@@ -27,6 +28,7 @@ from ..errors import WeightsCorrupt
 from ..types import CUT_PARTS, ENDS, SEXES, CutPart, End, MeasuredError, NetworkOutput, Prediction, Sex, SexCheck
 from .conformal import IntervalModel, UncertaintyFeatures, combine, interval, mixture_interval, pairs
 
+LOW_RESOLUTION = "interval_low_resolution"
 GROSS_ERROR = 6.0  # median absolute deviations: four standard deviations of a normal distribution
 
 
@@ -92,6 +94,8 @@ class Calibration:
         range_error_months: by sex, the error on held-out pictures beyond either end of that range.
         cut_factors: by what the picture's edge cuts off, by how much the interval is widened; a part that is not there
             was not measured, and a hand without it is refused.
+        interval_low_resolution: as `interval`, where a network was left out (`Member.least_hand_px`); None for a recipe
+            without such a network.
 
     Raises:
         ValueError: a probability is not between 0 and 1, an age is not finite, or a factor is below 1, not finite or
@@ -106,6 +110,7 @@ class Calibration:
     trained_range_months: Mapping[Sex, tuple[float, float]]
     range_error_months: Mapping[Sex, Mapping[End, MeasuredError]]
     cut_factors: Mapping[CutPart, float] = field(default_factory=dict)
+    interval_low_resolution: IntervalModel | None = None
 
     def __post_init__(self) -> None:
         probabilities = self.mismatch_probability, self.agreement_probability
@@ -138,6 +143,7 @@ class Calibration:
                 {sex: (span[0], span[1]) for sex, span in ranges.items()},
                 {sex: {end: MeasuredError(**errors[sex][end]) for end in ENDS} for sex in SEXES},
                 {part: float(factor) for part, factor in values.get("cut_factors", {}).items()},
+                IntervalModel.from_dict(values[LOW_RESOLUTION]) if LOW_RESOLUTION in values else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
             raise WeightsCorrupt(
@@ -163,7 +169,21 @@ class Calibration:
                 for sex, ends in self.range_error_months.items()
             },
             **({"cut_factors": dict(self.cut_factors)} if self.cut_factors else {}),
+            **({LOW_RESOLUTION: low.to_dict()} if (low := self.interval_low_resolution) else {}),
         }
+
+    def at_low_resolution(self) -> Calibration:
+        """The calibration where a network was left out (`Member.least_hand_px`).
+
+        Raises:
+            WeightsCorrupt: the manifest holds none.
+        """
+        if self.interval_low_resolution is None:
+            raise WeightsCorrupt(
+                "weights/manifest.json has no interval for pictures of low resolution. "
+                "Get the weights folder again as weights/README.md says."
+            )
+        return replace(self, interval=self.interval_low_resolution)
 
 
 def check_sex(

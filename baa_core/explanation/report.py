@@ -9,6 +9,7 @@ from typing import Any
 from ..types import DISCLAIMER, BoolArray, Caution, HandMask, Radiograph, Sex, SignedExplanation, freeze
 from .atlas import Stage
 from .faithfulness import Deletion
+from .joint_readings import JointReading
 from .region_effects import RegionEffect
 from .robustness import Robustness
 from .verdict import Verdict
@@ -32,6 +33,7 @@ class Panel:
         verdict: whether the map can be relied on.
         cautions: all that an assessment says, then those about map and regions.
         seconds, stage_seconds: in all, and by part.
+        joints: what each joint says, of a network that reads joints; empty without one.
         radiograph, hand, masks: as read, as found, and region to bool (H, W).
     """
 
@@ -53,6 +55,7 @@ class Panel:
     hand: HandMask
     masks: Mapping[str, BoolArray]
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    joints: tuple[JointReading, ...] = ()
 
     def __post_init__(self) -> None:
         for mask in self.masks.values():
@@ -87,6 +90,10 @@ class Panel:
                     "attribution_share": round(self.shares[name], 4),
                 }
                 for name, effect in self.regions.items()
+            },
+            "joints": {
+                reading.name: {"months": _rounded(reading.months), "share": round(reading.share, 4)}
+                for reading in self.joints
             },
             "inside_hand_share": round(shown.inside_hand_share, 4),
             "deletion": {

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hand_anatomy import FINGERS
+from ..hand_anatomy import FINGER_NAMES, FINGERS
 from ..preprocessing.picture import box_of
 from ..types import BoolArray, Caution, HandMask, Landmarks, Radiograph
 from .landmarks import widened
@@ -32,9 +31,6 @@ FINGER_HANDS, PALM_HANDS, FOREARM_HANDS = 0.08, 0.16, 0.2
 # this, all with edges of the field or a neighbour's grey in the outline.
 MOST_BESIDE_SHARE = 0.006
 
-FINGER_NAMES: Final = dict(
-    zip(FINGERS, ("thumb", "index finger", "middle finger", "ring finger", "little finger"), strict=True)
-)
 UNCHECKED = Caution(
     "outline_unchecked",
     "The joints of this hand could not be placed, so whether its outline is that of one whole hand was not checked. "

@@ -134,6 +134,8 @@ class Member:
         sexes: whose hands it learns from and answers for.
         views: of a sex network: as which pictures each one is shown to it. Age networks go by the recipe's.
         weight: of an age network: how much its months count beside the others'.
+        least_hand_px: an age network is left out where the hand is shorter than this in the radiograph's pixels, from
+            the wrist to the tip of the middle finger, because what it reads is not to be seen there; 0 for never.
         eight_bit: its file holds large tensors in eight bits (`weights.save_network`), because it would be large.
     """
 
@@ -146,6 +148,7 @@ class Member:
     sexes: tuple[Sex, ...] = SEXES
     views: TestTimeAugmentation = TestTimeAugmentation()
     weight: float = 1.0
+    least_hand_px: float = 0.0
     eight_bit: bool = False
 
 
@@ -189,6 +192,8 @@ class Recipe:
         names = [m.name for m in self.networks]
         if len(set(names)) != len(names):
             raise ValueError(f"recipe '{self.name}' names a member twice: {names}")
+        if any(all(m.least_hand_px for m in self.members if sex in m.sexes) for sex in SEXES):
+            raise ValueError(f"recipe '{self.name}' has no age network for hands of any length")
 
     @property
     def sex_views(self) -> dict[str, TestTimeAugmentation]:

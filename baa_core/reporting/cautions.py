@@ -6,12 +6,13 @@ number, and nothing is ever said about the child: only about the picture, the en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ..hand.quality import measure_framing
 from ..preprocessing.prepare import ModelInput
+from ..recipes.schema import Member
 from ..types import (
     Caution,
     End,
@@ -94,6 +95,27 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
             )
         )
     return tuple(found)
+
+
+def about_left_out(members: Sequence[Member], hand: HandMask) -> tuple[Caution, ...]:
+    """That networks were left out because the hand is too short for what they read.
+
+    Args:
+        members: the age networks that did not answer.
+        hand: with its landmarks.
+    """
+    if not members:
+        return ()
+    length_px = 0.0 if hand.landmarks is None else hand.landmarks.hand_length_px
+    least_px = max(member.least_hand_px for member in members)
+    return (
+        Caution(
+            "network_left_out",
+            f"The hand is {length_px:.0f} pixels long from the wrist to the tip of the middle finger. The network that "
+            f"reads the joints needs {least_px:.0f} pixels and was left out. The interval is the wider one that was "
+            "measured on pictures of low resolution.",
+        ),
+    )
 
 
 def about_view(inputs: Iterable[ModelInput], hand: HandMask) -> tuple[Caution, ...]:

@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -243,6 +243,8 @@ class Assessor:
     ) -> dict[str, ModelInput]:
         """Each member's picture by name; members with the same input share one.
 
+        Members that need a longer hand (`Member.least_hand_px`) are left out.
+
         Args:
             radiograph: as read.
             hand: on the same grid.
@@ -252,14 +254,16 @@ class Assessor:
         """
         placed = self.points(radiograph, hand) if points is None else points
         stages, first = stages or SharedStages(), self.recipe.members[0].input
+        length_px = 0.0 if hand.landmarks is None else hand.landmarks.hand_length_px
+        members = [member for member in self.recipe.sex_and_age_members if length_px >= member.least_hand_px]
         made: dict[InputSpec, ModelInput] = {}
-        for spec in dict.fromkeys(member.input for member in self.recipe.sex_and_age_members):
+        for spec in dict.fromkeys(member.input for member in members):
             if on_step is not None and spec == first:
                 made[spec] = prepare(radiograph, hand, spec, placed, on_step)
             else:
                 make = partial(prepare, radiograph, hand, spec, placed)
                 made[spec] = stages.once(self._input_stage(spec), make)
-        return {member.name: made[member.input] for member in self.recipe.sex_and_age_members}
+        return {member.name: made[member.input] for member in members}
 
     def _input_stage(self, spec: InputSpec) -> Hashable:
         """All that a prepared picture depends on besides the radiograph."""
@@ -443,7 +447,8 @@ class Assessor:
             *cautions.about_picture(radiograph, hand),
             *findings.about_pose,
             *(said for made in inputs.values() for said in made.cautions),
-            *cautions.about_view((inputs[member.name] for member in self.recipe.members), hand),
+            *cautions.about_view((inputs[name] for name in self._answering(inputs)), hand),
+            *cautions.about_left_out(self._left_out(inputs), hand),
             *cautions.about_sex_in_file(patient.sex, radiograph.sex_in_file),
             *self._about_estimate(estimate, patient),
             *estimate.cautions,
@@ -462,7 +467,7 @@ class Assessor:
         """
         stage = ("sex", self.recipe.sex, *(self._input_stage(member.input) for member in self.recipe.sex))
         probability_male = (stages or SharedStages()).once(stage, lambda: self._probability_male(inputs))
-        by_sex = predict_months_by_sex(self._age_networks(age_group), inputs, SEXES, self.recipe.views)
+        by_sex = predict_months_by_sex(self._age_networks(inputs, age_group), inputs, SEXES, self.recipe.views)
         return NetworkOutputs(by_sex, probability_male)
 
     def _probability_male(self, inputs: Mapping[str, ModelInput]) -> float:
@@ -478,16 +483,16 @@ class Assessor:
             interval_factor: by how much the intervals are widened (`HandMask.interval_factor`).
         """
         answers, probability_male = outputs.by_sex, outputs.probability_male
-        plain = {sex: self._uncorrected(answers[sex], sex) for sex in SEXES}
+        known = self._calibration_for(answers[SEXES[0]])
+        plain = {sex: self._uncorrected(answers[sex], sex, known) for sex in SEXES}
         by_sex = {sex: self._corrected(plain[sex]) for sex in SEXES}
         used = patient.sex or likelier_sex(probability_male)
         checked = check_sex(patient.sex, probability_male, by_sex[used].bone_age_months, self.calibration)
         prediction = by_sex[used]
         if patient.sex is None:
             own = {sex: self.own(answers[sex], sex) for sex in SEXES}
-            known, weights = self.calibration, self.recipe.weights
             correct = None if self.local is None else self.local.correct
-            spread = interval_for_unknown_sex(own, probability_male, known, weights, correct)
+            spread = interval_for_unknown_sex(own, probability_male, known, self.recipe.weights, correct)
             prediction = replace(prediction, interval_months=spread)
             prediction = prediction if self.local is None else self.local.widen(prediction)
         widened = {sex: answer.widened(interval_factor) for sex, answer in by_sex.items()}
@@ -496,32 +501,45 @@ class Assessor:
 
     def predict(self, inputs: Mapping[str, ModelInput], sex: Sex) -> Prediction:
         """Months for one sex, corrected, with an interval: `estimate` without the sex networks."""
-        answers = predict_months_by_sex(self._age_networks(), inputs, (sex,), self.recipe.views)[sex]
-        return self._corrected(self._uncorrected(answers, sex))
+        answers = predict_months_by_sex(self._age_networks(inputs), inputs, (sex,), self.recipe.views)[sex]
+        return self._corrected(self._uncorrected(answers, sex, self._calibration_for(inputs)))
 
     def _corrected(self, prediction: Prediction) -> Prediction:
         return prediction if self.local is None else self.local.apply(prediction)
 
-    def _uncorrected(self, answers: Mapping[str, NetworkOutput], sex: Sex) -> Prediction:
+    def _uncorrected(self, answers: Mapping[str, NetworkOutput], sex: Sex, known: Calibration) -> Prediction:
         """Without local calibration."""
-        return calibrate(self.own(answers, sex), sex, self.calibration, self.recipe.weights)
+        return calibrate(self.own(answers, sex), sex, known, self.recipe.weights)
+
+    def _answering(self, names: Collection[str]) -> list[str]:
+        """The age networks among these names, of inputs or of answers."""
+        return [member.name for member in self.recipe.members if member.name in names]
+
+    def _left_out(self, names: Collection[str]) -> list[Member]:
+        """The age networks that need a longer hand."""
+        return [member for member in self.recipe.members if member.name not in names]
+
+    def _calibration_for(self, names: Collection[str]) -> Calibration:
+        """The calibration of the age networks that answer."""
+        return self.calibration.at_low_resolution() if self._left_out(names) else self.calibration
 
     def explain(self, inputs: Mapping[str, ModelInput], sex: Sex, age_group: int | None = None) -> Explanation:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
-        networks = self.own(self._age_networks(age_group), sex)
+        networks = self.own(self._age_networks(inputs, age_group), sex)
         mirror = self.recipe.views.mirror
         forwards = {name: age_forward(net, sex, mirror, inputs[name]) for name, net in networks.items()}
         return saliency(forwards, inputs, self.recipe.weights)
 
-    def _age_networks(self, age_group: int | None = None) -> dict[str, AgeNetwork]:
-        networks = {member.name: self.network(member) for member in self.recipe.members}
+    def _age_networks(self, inputs: Mapping[str, ModelInput], age_group: int | None = None) -> dict[str, AgeNetwork]:
+        networks = {member.name: self.network(member) for member in self.recipe.members if member.name in inputs}
         if age_group is not None:
             networks = {name: cast(GroupedAgeNetwork, net).stating(age_group - 1) for name, net in networks.items()}
         return cast(dict[str, AgeNetwork], networks)
 
     def own(self, by_member: Mapping[str, Something], sex: Sex) -> dict[str, Something]:
-        """What belongs to the members that answer for this sex."""
-        return {member.name: by_member[member.name] for member in self.recipe.members if sex in member.sexes}
+        """What belongs to the members that answer for this sex, of those that answered."""
+        members = (member for member in self.recipe.members if sex in member.sexes)
+        return {member.name: by_member[member.name] for member in members if member.name in by_member}
 
     def calibrated_by(self, local: LocalCalibration) -> Assessor:
         """This assessor with a clinic's own calibration.

@@ -16,16 +16,18 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..errors import HandRefused, LandmarksNotFound, WeightsMissing
-from ..estimation.ensemble import Forward, age_forward, by_weight
+from ..estimation.ensemble import Forward, age_forward, by_weight, encode_sex
 from ..explanation.atlas import textbook_stage
 from ..explanation.attribution import require_finite
 from ..explanation.faithfulness import Deletion, measure_deletion
 from ..explanation.gradients import own_copy
+from ..explanation.joint_readings import JointReading, joint_readings
 from ..explanation.methods import Attribute, Method, evidence, explain_with, find_method
 from ..explanation.region_effects import attribution_shares, months_by_region
 from ..explanation.report import Panel
 from ..explanation.robustness import OTHER_SEX, SIDES_EXCHANGED, Robustness, measure_robustness
 from ..explanation.verdict import stability, summarise_checks
+from ..networks.joint_patches import JointAgeNetwork
 from ..preprocessing.prepare import ModelInput
 from ..reporting import cautions
 from ..reporting.charts import deletion_figure, insertion_figure, regions_figure, robustness_figure, write_figure
@@ -179,7 +181,7 @@ def context_of(
     networks = {
         member.name: own_copy(assessor.network(member))
         for member in assessor.recipe.members
-        if estimate.sex_used in member.sexes
+        if estimate.sex_used in member.sexes and member.name in inputs
     }
     mirror = assessor.recipe.views.mirror
 
@@ -228,7 +230,16 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         hand=context.hand,
         masks=masks,
         stage_seconds=clock.seconds,
+        joints=_joints(context),
     )
+
+
+def _joints(context: ExplanationContext) -> tuple[JointReading, ...]:
+    """What each joint says, if a network of the ensemble reads joints."""
+    for name, network in context.networks.items():
+        if isinstance(network, JointAgeNetwork):
+            return joint_readings(network, context.inputs[name], encode_sex([context.estimate.sex_used]))
+    return ()
 
 
 def _telling(forward: Forward, progress: ProgressReporter, name: str) -> Forward:

@@ -41,7 +41,7 @@ from baa_core.workflows.assess import Assessor
 
 from ..command_line import says_problems
 from ..data.samples import Sample, find_samples, read_labels, read_sample
-from .interval_widths import LEAST_PICTURES, ONE_WIDTH, OTHER_SEX, fit_widths, write_proof
+from .interval_widths import LEAST_PICTURES, ONE_WIDTH, OTHER_SEX, fit_widths, fit_widths_at_low_resolution, write_proof
 
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
@@ -98,7 +98,7 @@ def collect(recipe: Recipe, runs: Path, folder: Path) -> Manifest:
 def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
     """Raw months and deviation of every member for the true and the other sex, and the probability of male, by sample.
 
-    Pictures that would be refused are left out.
+    Pictures that would be refused are left out. A member that needs a longer hand has no number there.
     """
     recipe = assessor.recipe
     rows = []
@@ -112,7 +112,7 @@ def predict_all(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame)
         except HandRefused:
             continue
         label = labels.loc[sample.rsna_id]
-        networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in recipe.members}
+        networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in recipe.members if m.name in made}
         by_sex = predict_months_by_sex(networks, made, SEXES, recipe.views)
         answers, others = by_sex[label.sex], by_sex["female" if label.sex == "male" else "male"]
         male = predict_sex({m.name: assessor.network(m) for m in recipe.sex}, made, recipe.sex_views)
@@ -218,14 +218,22 @@ def ensemble(recipe: Recipe, bias: Mapping[str, LinearBias], table: pd.DataFrame
     """
     held_out = table[table.split == "val"].reset_index(drop=True)
     names = [member.name for member in recipe.members]
-    weights = [recipe.weights[name] for name in names]
+    weights = np.array([recipe.weights[name] for name in names])
+    answered = held_out[names].notna().to_numpy()
 
     def signals(pattern: str) -> UncertaintyFeatures:
         raw = {name: held_out[pattern.format(name)].to_numpy(float) for name in names}
-        corrected = [np.maximum(0.0, bias[name].correct(raw[name]) if bias else raw[name]) for name in names]
-        return combine(corrected, [held_out[pattern.format(DEVIATION.format(name))] for name in names], weights)
+        corrected = np.array([np.maximum(0.0, bias[n].correct(raw[n]) if bias else raw[n]) for n in names])
+        deviations = held_out[[pattern.format(DEVIATION.format(name)) for name in names]].to_numpy(float).T
+        made = np.full((3, len(held_out)), np.nan)
+        for some in np.unique(answered, axis=0):
+            rows = (answered == some).all(axis=1)
+            made[:, rows] = list(
+                vars(combine(corrected[some][:, rows], deviations[some][:, rows], weights[some].tolist())).values()
+            )
+        return UncertaintyFeatures(*made)
 
-    made = held_out.assign(**vars(signals("{}")))
+    made = held_out.assign(**vars(signals("{}")), low_resolution=~answered.all(axis=1))
     if not {OTHER.format(name) for name in names} <= set(held_out.columns):
         return made
     return made.assign(**{OTHER_SEX.format(name): values for name, values in vars(signals(OTHER)).items()})
@@ -242,7 +250,7 @@ def choose_bias(recipe: Recipe, table: pd.DataFrame) -> tuple[dict[str, LinearBi
         it; and what was found, in words.
     """
     plain = ensemble(recipe, {}, table)
-    sharp = np.flatnonzero(plain.kind == "sharp")
+    sharp = np.flatnonzero((plain.kind == "sharp") & ~plain.low_resolution)
     if len(sharp) < LEAST_FOR_BIAS:
         return {}, plain, f"no bias line: {len(sharp)} sharp val pictures are too few to fit one"
     lines = fit_members(recipe, plain.loc[sharp])
@@ -285,6 +293,7 @@ def fit_calibration(bias: Mapping[str, LinearBias], pictures: pd.DataFrame) -> C
     return Calibration(
         bias=bias,
         interval=fit_widths(pictures),
+        interval_low_resolution=fit_widths_at_low_resolution(pictures),
         mismatch_probability=choose_mismatch_probability(entered, MAX_FALSE_ALARM),
         # A wrong entry is as probable as the other sex of a right one.
         agreement_probability=choose_mismatch_probability(entered, MAX_FALSE_AGREEMENT),
