@@ -26,6 +26,7 @@ from train.calibration.interval_widths import (
     cross_validate,
     fit_scale,
     fit_widths,
+    fit_widths_at_low_resolution,
     measure_coverage,
     measure_unknown_sex,
     reliability_drawing,
@@ -338,3 +339,19 @@ def test_reliability_lies_beside_the_promise() -> None:
     assert low.get("cx") == exact[0].get("cx") and float(low.get("cy")) > float(exact[0].get("cy"))
     said = [text.text for text in drawing.iter(f"{tag}text")]
     assert {"sharp", "a < b", DISCLAIMER} <= set(said)
+
+
+def test_pictures_that_a_network_is_left_out_of_get_an_interval_of_their_own() -> None:
+    """Thumbnails answered by fewer networks say nothing about how wide a sharp radiograph's interval must be."""
+    pictures = children(400, 300)
+    pictures["low_resolution"] = pictures.kind == "thumbnails"
+    low = pictures[pictures.low_resolution]
+    sharp = pictures[~pictures.low_resolution]
+    wider = fit_widths_at_low_resolution(pictures)
+    assert wider is not None
+    for model, own in ((fit_widths(pictures), sharp), (wider, low)):
+        held = (own.true_months - own.months).abs() <= model.half_width(signals_of(own))
+        assert 0.88 <= held.mean() <= 0.95
+    shifted = pictures.assign(true_months=pictures.true_months + 40 * pictures.low_resolution)
+    assert fit_widths(shifted).factors == fit_widths(pictures).factors
+    assert fit_widths_at_low_resolution(children(100, 30)) is None
