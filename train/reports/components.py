@@ -1,7 +1,8 @@
 """`python -m train results RECIPE`: what each part of a recipe is worth, on sharp `val` and `test` radiographs.
 
-The recipe as it is served, by age too, beside each network alone, more or fewer views, no bias correction, the
-predicted in place of the entered sex, and the mean by sex without looking at the picture. Nothing is fitted here.
+The recipe as it is served, by age too, beside each network alone, without each, more or fewer views, no bias
+correction, the predicted in place of the entered sex, and the mean by sex without looking at the picture; and how alike
+the networks' errors are. Nothing is fitted here.
 With `--batch`, for a recipe that is slow: served and each network alone, from what `python -m baa_core batch` wrote.
 """
 
@@ -12,6 +13,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +43,7 @@ VIEWS: Mapping[str, TestTimeAugmentation] = {
     "mirrored": TestTimeAugmentation(),
     "turned": TestTimeAugmentation(turns_degrees=(-10.0, -5.0, 0.0, 5.0, 10.0)),
 }
+ALONE = "{} alone"
 READING = "{member} {views} {sex}"
 HEADER = ("", "n", "MAE", "RMSE", "within 12", "girls", "boys")
 
@@ -61,8 +64,9 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
             continue
         male = predict_sex(sex_networks, inputs, assessor.recipe.sex_views)
         row["sex_predicted"] = likelier_sex(mean_log_odds(male.values()))
+        answering = {name: network for name, network in networks.items() if name in inputs}
         for name, views in VIEWS.items():
-            for sex, answers in predict_months_by_sex(networks, inputs, SEXES, views).items():
+            for sex, answers in predict_months_by_sex(answering, inputs, SEXES, views).items():
                 row |= {READING.format(member=m, views=name, sex=sex): a.months for m, a in answers.items()}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -99,10 +103,19 @@ def variants(
     """Estimates by what makes them, the served one first."""
     plain = dict.fromkeys(weights, LinearBias())
     bias = dict(calibration.bias) or plain
-    alone = {f"{m} alone": months(films, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
+    alone = {ALONE.format(m): months(films, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
+    without = (
+        {
+            f"without {m}": months(films, {k: v for k, v in bias.items() if k != m}, weights, "mirrored", "sex")
+            for m in bias
+        }
+        if len(bias) > 2
+        else {}
+    )
     return {
         SERVED: months(films, bias, weights, "mirrored", "sex"),
         **(alone if len(alone) > 1 else {}),
+        **without,
         "without the mirror image": months(films, bias, weights, "plain", "sex"),
         "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, weights, "turned", "sex"),
         **({"without bias correction": months(films, plain, weights, "mirrored", "sex")} if calibration.bias else {}),
@@ -121,6 +134,18 @@ def measure(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str
     return found
 
 
+def correlations(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, float]:
+    """How alike the errors of every two networks are: the correlation by "one, other"."""
+    members = {
+        name: months - films.true_months for name, months in estimates.items() if name.endswith(ALONE.format(""))
+    }
+    names = {name: name.removesuffix(ALONE.format("")) for name in members}
+    return {
+        f"{names[one]}, {names[other]}": round(float(members[one].corr(members[other])), 2)
+        for one, other in combinations(members, 2)
+    }
+
+
 def _measured(errors: pd.Series, sex: pd.Series) -> dict[str, Any]:
     by_sex = {one: round(float(errors[sex == one].mean()), 2) for one in SEXES if (sex == one).any()}
     return {"n": len(errors), **measure_errors(errors.to_numpy(float)), "mean_difference_by_sex_months": by_sex}
@@ -133,6 +158,9 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         refused = ", ".join(f"{n} {kind}" for kind, n in part["refused"].items()) or "none"
         parts += [f"## {split}\n\nRefused: {refused}.\n"]
         parts += [markdown_table(HEADER, [_row(name, group) for name, group in part["variants"].items()])]
+        if part.get("correlations"):
+            rows = [[pair, f"{found:.2f}"] for pair, found in part["correlations"].items()]
+            parts += [markdown_table(("correlation of errors", ""), rows)]
     return "\n".join([*parts, f"{DISCLAIMER}\n"])
 
 
@@ -164,8 +192,12 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         own = films[films.split == split]
         refused = own["refused"].dropna() if "refused" in own else pd.Series(dtype=str)
         kept = own.drop(refused.index)
-        measured = measure(kept, variants(kept, assessor.calibration, assessor.recipe.weights, mean_months))
-        parts[split] = {"refused": refused.value_counts().to_dict(), "variants": measured}
+        estimates = variants(kept, assessor.calibration, assessor.recipe.weights, mean_months)
+        parts[split] = {
+            "refused": refused.value_counts().to_dict(),
+            "variants": measure(kept, estimates),
+            "correlations": correlations(kept, estimates),
+        }
     document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
     write_result(args.weights / "evaluation" / args.recipe, "results", document, to_markdown(document))
     return document

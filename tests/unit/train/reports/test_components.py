@@ -111,3 +111,11 @@ def test_a_batch_is_measured_with_each_network_alone(tmp_path: Path) -> None:
         "1.00",
         "7.00",
     ]
+
+
+def test_it_is_said_how_alike_the_networks_errors_are() -> None:
+    rows = films()
+    estimates = {results.SERVED: rows.true_months}
+    noise = pd.Series(range(len(rows)), index=rows.index, dtype=float)
+    estimates |= {"a alone": rows.true_months + noise, "b alone": rows.true_months - noise}
+    assert results.correlations(rows, estimates) == {"a, b": -1.0}
