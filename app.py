@@ -37,6 +37,7 @@ from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch  # noqa: 
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
 from page.entries import lay_out_entries  # noqa: E402
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
+from page.help_tab import PICTURES, lay_out_help  # noqa: E402
 from page.language import catalogue_route, head_line  # noqa: E402
 from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn  # noqa: E402
 from page.save_case import lay_out_keeping  # noqa: E402
@@ -50,8 +51,10 @@ WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
 SESSIONS = 32  # sessions whose pictures are kept in memory at once
 UPLOADS = UploadFolder(PRIVATE_FOLDER)
 PAGE = Path(__file__).resolve().parent / "page"
-STYLES = [PAGE / name for name in ("style.css", "viewer.css", "batch.css", "learn.css")]
-SCRIPTS = [PAGE / name for name in ("language.js", "stream.js", "entries.js", "viewer.js", "batch.js", "learn.js")]
+STYLES = [PAGE / name for name in ("style.css", "viewer.css", "batch.css", "learn.css", "help.css")]
+SCRIPTS = [
+    PAGE / name for name in ("language.js", "stream.js", "entries.js", "viewer.js", "batch.js", "learn.js", "help.js")
+]
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
@@ -81,6 +84,8 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
                     batch = lay_out_batch()
                 with gr.Tab("Learn", id="learn", elem_id="baa-learn"):
                     learned = lay_out_learn()
+                with gr.Tab("Help", id="help", elem_id="baa-help"):
+                    lay_out_help()
         left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
         connect(page, Handlers(assessor, UPLOADS), left, right)
         connect_explain(page, ExplainHandlers(assessor), left, explained, right.kept)
@@ -108,7 +113,12 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
-        app_kwargs={"middleware": [guard], "routes": [catalogue_route(), static], "docs_url": None, "redoc_url": None},
+        app_kwargs={
+            "middleware": [guard],
+            "routes": [catalogue_route(), PICTURES, static],
+            "docs_url": None,
+            "redoc_url": None,
+        },
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,

@@ -45,6 +45,7 @@ from .entries import (
 from .examples import draw_example
 from .growth import (
     CONVENTION_CHOICES,
+    CONVENTION_HELP,
     EARLIER_HELP,
     around_chart,
     chart_of,
@@ -504,7 +505,11 @@ def lay_out_results() -> Results:
     with gr.Column(visible=False, elem_id="baa-details") as details:
         with gr.Accordion("Growth chart and earlier assessments", open=False, elem_id="baa-growth-part"):
             convention = gr.Radio(
-                CONVENTION_CHOICES, value=DEFAULT_CONVENTION, label="SD score", elem_id="baa-convention"
+                CONVENTION_CHOICES,
+                value=DEFAULT_CONVENTION,
+                label="SD score",
+                info=CONVENTION_HELP,
+                elem_id="baa-convention",
             )
             chart = gr.Plot(show_label=False, elem_id="baa-chart")
             around = gr.HTML(elem_id="baa-around")

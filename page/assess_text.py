@@ -14,6 +14,7 @@ from baa_core.reporting.wording import sex_check_sentence
 from baa_core.types import DISCLAIMER, Radiograph, Report
 
 from .growth import growth_card
+from .help_text import LINKS as HELP_LINKS
 from .html import CHILD, DRAWN_TAG, please_note, sexes_row, table
 from .language import SWITCH
 
@@ -25,6 +26,7 @@ HEADER = f"""
   <h1>{TITLE}</h1>
   <p class="baa-lead">An estimate with its uncertainty, the hand it looked at, and where on the bones it looked.</p>
   <p class="baa-disclaimer" role="note"><strong>{DISCLAIMER}</strong></p>
+  {HELP_LINKS}
 </header>
 """
 CALIBRATED = (
@@ -39,6 +41,8 @@ EMPTY = """
   <li>Press Assess.</li></ol>
 </section>
 """
+SEX_HELP = "The estimate is made for it. Unknown: predicted, with an interval for both."
+AGE_HELP = '<p class="baa-fine">The age is compared with the estimate and never changes it.</p>'
 FORMATS = '<p class="baa-fine">One hand and wrist. PNG, JPEG, TIFF, BMP, WebP or DICOM, up to 100 MB.</p>'
 EXAMPLES_LINE = '<p class="baa-fine">Or try a <strong>drawn</strong> hand, not a patient:</p>'
 PRIVACY = """

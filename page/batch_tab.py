@@ -263,8 +263,12 @@ def lay_out_batch() -> BatchTab:
         )
         table_file = gr.File(label="Table (CSV): file, sex", height=130, elem_id="baa-batch-csv-file")
     with gr.Row(elem_classes="baa-batch-entries"):
-        sex_of_all = gr.Radio(SEXES, value="unknown", label=words.SEX_OF_ALL, elem_id="baa-batch-sex")
-        hand = gr.Radio(words.HANDS, value=words.REFUSE, label=words.WHICH_HAND, elem_id="baa-batch-hand")
+        sex_of_all = gr.Radio(
+            SEXES, value="unknown", label=words.SEX_OF_ALL, info=words.SEX_HELP, elem_id="baa-batch-sex"
+        )
+        hand = gr.Radio(
+            words.HANDS, value=words.REFUSE, label=words.WHICH_HAND, info=words.HAND_HELP, elem_id="baa-batch-hand"
+        )
     with gr.Row(elem_classes="baa-batch-buttons"):
         go = gr.Button("Assess all", variant="primary", min_width=150, interactive=False, elem_id="baa-batch-go")
         stop = gr.Button("Cancel", min_width=100, elem_id="baa-batch-cancel")

@@ -31,6 +31,8 @@ EMPTY = """
 """
 SEX_OF_ALL = "Sex of all, where there is no table"
 WHICH_HAND = "Where a picture shows several hands"
+SEX_HELP = "The table's own sex goes before. Unknown: predicted from each radiograph."
+HAND_HELP = "Rows with one hand are not assessed again when this changes."
 REFUSE = "refuse"
 HANDS = [
     ("Refuse it", REFUSE),

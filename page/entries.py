@@ -55,12 +55,13 @@ def lay_out_entries() -> Entries:
     gr.HTML(text.FORMATS)
     ready = gr.HTML(elem_id="baa-ready")
     use_offer = gr.Button("Use sex and age from the file", visible=False, size="sm")
-    sex = gr.Radio(SEXES, label="Sex", elem_id="baa-sex")
+    sex = gr.Radio(SEXES, label="Sex", info=text.SEX_HELP, elem_id="baa-sex")
     with gr.Row():
         years, months = (
             gr.Textbox(label=f"Age: {unit}", placeholder="optional", min_width=110, max_lines=1, elem_id=f"baa-{unit}")
             for unit in ("years", "months")
         )
+    gr.HTML(text.AGE_HELP)
     go = gr.Button("Assess", variant="primary", size="lg", elem_id="baa-assess", interactive=False)
     gr.HTML(text.EXAMPLES_LINE)
     with gr.Row(elem_classes="baa-example-row"):

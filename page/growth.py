@@ -30,6 +30,10 @@ CONVENTION_CHOICES: list[tuple[str, Convention]] = [
 ]
 MOST_EARLIER = 50
 LONGEST_JSON_BYTES = 1_000_000
+CONVENTION_HELP = (
+    "By how many SD of the reference the bone age lies above or below a centre: this child's age, or the mean bone age "
+    "that the reference found at this age."
+)
 EARLIER_HELP = (
     "One a line: age on that day, a colon, the bone age found, each with y and m. Its 90 % interval may follow in "
     "brackets. Example: 8y 3m: 8y 10m (7y 11m to 9y 9m)"
