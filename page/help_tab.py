@@ -32,7 +32,7 @@ def draw(request: Request) -> Response:
         radiograph = draw_requirement(request.path_params["name"])
     except UnsupportedImage:
         return Response(status_code=404)
-    return Response(to_webp(radiograph), media_type="image/webp", headers={"Cache-Control": "max-age=86400"})
+    return Response(to_webp(radiograph), media_type="image/webp", headers={"cache-control": "max-age=86400"})
 
 
 PICTURES = Route(f"/{words.PICTURES}/{{name}}.webp", draw)

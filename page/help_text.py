@@ -41,7 +41,10 @@ CONTROLS = (
     ("Viewer", "Zoom (+, -, wheel, pinch), move (drag, arrows), window and level (sliders, Shift and drag), layers."),
     ("Growth chart", "SD score by one of two conventions; earlier assessments make a trend with its velocity."),
     ("Explain", "Which parts of the hand moved the estimate, and whether that explanation can be relied on."),
-    ("Compare", "The same radiograph by six published systems, rebuilt here at small scale."),
+    (
+        "Compare",
+        "The same radiograph by six systems: this project's own and five published ones, rebuilt here at small scale.",
+    ),
     ("Batch", "Many radiographs, one row each, with the command line's CSV."),
     ("Learn", "A drawn hand from birth to 19 years, and a lesson in reading."),
 )

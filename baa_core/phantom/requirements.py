@@ -73,10 +73,10 @@ def draw_requirement(name: str) -> Radiograph:
     elif name == "two":
         pixels = np.concatenate([_hand(mirrored=True).radiograph.pixels, pixels], axis=1)
     elif name == "blurred":
-        pixels = cv2.GaussianBlur(pixels, (0, 0), BLUR_PX)
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), BLUR_PX), np.float32)
     elif name == "white":
         pixels = np.clip(OVEREXPOSED * pixels, 0.0, 1.0)
-    return replace(hand.radiograph, pixels=np.array(pixels, np.float32), name=f"drawn, {name}")
+    return replace(hand.radiograph, pixels=np.array(pixels, np.float32), name=name)
 
 
 def _hand(mirrored: bool = False) -> Phantom:
