@@ -43,7 +43,7 @@ CONTROLS = (
     ("Explain", "Which parts of the hand moved the estimate, and whether that explanation can be relied on."),
     (
         "Compare",
-        "The same radiograph by six systems: this project's own and five published ones, rebuilt here at small scale.",
+        "The same radiograph by six systems: one of this project's own, five rebuilt after publications.",
     ),
     ("Batch", "Many radiographs, one row each, with the command line's CSV."),
     ("Learn", "A drawn hand from birth to 19 years, and a lesson in reading."),

@@ -49,7 +49,8 @@ _PROGRAM_ERRORS = {
 _NO_WORDS = re.compile(
     r"^[#.\w\[\]='\"{}: ,>+-]*[#\[][^ ]*|^[A-Z][a-z]+[A-Z]\w*$|\.(png|pdf|gz|csv|js)$|^data:|^https?:|^baa-|^data-baa"
     r"|^bl-line|^bone-age-\{|^upload-|prefers-reduced|svg|px system|system-ui|^default-src|^utf-8|^\?lesson|baaLearn"
-    r"|^weights/\{0\}$|^/\{0\}/|^\.overflow|:not\(|^url\(|type=\"linear\"|^path, circle|doi:10\.\d{4,5}/|University of Pisa"
+    r"|^weights/\{0\}$|^/\{0\}/|^\.overflow|:not\(|^url\(|type=\"linear\"|^path, circle|doi:10\.\d{4,5}/"
+    r"|University of Pisa"
     r"|^[A-Za-z]* ?phalanx of the$|^(Prox|Mid)(\.|dle ph\.|\. ph\.)$|^(Proximal|Middle ph\.|Distal|Something)$"
     r"|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
     r"|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # training
