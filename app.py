@@ -91,7 +91,7 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
         connect_explain(page, ExplainHandlers(assessor), left, explained, right.kept)
         connect_compare(page, CompareHandlers(assessor), left, compared)
         connect_batch(page, BatchHandlers(assessor, UPLOADS), batch)
-        connect_learn(LearnHandlers(assessor), learned)
+        connect_learn(LearnHandlers(assessor, UPLOADS), learned, left.chosen, right.kept)
     return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 
 

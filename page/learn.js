@@ -96,6 +96,7 @@
     let before = null; // the ages of the last stop: what has changed since then is listed
     let shown = [];
     let pages = 0;
+    let mine = null; // the assessed radiograph, laid onto the drawn hand of its estimated bone age
 
     const toStop = (months) => Math.max(0, Math.min(last, Math.round(months / step) * step));
     const boneAge = (sex, months, score) => toStop(months + score * (deviation(sex, months) ?? 0));
@@ -106,6 +107,7 @@
       const hand = (whose, at, by) => ({ sex: whose, age: at, score: by, bone: boneAge(whose, at, by) });
       if (mode === "sexes") return ["female", "male"].map((whose) => hand(whose, months, score));
       if (mode === "ages") return [months, Number(age2.value)].map((at) => hand(sex, at, score));
+      if (mode === "mine") return [hand(sex, months, 0)];
       if (mode === "spread") return [-2, -1, 0, 1, 2].map((by) => hand(sex, months, by));
       return [hand(sex, months, score)];
     }
@@ -132,6 +134,13 @@
         viewBox="0 0 ${series.width} ${series.height}" role="group"
         aria-label="Bones: arrow keys go from one to the next">${parts.join("")}</svg></div>
         <figcaption>${caption(hand)}</figcaption></figure>`;
+    }
+
+    function assessed({ picture, drawn, months, mirrored }, { width, height }) {
+      const said = `Assessed radiograph: estimated bone age ${aged(months)}`;
+      const how = mirrored ? "<br><small>Mirrored, to lie as the drawn hand does.</small>" : "";
+      return `<figure class="bl-figure" id="bl-mine"><div class="bl-frame">${drawn ? TAG : ""}<img src="${picture}" decoding="sync"
+        width="${width}" height="${height}" alt="${said}"></div><figcaption>${said}${how}</figcaption></figure>`;
     }
 
     // Parts of a hand that a change concerns: the epiphysis while it is apart from its bone.
@@ -233,7 +242,7 @@
       if (!kept.facts) return;
       const whose = mode === "sexes" ? ["female", "male"] : [chosen("bl-sex")];
       const known = whose.every((sex) => deviation(sex, Number(age.value)) !== null);
-      sd.disabled = !known || mode === "spread";
+      sd.disabled = !known || mode === "spread" || mode === "mine";
       box("bl-sd-note").textContent = known
         ? ""
         : "At this age the reference table has no SD (girls 3 months to 16 years, boys to 17 years), so no spread is shown.";
@@ -246,6 +255,13 @@
       const hands = kept.facts ? wanted() : [];
       try {
         kept.facts ??= (await ask({ about: "facts" })).facts;
+        if (mode === "mine" && !mine) {
+          mine = await ask({ about: "mine" });
+          if (page !== pages) return;
+          age.value = mine.stop;
+          one(`input[name="bl-sex"][value="${mine.sex}"]`, root).checked = true;
+          hands.length = 0;
+        }
         const again = hands.length ? hands : wanted();
         const series = await Promise.all(again.map(({ sex }) => seriesOf(sex)));
         if (page !== pages) return;
@@ -258,6 +274,7 @@
             : mode === "ages" ? happened(hand.sex, again[0].bone, again[1].bone) : [];
           return figure(hand, series[number], concerned(changes, stop.bones));
         });
+        if (mode === "mine") html.unshift(assessed(mine, series[0]));
         const place = one(".bl-hands", root);
         place.dataset.mode = mode;
         place.innerHTML = html.join("");
@@ -296,6 +313,7 @@
     root.addEventListener("input", (event) => {
       if (event.target.matches("input[type=range], input[type=radio]")) {
         if (!dragging && event.target.type === "radio") stopHere();
+        if (event.target.name === "bl-mode") mine = null; // another radiograph may have been assessed meanwhile
         redraw();
       }
     });
@@ -347,7 +365,7 @@
     const hands = Number.isInteger(asked) && asked >= 1 && asked <= most ? asked : most;
     const seed = box("bl-seed");
     const said = box("bl-said");
-    let state = null; // the running lesson: seed, hand, its truth, the system's estimate on its way, and results
+    let state = null; // the running lesson: its set, hand, its truth, the system's estimate on its way, and results
 
     function showLink() {
       const address = new URL(location.href);
@@ -358,27 +376,28 @@
     }
 
     async function next() {
-      const { seed: set } = state;
+      const { set, of, own } = state;
       const number = state.results.length + 1;
       const mine = state;
-      said.innerHTML = "<p>The hand is being drawn.</p>";
+      said.innerHTML = own ? "<p>The radiograph is being read.</p>" : "<p>The hand is being drawn.</p>";
       box("bl-truth").innerHTML = "";
       box("bl-next").hidden = true;
       box("bl-reveal").disabled = true;
       box("bl-picture").style.opacity = 0.3; // still the last hand
       try {
-        const hand = await ask({ about: "hand", seed: set, hand: number });
+        const hand = await ask({ about: "hand", ...set, hand: number });
         if (state !== mine) return;
         // Asked for now, so that it is there when the student has read the hand; never shown before.
-        const estimate = ask({ seed: set, hand: number }, "networks").then((told) => ({ told }), (error) => ({ error }));
+        const estimate = ask({ ...set, hand: number }, "networks").then((told) => ({ told }), (error) => ({ error }));
         state.hand = { ...hand, number, estimate };
         said.innerHTML = "";
         box("bl-reading").hidden = false;
-        box("bl-which").textContent = `Hand ${number} of ${hands}: ${SEX[hand.sex].toLowerCase()}`;
+        box("bl-which").textContent = `Hand ${number} of ${of}: ${SEX[hand.sex].toLowerCase()}`;
         const picture = box("bl-picture");
         picture.src = hand.picture;
         picture.style.opacity = 1;
-        picture.alt = `Drawn hand, no child: ${SEX[hand.sex].toLowerCase()}, bone age to be read`;
+        picture.alt = own ? "Radiograph of your own, bone age to be read" : `Drawn hand, no child: ${SEX[hand.sex].toLowerCase()}, bone age to be read`;
+        one(".baa-tag", picture.parentElement).hidden = own;
         box("bl-answer").reset();
         box("bl-reveal").disabled = false;
         box("bl-years").focus({ preventScroll: true });
@@ -400,7 +419,7 @@
       const error = read - hand.months;
       const verdict = error === 0 ? "exact" : `${Math.abs(error)} month${Math.abs(error) === 1 ? "" : "s"} too ${error > 0 ? "old" : "young"}`;
       const rows = [
-        `<tr id="bl-true"><th scope="row">Drawn bone age</th><td>${years(hand.months)}</td><td></td></tr>`,
+        `<tr id="bl-true"><th scope="row">${state.own ? "Label" : "Drawn bone age"}</th><td>${years(hand.months)}</td><td></td></tr>`,
         `<tr id="bl-yours"><th scope="row">Your reading</th><td>${years(read)}</td><td>${verdict}</td></tr>`,
       ];
       const table = (system) => `<table class="bl-table">${rows.join("")}${system}</table>`;
@@ -411,16 +430,16 @@
       state.results.push(result);
       box("bl-truth").innerHTML = told
         ? table(`<tr id="bl-system"><th scope="row">System</th><td>${years(told.months)}<br><small>90 % interval ${years(told.low)} to ${years(told.high)}</small></td><td>${signed(told.months - hand.months)} months</td></tr>`) +
-          `<figure class="bl-figure bl-small"><div class="bl-frame">${TAG}<img src="${told.map}" alt="Heatmap of the system's estimate"></div><figcaption>Heatmap: which pixels moved the number. It is not a finding.</figcaption></figure>`
+          `<figure class="bl-figure bl-small"><div class="bl-frame">${state.own ? "" : TAG}<img src="${told.map}" alt="Heatmap of the system's estimate"></div><figcaption>Heatmap: which pixels moved the number. It is not a finding.</figcaption></figure>`
         : table('<tr id="bl-system"><th scope="row">System</th><td colspan="2">gave no estimate</td></tr>') + failed(refused);
-      if (state.results.length < hands) {
+      if (state.results.length < state.of) {
         box("bl-next").hidden = false;
         box("bl-next").focus({ preventScroll: true });
       } else score();
     }
 
     function score() {
-      const { results, seed: set } = state;
+      const { results, set, own } = state;
       const errors = results.map(({ read, truth }) => read - truth);
       const those = results.filter(({ system }) => system !== null).map(({ system, truth }) => system - truth);
       const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -430,19 +449,19 @@
       const lines = results.map(({ number, sex, truth, read, system }) => `<tr><th scope="row">${number}. ${SEX[sex]}</th>
         <td>${years(truth)}</td><td>${years(read)} (${signed(read - truth)})</td>
         <td>${system === null ? "no estimate" : `${years(system)} (${signed(system - truth)})`}</td></tr>`);
-      box("bl-score").innerHTML = `<h3>Result of set ${set}</h3><table class="bl-table"><thead><tr><th>${results.length} hands</th>
+      box("bl-score").innerHTML = `<h3>${own ? "Result of your own radiographs" : `Result of set ${set.seed}`}</h3><table class="bl-table"><thead><tr><th>${results.length} hands</th>
         <th>You</th><th>System</th><th>Single readers, published</th></tr></thead><tbody>
         <tr id="bl-mean-error"><th scope="row">Mean absolute error</th><td>${size(errors)}</td><td>${cell(those, size)}</td><td>${escaped(root.dataset.readers)}</td></tr>
         <tr id="bl-bias"><th scope="row">Bias (mean error; + is too old)</th><td>${bias(errors)}</td><td>${cell(those, bias)}</td><td></td></tr>
         </tbody></table>
-        <div class="bl-scroll" tabindex="0" role="region" aria-label="Results by hand"><table class="bl-table"><thead><tr><th>Hand</th><th>Drawn</th><th>You</th><th>System</th></tr></thead>
+        <div class="bl-scroll" tabindex="0" role="region" aria-label="Results by hand"><table class="bl-table"><thead><tr><th>Hand</th><th>${own ? "Label" : "Drawn"}</th><th>You</th><th>System</th></tr></thead>
         <tbody>${lines.join("")}</tbody></table></div>`;
       box("bl-score").hidden = false;
     }
 
-    function begin() {
+    function begin(own = 0) {
       showLink();
-      state = { seed: Number(seed.value), results: [], hand: null };
+      state = { set: own ? { own: true } : { seed: Number(seed.value) }, of: own || hands, own: Boolean(own), results: [], hand: null };
       box("bl-score").hidden = true;
       box("bl-reading").hidden = true;
       next();
@@ -472,6 +491,10 @@
     box("bl-begin").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
     box("bl-answer").addEventListener("submit", (event) => { event.preventDefault(); reveal(); });
     box("bl-next").addEventListener("click", next);
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("#bl-own"); // beside this part, in what the server says about the files
+      if (button) begin(Number(button.dataset.hands));
+    });
     box("bl-worksheet").addEventListener("click", worksheet);
     if (linked !== null) begin();
   }

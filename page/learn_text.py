@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from baa_core.phantom.series import LAST_MONTHS, STEP_MONTHS
 from baa_core.reference.brush import POPULATION, REFERENCE, reference_rows
 from baa_core.reporting.text import years_and_months
 from baa_core.types import SEXES, Sex
+
+from .learn_own import MOST_OWN, OwnHand
 
 DRAWN = "drawn, no child"
 TAG = f'<span class="baa-tag">{DRAWN}</span>'
@@ -135,7 +138,8 @@ its name.</p>
 <label><input type="radio" name="bl-mode" value="one" checked> One hand</label>
 <label><input type="radio" name="bl-mode" value="sexes"> Girl and boy</label>
 <label><input type="radio" name="bl-mode" value="ages"> Two ages</label>
-<label><input type="radio" name="bl-mode" value="spread"> Children of one age</label></fieldset>
+<label><input type="radio" name="bl-mode" value="spread"> Children of one age</label>
+<label><input type="radio" name="bl-mode" value="mine"> Beside the assessed radiograph</label></fieldset>
 <div class="bl-slide"><label for="bl-age">Age <output id="bl-age-said" for="bl-age"></output></label>
 <input type="range" id="bl-age" min="0" max="{LAST_MONTHS}" step="{STEP_MONTHS}" value="120"></div>
 <div class="bl-slide" id="bl-other" hidden><label for="bl-age2">Second age <output id="bl-age2-said" for="bl-age2">
@@ -239,6 +243,20 @@ gives the same ten hands: a class that opens the link sees the same set.</p>
 <button type="button" class="bl-button bl-primary" id="bl-next" hidden>Next hand</button></div></div></div>
 <div id="bl-score" hidden></div>
 <p class="bl-fine" id="bl-readers">{escape(READERS)}</p></div>"""
+
+
+OWN = f"""<p class="baa-fine">Choose up to {MOST_OWN} radiographs together with one CSV table with the columns file, sex
+(F or M) and bone_age_months. They are kept in memory only, and forgotten when you leave or after an hour. Use
+radiographs that name nobody.</p>"""
+
+
+def own_taken(hands: Sequence[OwnHand]) -> str:
+    """That the radiographs are there, with the button that begins the lesson with them."""
+    return (
+        f'<div class="bl bl-row" role="status"><span>Radiographs with a label: {len(hands)}.</span> <button '
+        f'type="button" class="bl-button bl-primary" id="bl-own" data-hands="{len(hands)}">Start the lesson with these'
+        "</button></div>"
+    )
 
 
 _CHOICES = "".join(

@@ -29,10 +29,9 @@ ATTRIBUTES = ("alt", "title", "aria-label", "placeholder", "data-foreign", "data
 # cautions in them count all the same.
 NOT_FOR_VISITORS = (
     "app.py", "baa_core/__main__.py", "baa_core/faults.py", "baa_core/version.py",
-    "baa_core/estimation/calibration.py",
-    "baa_core/estimation/conformal.py", "baa_core/evaluation/metrics.py", "baa_core/explanation/heatmap.py",
-    "baa_core/export/dicom.py", "baa_core/export/fhir.py", "baa_core/hand/pose.py", "baa_core/io/",
-    "baa_core/networks/",
+    "baa_core/estimation/calibration.py", "baa_core/estimation/conformal.py", "baa_core/evaluation/metrics.py",
+    "baa_core/evaluation/changes.py", "baa_core/explanation/heatmap.py", "baa_core/export/dicom.py",
+    "baa_core/export/fhir.py", "baa_core/hand/pose.py", "baa_core/io/", "baa_core/networks/",
     "baa_core/phantom/__init__.py", "baa_core/phantom/series.py", "baa_core/reporting/overlays.py",
     "baa_core/reporting/language.py", "__init__.py", "page/language.py",
 )  # fmt: skip
@@ -64,12 +63,11 @@ LONGEST_INSTANCE = 70  # characters of an entry that may be what a template beco
 # Entries for what is put together of several strings, and for Gradio's own labels.
 COMPOSED = {
     "Brush Foundation table, Greulich and Pyle 1959, {0}", "- or -", "Textbox", "Empty value", "File upload",
-    "More tabs",
-    "Loading...", "processing | {0}", "Uploading {0} file...", "Uploading {0} files...", "Remove this file",
-    "The estimate is {0} above the chronological age of {1}, which lies {2} the interval.",
+    "More tabs", "Loading...", "processing | {0}", "Uploading {0} file...", "Uploading {0} files...",
+    "Remove this file", "The estimate is {0} above the chronological age of {1}, which lies {2} the interval.",
     "The estimate is {0} below the chronological age of {1}, which lies {2} the interval.",
-    "The estimate is equal to the chronological age of {0}, which lies {1} the interval.",
-    "Drop File Here", "queue: {0} | {1}",
+    "The estimate is equal to the chronological age of {0}, which lies {1} the interval.", "Drop File Here",
+    "queue: {0} | {1}",
 }  # fmt: skip
 
 

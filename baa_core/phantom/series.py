@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import SEXES, Sex
-from . import bone_outlines, draw_phantom
+from . import Phantom, bone_outlines, draw_phantom
 
 STEP_MONTHS: Final = 3
 LAST_MONTHS: Final = 228  # 19 years: the boys' radius is fused
@@ -52,9 +52,14 @@ def draw_series(sex: Sex, stops: tuple[int, ...] = STOPS) -> dict[str, Any]:
     return {"sex": sex, "step_months": STEP_MONTHS, "width": width, "height": HEIGHT_PX, "stops": drawn}
 
 
+def phantom_at(months: float, sex: Sex) -> Phantom:
+    """The hand of the series at one bone age, with the truth about it."""
+    return draw_phantom(months, sex, seed=SEED, height_px=HEIGHT_PX, markers=False)
+
+
 def draw_stop(months: float, sex: Sex) -> dict[str, Any]:
     """One picture of the series with the outlines of its bones."""
-    phantom = draw_phantom(months, sex, seed=SEED, height_px=HEIGHT_PX, markers=False)
+    phantom = phantom_at(months, sex)
     grey = np.round(phantom.radiograph.pixels * 255).astype(np.uint8)
     picture = cv2.imencode(".webp", grey, [cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY])[1].tobytes()
     outlines = bone_outlines(months, sex, seed=SEED, height_px=HEIGHT_PX)

@@ -8,11 +8,12 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.phantom.lesson import lesson_set
 from tests.e2e.served_page import PATIENCE_MS, Served, keep, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SEED, HANDS = 7, 2
+SEED, HANDS = 7, 10
 MEDIAN_STEP_MS = 100
 PHONE = {"width": 390, "height": 844}
 DRAWN = "drawn, no child"
@@ -220,14 +221,14 @@ def answered(page: Page, months: int, number: int, hands: int) -> str:
 
 
 def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, browser: Browser) -> None:
-    """Readings that are 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
+    """Ten readings, in turn 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
     page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"{served.url}/?lesson={SEED}&hands={HANDS}")  # opens on the lesson, not on the entries
+    page.goto(f"{served.url}/?lesson={SEED}")  # opens on the lesson, not on the entries
     sent: list[str] = []
     page.context.on("request", lambda request: sent.append(request.post_data or ""))
     truths = [one.bone_age_months for one in lesson_set(SEED)[:HANDS]]
-    off = (6, -4)
+    off = (6, -4) * (HANDS // 2)
     for number, (truth, by) in enumerate(zip(truths, off, strict=True), start=1):
         told = answered(page, truth + by, number, HANDS)
         assert {6: "6 months too old", -4: "4 months too young"}[by] in told
@@ -243,6 +244,53 @@ def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, browser:
     assert abs(shown - mean) < 0.11
     assert not [body for body in sent if '\\"read\\"' in body or "bl-years" in body], "the score stays in the browser"
     keep(page, "learn_score_1280")
+    page.context.close()
+
+
+def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(served: Served, browser: Browser) -> None:
+    """The drawn hands of the examples are turned and stand for a radiograph; the page says that they are drawn."""
+    page = open_page(browser, served.url)
+    open_learn(page)
+    page.get_by_label("Beside the assessed radiograph").check()
+    expect(page.locator(".bl-failed")).to_contain_text("No radiograph is assessed on the page.")
+    page.get_by_role("tab", name="Case").click()
+    page.get_by_role("button", name="Boy, 13 years").click()
+    page.locator("#baa-card .baa-result").wait_for()
+    bone_age = page.locator("#baa-card .baa-age").inner_text().splitlines()[0].split("  ")[0]
+    open_learn(page)
+    page.get_by_label("One hand", exact=True).check()
+    page.get_by_label("Beside the assessed radiograph").check()
+    expect(page.locator("#bl-mine figcaption")).to_contain_text("estimated bone age")
+    assert bone_age.split(" month")[0] in page.locator("#bl-mine figcaption").inner_text()
+    expect(page.locator("#bl-mine .baa-tag")).to_have_text(DRAWN)
+    expect(page.get_by_label("Boy", exact=True)).to_be_checked()
+    assert page.locator(".bl-hands .bl-figure").count() == 2
+    first = page.locator(".bl-hands figcaption").last.inner_text()
+    page.locator("#bl-age").press("ArrowRight")
+    expect(page.locator(".bl-hands figcaption").last).not_to_have_text(first)
+    keep(page, "learn_beside_1280")
+    page.context.close()
+
+
+def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Served, browser: Browser) -> None:
+    page = open_page(browser, served.url)
+    open_learn(page)
+    page.get_by_role("tab", name="Lesson", exact=True).click()
+    page.get_by_role("button", name="Your own radiographs").click()
+    hand = draw_phantom(110, "female", seed=4, height_px=700)
+    page.locator("#baa-learn-own input[type=file]").set_input_files(
+        [
+            {"name": "a.png", "mimeType": "image/png", "buffer": to_png(hand.radiograph)},
+            {"name": "labels.csv", "mimeType": "text/csv", "buffer": b"file,sex,bone_age_months\na.png,F,110\n"},
+        ]
+    )
+    page.locator("#bl-own").click()
+    told = answered(page, 113, 1, 1)
+    assert "Label" in told and "3 months too old" in told and "Drawn bone age" not in told
+    assert not page.locator("#bl-reading .baa-tag:visible").count(), "these are not said to be drawn"
+    expect(page.locator("#bl-mean-error")).to_contain_text("3.0 months")
+    assert not served.files_left()
+    keep(page, "learn_own_1280")
     page.context.close()
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from baa_core.errors import HandNotFound
+from baa_core.errors import HandNotFound, InvalidTable
 from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.phantom.lesson import lesson_set
 from baa_core.phantom.ossification import CARPALS, EPIPHYSES, sources
 from baa_core.reporting.timeline import timeline_figure
 from baa_core.types import SEXES
 from page import learn_text as words
+from page.learn_own import MOST_OWN, own_hands
 from page.learn_tab import LearnHandlers, changed
+from page.uploads import UploadFolder
 
 
 class Refuses:
@@ -27,8 +31,8 @@ class Refuses:
 
 
 @pytest.fixture
-def handlers() -> LearnHandlers:
-    return LearnHandlers(Refuses())  # type: ignore[arg-type]
+def handlers(tmp_path: Path) -> LearnHandlers:
+    return LearnHandlers(Refuses(), UploadFolder(tmp_path))  # type: ignore[arg-type]
 
 
 def asked(handlers: LearnHandlers, **question: Any) -> dict[str, Any]:
@@ -70,6 +74,8 @@ def test_a_hand_of_a_set_comes_with_its_truth(handlers: LearnHandlers) -> None:
         {"about": "hand"},
         {"about": "series", "sex": "unknown"},
         {"about": "something"},
+        {"about": "hand", "own": True, "hand": 1},
+        {"about": "mine"},
         {},
     ],
 )
@@ -107,3 +113,43 @@ def test_the_timeline_has_every_centre_for_both_sexes() -> None:
 def test_drawn_hands_are_marked_in_every_part() -> None:
     for part in (words.HAND, words.LESSON, words.LIMITS):
         assert words.DRAWN in part
+
+
+OWN = {f"{n}.png": to_png(draw_phantom(100 + n, "male", seed=n, height_px=220).radiograph) for n in (1, 2)}
+LABELS = b"file;sex;bone_age_months\nwards/2.png;M;102,5\n1.png;female;101\n"
+
+
+def test_a_teachers_radiographs_are_read_into_memory_and_leave_no_file(handlers: LearnHandlers, tmp_path: Path) -> None:
+    paths = []
+    for name, content in {**OWN, "labels.csv": LABELS}.items():
+        (tmp_path / "upload").mkdir(exist_ok=True)
+        (tmp_path / "upload" / name).write_bytes(content)
+        paths.append(str(tmp_path / "upload" / name))
+    nothing, own, said = handlers.take(paths)
+    assert nothing is None and 'data-hands="2"' in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [(hand.name, hand.months, hand.sex) for hand in own] == [("2.png", 102.5, "male"), ("1.png", 101, "female")]
+    told = json.loads(handlers.answer(json.dumps({"number": 1, "about": "hand", "own": True, "hand": 1}), own))
+    assert (told["months"], told["sex"]) == (102.5, "male") and told["picture"].startswith("data:image/webp")
+    assert "error" in json.loads(handlers.answer(json.dumps({"about": "hand", "own": True, "hand": 3}), own))
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (b"file,sex,bone_age_months\n3.png,M,100\n", "There is no file called 3.png"),
+        (b"file,sex,bone_age_months\n1.png,,100\n", "lacks its sex"),
+        (b"file,sex,bone_age_months\n1.png,M,ten\n", "row 1 of labels.csv"),
+        (b"file,sex,bone_age_months\n1.png,M,900\n", "not possible"),
+        (b"file,sex\n1.png,M\n", "lacks the column bone_age_months"),
+        (b"file,sex,bone_age_months\n" + b"1.png,M,100\n" * (MOST_OWN + 1), "at most"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_in_a_sentence(labels: bytes, says: str) -> None:
+    with pytest.raises(InvalidTable, match=says):
+        own_hands([*OWN.items(), ("labels.csv", labels)])
+
+
+def test_radiographs_without_a_table_are_refused() -> None:
+    with pytest.raises(InvalidTable, match="0 CSV tables"):
+        own_hands(list(OWN.items()))

@@ -1,0 +1,147 @@
+"""The page in German in a real browser, with the shipped networks. Set BAA_SCREENSHOTS to keep pictures."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.served_page import PATIENCE_MS, Served, keep
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DISCLAIMER = "Nur für Forschung und Lehre. Kein Medizinprodukt; nicht für Diagnose oder Behandlung."
+PHONE = {"width": 390, "height": 844}
+
+
+def visit(browser: Browser, url: str, locale: str = "de-DE", width: int = 1280, height: int = 1000) -> Page:
+    """The page in the browser of a visitor with this language."""
+    page = browser.new_context(viewport={"width": width, "height": height}, locale=locale).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(url)
+    page.locator("#baa-assess").wait_for()
+    return page
+
+
+@pytest.fixture(scope="module")
+def german(served: Served, browser: Browser) -> Iterator[Page]:
+    """A page with a drawn boy of 13 years assessed, in the browser of a German."""
+    page = visit(browser, served.url)
+    expect(page.locator("#baa-assess")).to_have_text("Auswerten")
+    page.get_by_role("button", name="Junge, 13 Jahre").click()
+    page.locator("#baa-card .baa-result").wait_for()
+    yield page
+    page.context.close()
+
+
+def to_tab(page: Page, name: str) -> None:
+    """Open a tab that may stand in the menu of further tabs."""
+    tab = page.locator("button[role=tab], .overflow-dropdown button").filter(has_text=re.compile(f"^\\s*{name}\\s*$"))
+    tab.first.wait_for(state="attached")
+    if not tab.first.is_visible():
+        page.get_by_role("button", name="Weitere Reiter").first.click()
+    tab.first.click()
+
+
+def untranslated(page: Page) -> list[str]:
+    """The texts that came onto the page and have no German."""
+    found: list[str] = page.evaluate("[...globalThis.baaLanguage.missing]")
+    return found
+
+
+def test_the_page_speaks_the_language_of_the_browser(german: Page) -> None:
+    assert german.evaluate("document.documentElement.lang") == "de"
+    expect(german.locator("h1").first).to_have_text("Skelettalter aus der Röntgenaufnahme der Hand")
+    expect(german.locator(".baa-disclaimer").first).to_have_text(DISCLAIMER)
+    assert german.title() == "Skelettalter aus der Röntgenaufnahme der Hand"
+
+
+def test_the_answer_its_charts_and_its_report_are_german(german: Page) -> None:
+    to_tab(german, "Fall")
+    card = german.locator("#baa-card .baa-result").inner_text()
+    assert re.search(r"12 Jahre|13 Jahre", card) and "SD-Score" in card and "90-%-Intervall" in card
+    assert re.search(r"\d,\d Monate", card), "decimals have a comma"
+    for fold in ("Wachstumsdiagramm und frühere Bestimmungen", "Bericht"):
+        german.get_by_role("button", name=fold).click()
+    expect(german.locator("#baa-chart .xtitle")).to_have_text("chronologisches Alter, Jahre")
+    report = german.locator("#baa-report-text textarea")
+    expect(report).to_have_value(re.compile("BEURTEILUNG\nSkelettalter 1[0-9] Jahre"))
+    assert DISCLAIMER in report.input_value()
+    with german.expect_download() as started:
+        german.locator("#baa-text").click()
+    assert "BEFUND" in Path(started.value.path()).read_text(encoding="utf-8")
+    keep(german, "german_case_1280")
+
+
+def test_nothing_on_the_way_through_the_page_is_left_in_english(german: Page) -> None:
+    for name in ("Fall", "Erklären", "Vergleichen", "Stapel", "Lernen"):
+        to_tab(german, name)
+        german.wait_for_timeout(700)
+    german.locator(".bl-hands .bl-frame img").first.wait_for()
+    german.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    german.locator("#bl-age").focus()
+    for key in ("PageUp", "PageUp", "ArrowRight", "Home"):
+        german.keyboard.press(key)
+        german.wait_for_timeout(300)
+    keep(german, "german_learn_1280")
+    for name in ("Übung", "Grenzen"):
+        german.get_by_role("tab", name=name).click()
+        german.wait_for_timeout(300)
+    assert not untranslated(german)
+
+
+def test_a_refusal_is_german(served: Served, browser: Browser) -> None:
+    page = visit(browser, served.url)
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture at all"}
+    )
+    expect(page.locator(".baa-refusal").first).to_contain_text(
+        "notes.txt ist kein Bild, das diese Software lesen kann."
+    )
+    assert not untranslated(page)
+    page.context.close()
+
+
+def test_the_language_is_switched_on_the_page_and_remembered(served: Served, browser: Browser) -> None:
+    page = visit(browser, served.url, locale="en-US")
+    expect(page.locator("#baa-assess")).to_have_text("Assess")
+    page.get_by_role("button", name="Girl, 10 years").click()
+    page.locator("#baa-card .baa-result").wait_for()
+    page.get_by_role("button", name="Deutsch").click()
+    expect(page.locator("#baa-assess")).to_have_text("Auswerten")
+    expect(page.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter für ein Mädchen")
+    expect(page.locator("#baa-report-text textarea")).to_have_value(re.compile("BEURTEILUNG"))
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#baa-card .baa-result")).to_contain_text("Estimated bone age for a girl")
+    expect(page.locator("#baa-report-text textarea")).to_have_value(re.compile("IMPRESSION"))
+    page.get_by_role("button", name="Deutsch").click()
+    page.reload()
+    expect(page.locator("#baa-assess")).to_have_text("Auswerten")
+    page.context.close()
+
+
+def test_a_lesson_link_opens_in_german_and_the_phone_needs_no_sideways_scrolling(
+    served: Served, browser: Browser
+) -> None:
+    page = visit(browser, f"{served.url}/?lesson=7&hands=1", **PHONE)
+    expect(page.locator("#bl-which")).to_contain_text("Hand 1 von 1")
+    expect(page.locator("#bl-reveal")).to_be_enabled()
+    page.locator("#bl-years").fill("9")
+    page.locator("#bl-reveal").click()
+    expect(page.locator("#bl-system")).to_contain_text("90-%-Intervall")
+    expect(page.locator("#bl-mean-error")).to_contain_text("4,8 bis 7,0 Monate")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert not untranslated(page)
+    keep(page, "german_lesson_390")
+    page.context.close()
+
+
+def test_axe_finds_nothing_serious_in_german(german: Page) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    to_tab(german, "Lernen")
+    for part in ("Wachsende Hand", "Übung", "Grenzen"):
+        german.get_by_role("tab", name=part, exact=True).click()
+        german.wait_for_timeout(500)
+        found = axe.run(german, context="#baa-learn-parts").response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert not serious, [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in serious]
