@@ -24,7 +24,8 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(PRIVATE_
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
-from starlette.routing import Mount  # noqa: E402
+from starlette.responses import PlainTextResponse  # noqa: E402
+from starlette.routing import Mount, Route  # noqa: E402
 from starlette.staticfiles import StaticFiles  # noqa: E402
 
 from baa_core.errors import BoneAgeError  # noqa: E402
@@ -95,17 +96,28 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
     return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> None:
-    """Answer on host and port until stopped; a Hugging Face Space prescribes both."""
+def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root_path: str | None = None) -> None:
+    """Answer on host and port until stopped; a Hugging Face Space prescribes both.
+
+    Args:
+        page: of `build_app`.
+        host: to answer on.
+        port: to answer on; the first free one from 7860 if left out.
+        open_browser: open the page.
+        root_path: the path under which a proxy serves the page; as GRADIO_ROOT_PATH says if left out.
+    """
     in_space = "SPACE_ID" in os.environ
     guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
     static = Mount("/baa-static", StaticFiles(directory=PAGE / "static"))
+    health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
+    routes = [catalogue_route(), health, static]
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one
     page.launch(
         server_name="0.0.0.0" if in_space else host,
         server_port=7860 if in_space else port,
         inbrowser=open_browser and not in_space,
         share=False,
+        root_path=root_path,
         show_error=False,
         quiet=True,
         prevent_thread_lock=True,
@@ -113,12 +125,16 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool) -> N
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
+<<<<<<< HEAD
         app_kwargs={
             "middleware": [guard],
             "routes": [catalogue_route(), PICTURES, static],
             "docs_url": None,
             "redoc_url": None,
         },
+=======
+        app_kwargs={"middleware": [guard], "routes": routes, "docs_url": None, "redoc_url": None},
+>>>>>>> ff51984 (Learn: stages whose ages are not verified say so; contact sheet of the drawn hands; the page in a container and under a path)
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
@@ -139,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the bone age page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to answer on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port to answer on (default: the first free one from 7860)")
+    parser.add_argument("--root-path", metavar="PATH", help="path under which a proxy serves the page, as /bone-age")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     parser.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
@@ -153,7 +170,7 @@ def main() -> None:
     except BoneAgeError as error:
         sys.exit(str(error))
     page = build_app(assessor, cases, calibration)
-    serve(page, options.host, options.port, has_screen and not options.no_browser)
+    serve(page, options.host, options.port, has_screen and not options.no_browser, options.root_path)
 
 
 if __name__ == "__main__":

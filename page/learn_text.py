@@ -113,7 +113,7 @@ def facts_json() -> str:
                     {
                         "name": stage.name, "from": stage.months[number][0], "to": stage.months[number][1],
                         "look_at": stage.look_at, "why": stage.why, "source": stage.source,
-                        "uncertain": "" if sex == "female" and stage.uncertain.startswith("Boys") else stage.uncertain,
+                        "uncertain": stage.uncertain,
                     }
                     for stage in maturity_stages()
                 ]

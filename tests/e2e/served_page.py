@@ -60,7 +60,7 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, **environment: str) -> Iterator[Served]:
+def serve(folder: Path, *options: str, **environment: str) -> Iterator[Served]:
     """Start `app.py` with its temporary files under `folder`, and stop it afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ def serve(folder: Path, **environment: str) -> Iterator[Served]:
     log = folder / "page.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--no-browser", "--port", str(port)],
+            [sys.executable, "app.py", "--no-browser", "--port", str(port), *options],
             cwd=REPOSITORY,
             env={**os.environ, "TMPDIR": str(temporary), **environment},
             stdout=output,

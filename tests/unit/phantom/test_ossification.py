@@ -132,3 +132,8 @@ def test_the_drawn_order_of_fusion_is_the_order_shown(number: int) -> None:
         if (ages := [stages.fused[number] for name, stages in EPIPHYSES.items() if name.startswith(kind)])
     ]
     assert means == sorted(means)
+
+
+def test_a_stage_whose_ages_were_not_verified_says_so() -> None:
+    for stage in maturity_stages():
+        assert ("not verified against the book" in stage.uncertain) == (stage.source == "GR cited"), stage.name

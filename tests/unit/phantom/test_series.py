@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -64,6 +65,14 @@ def test_an_open_plate_leaves_two_parts_and_a_closed_one_leaves_one() -> None:
     assert {"metacarpal3", "metacarpal3 epiphysis", "radius epiphysis", "capitate"} <= set(young)
     assert not [name for name in adult if name.endswith("epiphysis")]
     assert len(adult) == 2 + 19 + 9
+
+
+def test_the_contact_sheet_in_the_docs_is_that_of_the_series() -> None:
+    """Drawn anew by `python -m baa_core.phantom.series --sheet docs/drawn_hands.png`."""
+    kept = cv2.imread(str(Path(__file__).resolve().parents[3] / "docs" / "drawn_hands.png"), cv2.IMREAD_GRAYSCALE)
+    now = contact_sheet()
+    assert kept is not None and kept.shape == now.shape
+    assert np.abs(kept.astype(float) - now).mean() < 1  # WebP decoders differ by a grey or two
 
 
 def test_a_contact_sheet_shows_24_ages_of_each_sex() -> None:
