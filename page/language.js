@@ -156,6 +156,7 @@
   }
 
   function one(node) {
+    if (!node.isConnected) return; // gone again, as Plotly does with what it measures
     if (node.nodeType === Node.TEXT_NODE) {
       if (!node.parentElement?.closest(APART)) renew(node, "text", node.data, (text) => { node.data = text; });
     } else if (node.nodeType === Node.ELEMENT_NODE && !node.closest("[translate=no]")) {

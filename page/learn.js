@@ -449,7 +449,7 @@
       const lines = results.map(({ number, sex, truth, read, system }) => `<tr><th scope="row">${number}. ${SEX[sex]}</th>
         <td>${years(truth)}</td><td>${years(read)} (${signed(read - truth)})</td>
         <td>${system === null ? "no estimate" : `${years(system)} (${signed(system - truth)})`}</td></tr>`);
-      box("bl-score").innerHTML = `<h3>${own ? "Result of your own radiographs" : `Result of set ${set.seed}`}</h3><table class="bl-table"><thead><tr><th>${results.length} hands</th>
+      box("bl-score").innerHTML = `<h3>${own ? "Result of your own radiographs" : `Result of set ${set.seed}`}</h3><table class="bl-table"><thead><tr><th>${results.length} hand${results.length === 1 ? "" : "s"}</th>
         <th>You</th><th>System</th><th>Single readers, published</th></tr></thead><tbody>
         <tr id="bl-mean-error"><th scope="row">Mean absolute error</th><td>${size(errors)}</td><td>${cell(those, size)}</td><td>${escaped(root.dataset.readers)}</td></tr>
         <tr id="bl-bias"><th scope="row">Bias (mean error; + is too old)</th><td>${bias(errors)}</td><td>${cell(those, bias)}</td><td></td></tr>

@@ -34,7 +34,7 @@ READERS_SOURCE = "Scientific Reports 2025, doi:10.1038/s41598-025-20148-w, table
 READERS = (
     f"Published spread of readers: single readers differ by {READERS_MONTHS[0]:g} to {READERS_MONTHS[1]:.1f} months on "
     f"average from the mean of six readers, on the radiographs of the RSNA test set ({READERS_SOURCE}). Those were "
-    "radiographs of children; these hands are drawn."
+    "radiographs of children; the hands of a numbered set are drawn."
 )
 _BASIS = {"stated": "stated", "within": "within the range", "placed": "placed by the order"}
 _EVENTS = {"appears": "Appears", "begins to fuse": "Begins to fuse", "fused": "Fused"}

@@ -56,6 +56,7 @@ _NO_WORDS = re.compile(
 )
 # Templates whose instances have entries of their own, because German bends what stands in their places.
 BENT = {
+    "{0} hand{1}",
     "{0} row{1}", "{0} radiograph{1}", "{0} year{1}", "{0}{1} months", "the {0}", "the epiphysis of the {0}",
     "Epiphysis of the {0}{1}", "{0} epiphysis", "{0} month{1} too {2}", "({0}m to {1}m)", "{0}-months",
 }  # fmt: skip
