@@ -110,7 +110,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
     guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
     static = Mount("/baa-static", StaticFiles(directory=PAGE / "static"))
     health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
-    routes = [catalogue_route(), health, static]
+    routes = [catalogue_route(), health, PICTURES, static]
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one
     page.launch(
         server_name="0.0.0.0" if in_space else host,
@@ -125,16 +125,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
-<<<<<<< HEAD
-        app_kwargs={
-            "middleware": [guard],
-            "routes": [catalogue_route(), PICTURES, static],
-            "docs_url": None,
-            "redoc_url": None,
-        },
-=======
         app_kwargs={"middleware": [guard], "routes": routes, "docs_url": None, "redoc_url": None},
->>>>>>> ff51984 (Learn: stages whose ages are not verified say so; contact sheet of the drawn hands; the page in a container and under a path)
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
