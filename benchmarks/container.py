@@ -80,8 +80,11 @@ def tracked() -> list[str]:
     def sent(path: str) -> bool:
         out = False
         for rule in rules:
-            pattern = rule.lstrip("!").removeprefix("**/")
-            if fnmatch(path, pattern) or path.startswith(pattern + "/") or f"/{pattern}/" in f"/{path}":
+            pattern = rule.lstrip("!")
+            inside = path.startswith(pattern + "/") or f"/{pattern.removeprefix('**/')}/" in f"/{path}" * (
+                "**/" in rule
+            )
+            if inside or fnmatch(path, pattern):
                 out = not rule.startswith("!")
         return not out
 

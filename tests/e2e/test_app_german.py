@@ -19,7 +19,7 @@ def visit(browser: Browser, url: str, locale: str = "de-DE", width: int = 1280, 
     page = browser.new_context(viewport={"width": width, "height": height}, locale=locale).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
-    page.locator("#baa-assess").wait_for()
+    page.locator("#baa-assess").wait_for(state="attached")
     return page
 
 
@@ -110,6 +110,7 @@ def test_the_language_is_switched_on_the_page_and_remembered(served: Served, bro
     page.get_by_role("button", name="Deutsch").click()
     expect(page.locator("#baa-assess")).to_have_text("Auswerten")
     expect(page.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter für ein Mädchen")
+    page.get_by_role("button", name="Bericht").click()
     expect(page.locator("#baa-report-text textarea")).to_have_value(re.compile("BEURTEILUNG"))
     page.get_by_role("button", name="English").click()
     expect(page.locator("#baa-card .baa-result")).to_contain_text("Estimated bone age for a girl")
