@@ -1,4 +1,4 @@
-"""The page: handlers and what serves it. Every number it shows comes from one call of `assess`, `examine` or `compare`.
+"""The page: handlers and what serves it. Every number on it comes from `assess`, `explain_estimate` or `compare`.
 
     python app.py [--host 127.0.0.1] [--port 7860] [--no-browser] [--calibration F]
 

@@ -11,7 +11,7 @@
     │   ├── SeveralPictures    a page or screen that shows several pictures
     │   ├── HandCutOff         the picture's edge takes the fingers or the wrist away
     │   ├── QualityTooLow      a hand, but too small, dark, bright, blurred or grainy to read
-    │   ├── UnusualPicture     its joints do not lie as in a hand seen from the front
+    │   ├── UnsupportedPose    its joints do not lie as in a hand seen from the front
     │   └── LandmarksNotFound  a hand, but its joints cannot be placed
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names

@@ -146,20 +146,16 @@ class Radiograph:
     Attributes:
         pixels: float32 (H, W) in [0, 1].
         name: what to call it in messages; a file name without its folder.
-        source: "image" or "dicom".
-        spacing_mm: (row, column) distance between pixel centres, if the file says.
         sex_in_file, age_in_file_months: offered by a DICOM header, never used unasked.
         polarity_stated: True if the file itself says what bright means (DICOM).
         cautions: what reading it had to change.
-        edits: what was done to it by hand; `pixels` and `spacing_mm` are after that.
+        edits: what was done to it by hand; `pixels` are after that.
         shape_in_file: (height, width) before that; None where nothing was done.
         polarity_by_hand: the user said that bone is bright, so no network decides about it.
     """
 
     pixels: FloatArray
     name: str = "radiograph"
-    source: Literal["image", "dicom"] = "image"
-    spacing_mm: tuple[float, float] | None = None
     sex_in_file: Sex | None = None
     age_in_file_months: float | None = None
     polarity_stated: bool = False
@@ -207,12 +203,12 @@ class HandMask:
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What one network says about one picture, before any correction.
+    """The output of one network for one picture, before any correction.
 
     Attributes:
         months: its bone age.
-        deviation_months: how widely it spreads its belief over the months, as a standard deviation; 0 for a
-            regression network, which names one number only.
+        deviation_months: standard deviation of its softmax over the months; 0 for a regression network, which gives
+            one number only.
     """
 
     months: float

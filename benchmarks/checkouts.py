@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -81,7 +81,8 @@ def works(method: str | None) -> dict[str, Callable[[], object]]:
     explain, compare = first_of(*EXPLAIN), first_of(*COMPARE)
     more = () if method is None else (method,)
     found: list[Any] = [assessor.find(content)] if hasattr(assessor, "find") else [content]
-    load = cache(first_of(("baa_core", "load_assessor")))
+    shared = {"store": assessor.store} if hasattr(assessor, "store") else {}
+    load = cache(partial(baa_core.load_assessor, **shared))
     return {
         "assess": lambda: assessor.assess(content, patient),
         "assess with heatmap": lambda: assessor.assess(content, patient, explain=True),

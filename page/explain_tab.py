@@ -63,8 +63,8 @@ class ExplainTab(NamedTuple):
     deletion: gr.Plot
     insertion: gr.Plot
     trust: gr.HTML
-    drift: gr.Plot
-    drift_table: gr.HTML
+    robustness: gr.Plot
+    robustness_table: gr.HTML
     view: gr.State
     opacity: gr.Slider
 
@@ -159,8 +159,8 @@ class ExplainHandlers:
             fit(deletion_figure(panel.deletion)),
             fit(insertion_figure(panel.deletion)),
             words.trust_table(panel),
-            drift(panel),
-            words.drift_table(panel),
+            changes(panel),
+            words.robustness_table(panel),
             view,
         )
 
@@ -177,9 +177,9 @@ def bars(panel: Panel) -> Any:
     return fit(figure)
 
 
-def drift(panel: Panel) -> Any:
-    """The drift in months, with room for the numbers beside the bars."""
-    figure = robustness_figure(panel.drift)
+def changes(panel: Panel) -> Any:
+    """The changes in months, with room for the numbers beside the bars."""
+    figure = robustness_figure(panel.robustness)
     low, high = min(0.0, *figure.data[0].x), max(0.0, *figure.data[0].x)
     margin = 0.3 * max(high - low, 1.0)
     figure.update_xaxes(range=[low - margin, high + margin], nticks=6)
@@ -225,13 +225,13 @@ def lay_out_explain() -> ExplainTab:
         gr.HTML(words.CURVES_NOTE)
         deletion, insertion = (gr.Plot(show_label=False, elem_id=f"baa-{name}") for name in ("deletion", "insertion"))
         trust = gr.HTML(elem_id="baa-trust")
-        gr.HTML(words.DRIFT_NOTE)
-        drift = gr.Plot(show_label=False, elem_id="baa-drift")
-        drift_table = gr.HTML(elem_id="baa-drift-table")
+        gr.HTML(words.ROBUSTNESS_NOTE)
+        robustness = gr.Plot(show_label=False, elem_id="baa-robustness")
+        robustness_table = gr.HTML(elem_id="baa-robustness-table")
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return ExplainTab(
         method, note, go, stop, card, details, region, picture, bars, table, textbook, deletion, insertion, trust,
-        drift, drift_table, view, opacity,
+        robustness, robustness_table, view, opacity,
     )  # fmt: skip
 
 

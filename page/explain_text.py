@@ -41,9 +41,9 @@ CURVES_NOTE = """
 <h3>Does the map mark what moves the estimate?</h3>
 <p class="baa-fine">The hand is blurred step by step, and comes back step by step: once beginning with what the map
 says speaks for an older hand, once with what speaks for a younger one. The wider the two lines of the map lie apart,
-the more it knows; lines of chance and of mere edges are drawn beside them.</p>
+the more it knows; lines of random surrogate maps and of mere edges are drawn beside them.</p>
 """
-DRIFT_NOTE = """
+ROBUSTNESS_NOTE = """
 <h3>What should not matter</h3>
 <p class="baa-fine">The same radiograph, changed in ways that leave the bones as they are, goes through the whole
 assessment again: hand, quality, pose and estimate. The estimate should stay where it is. The other sex is shown for
@@ -235,13 +235,13 @@ def textbook(panel: Panel) -> str:
 """
 
 
-def drift_table(panel: Panel) -> str:
+def robustness_table(panel: Panel) -> str:
     """Every change of the radiograph: months, or why the changed radiograph was refused."""
     rows = {
         name.capitalize(): f"{signed(months)} months"
         if months is not None
-        else f"refused: {panel.drift.refusals[name]}"
-        for name, months in panel.drift.by_change().items()
+        else f"refused: {panel.robustness.refusals[name]}"
+        for name, months in panel.robustness.by_change().items()
     }
     return table(("Change", "The estimate moves by"), rows)
 
@@ -251,7 +251,7 @@ def trust_table(panel: Panel) -> str:
     shown = panel.explanation
     rows = {
         "Months between the map's two lines": f"{panel.deletion.area_months:.1f}",
-        "The same for maps of chance": (
+        "The same for random surrogate maps": (
             f"{panel.deletion.random_area_months:.1f} on average, {panel.deletion.best_random_area_months:.1f} at most"
         ),
         "The same for mere edges": f"{panel.deletion.edge_area_months:.1f}",

@@ -26,7 +26,7 @@ class UncertaintyFeatures:
 
     Attributes:
         months: the estimate: mean of the members, by weight, after bias correction.
-        deviation_months: mean over the members, by weight, of how widely each spreads its belief.
+        deviation_months: mean over the members, by weight, of the standard deviation of each one's softmax over months.
         member_spread_months: standard deviation of the members' corrected months, by weight; 0 for one member.
     """
 
@@ -133,7 +133,7 @@ class IntervalModel:
 
 
 def fit_interval(signals: UncertaintyFeatures, true_months: ArrayLike, scale: Difficulty) -> IntervalModel:
-    """Split conformal prediction: widths that cover with the promised share on pictures like these.
+    """Split conformal prediction: widths of the nominal coverage on pictures like these.
 
     The absolute errors divided by the scale are ranked, and at each of `LEVELS` the one of `tolerance_rank` is taken,
     if there are so many. What it promises is exact if bias and scale were fitted on other pictures.
@@ -156,12 +156,12 @@ def fit_interval(signals: UncertaintyFeatures, true_months: ArrayLike, scale: Di
 
 
 def tolerance_rank(count: int, level: float) -> int:
-    """Which of so many ranked errors holds a new picture's with the promised share, counted from 1; it may exceed them.
+    """The rank of the error, counted from 1, whose width has the nominal coverage of a new picture; it may exceed all.
 
-    By the (n + 1) * level-th smallest (Lei et al., JASA 2018;113:1094-1111) the share is held on average over all that
-    might have been the pictures fitted on: by every second such set it is not. The rank taken is the lowest by which
-    it is held with `CONFIDENCE` (Vovk, Machine Learning 2013;92:349-376, proposition 2a): the share held by the k-th of
-    n exceeds the level with the probability that a binomial count of n at that level is below k.
+    The (n + 1) * level-th smallest (Lei et al., JASA 2018;113:1094-1111) has the nominal coverage on average over all
+    sets of pictures that might have been fitted on; by every second such set the coverage is lower. The rank taken is
+    the lowest that has it with `CONFIDENCE` (Vovk, Machine Learning 2013;92:349-376, proposition 2a): the coverage of
+    the k-th of n exceeds the level with the probability that a binomial count of n at that level is below k.
     """
     below = 0.0
     for rank in range(1, count + 1):

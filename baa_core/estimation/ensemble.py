@@ -1,4 +1,4 @@
-"""Networks + inputs -> an answer per member. The one place that knows how sex is encoded.
+"""Networks + inputs -> each member's output, the sex encoded as the networks take it.
 
 A hand and its mirror image are the same hand to a network trained on both, but not to the
 last decimal: both go through in one batch and the answers are averaged (`schema.TestTimeAugmentation`), so left
@@ -23,7 +23,7 @@ from ..recipes.schema import TestTimeAugmentation
 from ..types import SEXES, NetworkOutput, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
-PROBABILITY_CLIP = 1e-3  # of a sex network, so that none outvotes the other by rounding to certainty
+PROBABILITY_CLIP = 1e-3  # of a sex network, so that rounding to 0 or 1 does not outweigh the other ones
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -33,7 +33,7 @@ def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
     return torch.tensor([SEX_CODE[sex] for sex in sexes])
 
 
-def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | None = None) -> Forward:
+def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | None = None) -> Forward:
     """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable.
 
     Explanations are of the picture as it stands (and its mirror image), never of turned ones.
@@ -42,13 +42,13 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, held: ModelInput | N
         network: an age network.
         sex: for which it answers.
         mirror: average over the mirror image too.
-        held: the picture whose joints a network of bones or joints goes by, whatever is done to the picture
+        fixed: the picture whose joints a network of bones or joints goes by, whatever is done to the picture
             afterwards; None to place them anew on each.
     """
     answer: Callable[[Tensor, Tensor], Tensor] = network
-    if held is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
+    if fixed is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
         with torch.inference_mode(False):  # what is made inside cannot be differentiated through
-            answer = network.with_fixed_landmarks(places_for_tta(network, held, TestTimeAugmentation(mirror)))
+            answer = network.with_fixed_landmarks(places_for_tta(network, fixed, TestTimeAugmentation(mirror)))
 
     def months(image: Tensor) -> Tensor:
         both = apply_tta(image, TestTimeAugmentation(mirror))
@@ -86,7 +86,7 @@ def predict_months_by_sex(
         views: over which to average.
 
     Returns:
-        sex to member name to months before any correction, with the deviation of all views' beliefs taken together.
+        sex to member name to months before any correction, with the standard deviation over all views together.
 
     Raises:
         WeightsCorrupt: an answer is no finite number.
@@ -105,9 +105,9 @@ def predict_months_by_sex(
 
 
 def mixture(months: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of several beliefs in equal parts, (K, V) to (K,) each.
+    """Mean and standard deviation of several distributions in equal parts, (K, V) to (K,) each.
 
-    Where a deviation is 0 the network has no belief but one number, and its views' difference is not counted.
+    Where a deviation is 0 the network gives one number, and its views' difference is not counted.
     """
     mean = months.mean(dim=1)
     squares = deviations**2 + (months - mean[:, None]) ** 2
@@ -140,15 +140,15 @@ def predict_sex(
 
 
 def mean_log_odds(probabilities: Iterable[float]) -> float:
-    """What several networks hold probable together: the mean of their log-odds, as a probability.
+    """The mean log-odds of several networks' probabilities, as a probability.
 
-    One that is sure says more than one that is not; none is taken to be surer than 1000 to 1.
+    Each is clipped to odds of 1000 to 1 (`PROBABILITY_CLIP`).
     """
-    held = np.clip(list(probabilities), PROBABILITY_CLIP, 1 - PROBABILITY_CLIP)
-    return float(1 / (1 + np.exp(-np.log(held / (1 - held)).mean())))
+    clipped = np.clip(list(probabilities), PROBABILITY_CLIP, 1 - PROBABILITY_CLIP)
+    return float(1 / (1 + np.exp(-np.log(clipped / (1 - clipped)).mean())))
 
 
 def likelier_sex(probability_male: float) -> Sex:
-    """The sex a probability speaks for."""
+    """The more probable sex."""
     female, male = SEXES
     return male if probability_male >= 0.5 else female

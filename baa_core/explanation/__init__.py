@@ -1,16 +1,17 @@
 """Networks + inputs -> which places of the radiograph move the bone age, and whether that can be relied on.
 
-heatmap       the default picture, Deeplasia's saliency: fast, unsigned
-methods       six methods by name, signed and in months, for one network or the ensemble
-attributions  how each is made: by gradients
-occlusions    and by hiding squares
-regions       contributions and shares by region of the hand
-textbook      which bones the atlas looks at for a stage
-drift         the same radiograph changed in ways that should not matter
-deletion      curves: does the map mark what moves the estimate?
-trust         stability, likeness of the networks' maps, a verdict
-panel         all of it about one radiograph
-captum_door   Captum, imported when the first map is made
+heatmap           the default picture, Deeplasia's saliency: fast, unsigned
+methods           six methods by name, signed and in months, for one network or the ensemble
+attribution       what a method gives
+gradients         methods by gradients
+occlusion         methods by hiding squares
+region_effects    contributions and shares by region of the hand
+atlas             which bones the atlas names for a stage
+robustness        the same radiograph changed in ways that should not matter
+faithfulness      deletion curves: does the map mark what moves the estimate?
+verdict           stability, likeness of the networks' maps, a verdict
+report            all of it about one radiograph
+lazy_captum       Captum, imported when the first map is made
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ that measures little: evidence for older and for younger cancel while both go, a
 estimate by many months whichever half it is. So every map is asked twice here: the evidence for older goes first, and
 the estimate must fall; the evidence for younger goes first, and it must rise. The months between the two curves are the
 measure. What blurring does to any picture is in both and drops out (symmetric relevance gain, Blücher 2024,
-arXiv:2401.06654). A map of chance gets 0 on average.
+arXiv:2401.06654). A random surrogate map gets 0 on average.
 
 Insertion needs no forwards of its own: the picture in which the most telling share for older has come back is the one
 in which everything else has gone, so its curves are these, read from the other end, and the area is the same.
@@ -25,7 +25,7 @@ from ..types import FloatArray, freeze
 from .attribution import Forward, as_batch, blurred_hand, require_finite
 
 CURVE_STEPS = 6
-RANDOM_MAPS = 4  # one more map of chance would beat all of them, with the right sign, one time in ten
+RANDOM_MAPS = 4  # one more surrogate map would beat all of them, with the right sign, one time in ten
 GRAIN_SHARE = (
     0.025  # deviation of the Gaussian that smooths every map before it ranks, of the side: about a growth plate
 )
@@ -67,7 +67,7 @@ class Deletion:
     Attributes:
         fractions: shares of the hand blurred, 0 to 1, float32 (K + 1,).
         shown: of the map in question.
-        random: of maps of chance with its spectrum.
+        random: of random surrogate maps with its spectrum.
         edges: of the picture's edges.
     """
 
@@ -86,12 +86,12 @@ class Deletion:
 
     @property
     def random_area_months(self) -> float:
-        """Of a map of chance on average, whichever way round it is read."""
+        """Of a random surrogate map on average, whichever way round it is read."""
         return float(np.mean([abs(removal.area_months) for removal in self.random]))
 
     @property
     def best_random_area_months(self) -> float:
-        """Of the luckiest map of chance."""
+        """Of the best random surrogate map."""
         return max(abs(removal.area_months) for removal in self.random)
 
     @property
@@ -101,7 +101,7 @@ class Deletion:
 
     @property
     def faithful(self) -> bool:
-        """The map beats the edges and every map of chance."""
+        """The map beats the edges and every random surrogate map."""
         return self.area_months > max(self.best_random_area_months, self.edge_area_months)
 
 
@@ -127,7 +127,7 @@ def _mean(of_networks: tuple[tuple[FloatArray, FloatArray], ...]) -> Removal:
 
 
 def _rows(forward: Forward, model_input: ModelInput, months: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-    """One network's curves: of the map, the edges, and the maps of chance."""
+    """One network's curves: of the map, the edges, and the random surrogate maps."""
     shown, edges = smoothed(months), smoothed(edge_strength(model_input))
     return curves(forward, model_input, [shown, edges, *(chance(shown, SEED + n) for n in range(RANDOM_MAPS))])
 

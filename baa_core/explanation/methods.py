@@ -36,7 +36,6 @@ class Method:
         title: what to call it.
         shows: one sentence, what the map shows.
         cannot: one sentence, what it cannot show.
-        signed: the map tells evidence for older from evidence for younger.
         attribute: network, the network as a function of the picture alone ((1, C, H, W) to months (1,), views
             averaged), and the prepared picture, to the map. It may hook into the network: give an `own_copy`.
         per_grey: the map is in months per unit of grey, not in months.
@@ -47,7 +46,6 @@ class Method:
     title: str
     shows: str
     cannot: str
-    signed: bool
     attribute: Attribute
     per_grey: bool = False
     sketch: Attribute | None = None
@@ -61,7 +59,6 @@ METHODS: Mapping[str, Method] = {
             "Gradient",
             "How the estimate would change if a pixel grew a little brighter.",
             "It cannot say how many months a bone contributes, only where the estimate is sensitive, and it is grainy.",
-            True,
             signed_gradient,
             per_grey=True,
         ),
@@ -70,7 +67,6 @@ METHODS: Mapping[str, Method] = {
             "SmoothGrad",
             "The same as the gradient, averaged over slightly noisy copies of the picture, so with less grain.",
             "It cannot say how many months a bone contributes, and it explains noisy pictures, not quite this one.",
-            True,
             smoothgrad,
             per_grey=True,
         ),
@@ -79,7 +75,6 @@ METHODS: Mapping[str, Method] = {
             "Integrated gradients",
             "How many months each pixel adds or takes as the detail of a blurred hand comes back; the months add up.",
             "It cannot show what the blurred outline of the hand alone tells the network, such as its size and shape.",
-            True,
             integrated_gradients,
             sketch=sketched_gradients,
         ),
@@ -88,7 +83,6 @@ METHODS: Mapping[str, Method] = {
             "Grad-CAM",
             "Which parts of the picture the last layer reads as older or younger, and by how many months.",
             "It cannot show anything finer than a tenth of the picture, and its cells also see what lies around them.",
-            True,
             grad_cam,
         ),
         Method(
@@ -96,7 +90,6 @@ METHODS: Mapping[str, Method] = {
             "Occlusion",
             "How many months the estimate loses when a small square of the hand is blurred.",
             "It cannot show what several places only tell together, and the network has never seen a blurred patch.",
-            True,
             occlusion,
             sketch=sketched_occlusion,
         ),
@@ -105,7 +98,6 @@ METHODS: Mapping[str, Method] = {
             "Occlusion both ways",
             "How many months a square is worth, hidden in a sharp hand and shown in a blurred one; the months add up.",
             "It cannot show less than a fifth of the picture. A blurred hand reads young: compare the shades of red.",
-            True,
             both_ways,
             sketch=sketched_both_ways,
         ),

@@ -28,7 +28,7 @@ class Panel:
         shares: region to its share of the map, then `ELSEWHERE` and `OUTSIDE`; they sum to 1.
         deletion: whether blurring what the map marks moves the estimate the way it says.
         stability: small change of the picture to the correlation of the maps before and after.
-        drift: months by change of the radiograph that should not matter, and for the other sex; what was refused.
+        robustness: months by change of the radiograph that should not matter, and for the other sex; what was refused.
         textbook: the stage of the estimate, and the regions the atlas looks at.
         verdict: whether the map can be relied on.
         cautions: all that an assessment says, then those about map and regions.
@@ -46,7 +46,7 @@ class Panel:
     shares: Mapping[str, float]
     deletion: Deletion
     stability: Mapping[str, float]
-    drift: Robustness
+    robustness: Robustness
     textbook: Stage
     verdict: Verdict
     cautions: tuple[Caution, ...]
@@ -103,8 +103,8 @@ class Panel:
             },
             "stability": {change: round(value, 3) for change, value in self.stability.items()},
             "member_agreement": None if agreement is None else round(agreement, 3),
-            "drift": {name: None if m is None else _rounded(m) for name, m in self.drift.by_change().items()},
-            "drift_refusals": dict(self.drift.refusals),
+            "drift": {name: None if m is None else _rounded(m) for name, m in self.robustness.by_change().items()},
+            "drift_refusals": dict(self.robustness.refusals),
             "verdict": self.verdict.sentence,
             "recipe": self.recipe,
             "cautions": [asdict(caution) for caution in self.cautions],

@@ -1,4 +1,4 @@
-"""One radiograph, changed in ways that should not matter -> how far the estimate drifts, in months.
+"""One radiograph, changed in ways that should not matter -> by how many months the estimate changes.
 
 The seven kinds of change of Santomartino et al. (Radiol Artif Intell 2024, doi:10.1148/ryai.230240), under
 which a winner of the 2017 challenge erred: rotation, flip, brightness, contrast, inversion, laterality marker,
@@ -124,7 +124,7 @@ def halved(radiograph: Radiograph, _hand: HandMask) -> Radiograph:
     height, width = radiograph.shape
     size = (max(1, width // 2), max(1, height // 2))
     pixels = np.asarray(cv2.resize(radiograph.pixels, size, interpolation=cv2.INTER_AREA), np.float32)
-    return replace(_changed(radiograph, pixels), spacing_mm=None)
+    return _changed(radiograph, pixels)
 
 
 def unmarked(radiograph: Radiograph, hand: HandMask) -> Radiograph:

@@ -115,7 +115,7 @@ def summarise_checks(deletion: Deletion, stable: Mapping[str, float]) -> Verdict
     holds = worst >= STABLE_FROM
     parts = [
         f"{'faithful' if faithful else 'not shown to be faithful'}: blurring what it marks moves the estimate the way "
-        f"it says by {deletion.area_months:.1f} months, maps of chance by {deletion.random_area_months:.1f} "
+        f"it says by {deletion.area_months:.1f} months, random surrogate maps by {deletion.random_area_months:.1f} "
         f"({deletion.best_random_area_months:.1f} at most), edges by {deletion.edge_area_months:.1f}",
         f"{'stable' if holds else 'not stable'} (correlation {worst:.2f} or more under small changes; least: {change})",
     ]

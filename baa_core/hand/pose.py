@@ -47,7 +47,7 @@ class FeatureSpace:
         deviations: (D,), how much along each.
         residual: (2,), mean and deviation of the length of what the axes leave over.
         threshold: (1,), the largest distance that is not refused.
-        network_sha256: (32,) uint8: the weights file that placed the joints; those of others cannot be judged.
+        network_sha256: (32,) uint8: the weights file that placed the joints; no others can be checked.
 
     Raises:
         ValueError: the shapes do not belong together, a value is not finite, or a deviation not above 0.
@@ -91,7 +91,7 @@ class FeatureSpace:
 
 
 def shape_of(landmarks: Landmarks) -> FloatArray:
-    """What is judged of a hand, (F,): how its joints lie to one another, and how unsure each place is, in hands."""
+    """The features that are checked, (F,): how the joints lie to one another, and the spread of each, in hands."""
     places = torch.tensor([landmarks.points[name] for name in LANDMARKS])[None]
     spread = np.array([landmarks.spread_px[name] for name in LANDMARKS])
     unsure = np.log(np.maximum(spread / landmarks.hand_length_px, LEAST_SPREAD))
@@ -107,7 +107,7 @@ def check_pose(features: FloatArray, space: FeatureSpace, name: str) -> tuple[Ca
         name: what to call the picture.
 
     Raises:
-        UnusualPicture: the distance is over the threshold.
+        UnsupportedPose: the distance is over the threshold.
     """
     distance, most = space.distance(features), float(space.threshold[0])
     if distance > most:
@@ -128,7 +128,7 @@ def load_feature_space(network: str, folder: Path, manifest: Manifest) -> Featur
     """The feature space of a weights folder, verified.
 
     Args:
-        network: name of the member whose features will be judged.
+        network: name of the member whose features are checked.
         folder: where manifest and files lie.
         manifest: the folder's.
 
@@ -138,7 +138,7 @@ def load_feature_space(network: str, folder: Path, manifest: Manifest) -> Featur
     """
     if NAME not in manifest.weights:
         raise WeightsMissing(
-            f"weights/manifest.json lists no '{NAME}', so unusual pictures cannot be told. "
+            f"weights/manifest.json lists no '{NAME}', so poses outside the training distribution cannot be refused. "
             "Fit it with 'python -m train outliers', or get the weights folder as weights/README.md says."
         )
     entry, content = read_verified(NAME, folder, manifest)
@@ -149,8 +149,8 @@ def load_feature_space(network: str, folder: Path, manifest: Manifest) -> Featur
             f"weights/{entry.file} does not hold a feature space. "
             "Weights and software must be of the same version: get both again as weights/README.md says."
         ) from wrong
-    judged = manifest.weights.get(network)
-    if judged is None or space.network_sha256.tobytes().hex() != judged.sha256:
+    network_entry = manifest.weights.get(network)
+    if network_entry is None or space.network_sha256.tobytes().hex() != network_entry.sha256:
         raise WeightsCorrupt(
             f"weights/{entry.file} was not fitted on the weights of '{network}' in this folder. "
             "Run 'python -m train outliers' after every training, or get the weights folder again."

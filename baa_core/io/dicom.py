@@ -104,8 +104,6 @@ def read_dicom(data: bytes, name: str) -> Radiograph:
     return Radiograph(
         pixels=pixels,
         name=name,
-        source="dicom",
-        spacing_mm=_spacing_mm(dataset),
         sex_in_file=_sex_in_file(dataset),
         age_in_file_months=_age_in_file_months(dataset),
         polarity_stated=expected is not None and shape in ("", expected),
@@ -236,17 +234,6 @@ def offered(dataset: Dataset, keyword: str) -> Any:
         if not of_decoder(fault):
             raise
         return None
-
-
-def _spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        try:
-            row, column = (float(value) for value in offered(dataset, keyword))
-        except (TypeError, ValueError):
-            continue
-        if 0 < row < math.inf and 0 < column < math.inf:
-            return row, column
-    return None
 
 
 def _sex_in_file(dataset: Dataset) -> Sex | None:

@@ -29,7 +29,7 @@ def apply_edits(radiograph: Radiograph, edits: ManualEdits) -> Radiograph:
     """
     if not edits:
         return radiograph
-    pixels, spacing = radiograph.pixels, radiograph.spacing_mm
+    pixels = radiograph.pixels
     if edits.crop is not None:
         left, top, right, bottom = edits.crop
         height, width = radiograph.shape
@@ -40,15 +40,12 @@ def apply_edits(radiograph: Radiograph, edits: ManualEdits) -> Radiograph:
             )
         check_size(bottom - top, right - left, f"The crop of {radiograph.name}")
         pixels = stretch(pixels[top:bottom, left:right], f"The crop of {radiograph.name}")
-    if edits.quarter_turns % 2 and spacing is not None:
-        spacing = spacing[::-1]
     pixels = np.rot90(pixels, -edits.quarter_turns)
     pixels = pixels[:, ::-1] if edits.mirrored else pixels
     pixels = 1.0 - pixels if edits.inverted else pixels
     return replace(
         radiograph,
         pixels=np.array(pixels, np.float32, order="C"),
-        spacing_mm=spacing,
         edits=edits,
         shape_in_file=radiograph.shape,
         polarity_by_hand=edits.inverted is not None,

@@ -1,4 +1,4 @@
-"""Networks that look along the bones between the joints, for the sex and for the bone age.
+"""Networks of the straightened bones between the joints, for the sex and for the bone age.
 
 A convolutional network that averages its features over the picture cannot measure: how long a finger is beside
 another, how broad a bone beside its length. Both differ between girls and boys, and change with age. Straightened,
@@ -32,7 +32,7 @@ UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none i
 
 @dataclass(frozen=True)
 class BoneStripShape:
-    """How closely a judge looks along the bones.
+    """The resolution of the strips and the widths of a head.
 
     Attributes:
         samples: of a strip, along the bone and across it.
@@ -58,12 +58,12 @@ AGE_HEAD: Final = BoneStripShape((64, 24), (16, 32, 64, 64), 16, 192)
 
 
 class BoneStripHead(nn.Module):
-    """Tells something from straightened bones and the hand's proportions.
+    """Logits from straightened bones and the hand's proportions.
 
-    The same convolutions see every bone; how they are summed up is each bone's own affair.
+    All bones share the convolutions; each bone has its own pooling.
 
     Args:
-        shape: how closely it looks.
+        shape: resolution and widths.
         extra: how many values there are beside strips and proportions.
         out: how many values come out.
         dropout: before and behind the layer that compares the bones.
@@ -89,11 +89,11 @@ class BoneStripHead(nn.Module):
         )
 
     def forward(self, strips: Tensor, measures: Tensor) -> Tensor:
-        """What it has to say, (N, out).
+        """Logits, (N, out).
 
         Args:
             strips: as `straightened` makes them, (N, bones, *samples).
-            measures: as `proportions` makes them, and what it is told besides, (N, F).
+            measures: as `proportions` makes them, and the sex where it is an input, (N, F).
         """
         level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
         even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
@@ -109,15 +109,15 @@ class BoneStripHead(nn.Module):
 
 
 class BoneNetwork(LandmarkNetwork):
-    """Places the joints, straightens every bone, and lets a judge look at the strips and the hand's proportions.
+    """Places the joints, straightens every bone, and passes strips and proportions of the hand to a head.
 
     The part that places joints is the trained landmark network, and `train.age_sex.bone_strips` trains only `head`.
     So its weights file holds only that, and where joints were placed already their places are given.
 
     Args:
-        architecture: of the part that places joints; its dropout is the judge's.
-        judge: what judges.
-        samples: of a strip, as the judge wants it.
+        architecture: of the part that places joints; its dropout is the head's.
+        head: over strips and proportions.
+        samples: of a strip, as the head takes it.
     """
 
     LEARNED = "head."  # of the names in its state: what is its own beside the landmark network
@@ -131,7 +131,7 @@ class BoneNetwork(LandmarkNetwork):
         return self.placed(image).places
 
     def strips(self, image: Tensor, places: Tensor) -> Tensor:
-        """The bones of pictures whose joints lie at `places`, as the judge wants them."""
+        """The bones of pictures whose joints lie at `places`, as the head takes them."""
         return straightened(image, places, self.samples)
 
 
@@ -148,8 +148,8 @@ class BoneSexNetwork(BoneNetwork):
 
     def logits(self, image: Tensor, places: Tensor) -> Tensor:
         """Logit of "male" and standardised age, (N, 2), of pictures whose joints lie at `places`, (N, K, 2)."""
-        told: Tensor = self.head(self.strips(image, places), proportions(places))
-        return told
+        logits: Tensor = self.head(self.strips(image, places), proportions(places))
+        return logits
 
 
 class BoneAgeNetwork(BoneNetwork):
@@ -189,7 +189,7 @@ class BoneAgeNetwork(BoneNetwork):
         return lambda pictures, male: softmax_mean_std(self.logits_from(self.strips(pictures, places), known, male))[0]
 
     def to_picture_grid(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
-        """Values of the cells that the judge's convolutions leave, spread over the pictures below them.
+        """Values of the cells that the head's convolutions leave, spread over the pictures below them.
 
         Args:
             cells: (N * bones, 1, *cells), as the last convolution orders them.

@@ -6,8 +6,6 @@ when the whole hand is reduced to 320 px. Twenty patches of 64 px hold it and co
 `joint_patches` cuts the patches, in training (`train pack`) as in use. `JointPatchHead` is the network over them: one
 convolutional encoder for all patches, a month distribution for every joint, and attention that pools them.
 Each joint's months and attention are therefore an explanation by construction (`JointAgeNetwork.by_joint`).
-
-(In the layout to come this module goes to `baa_core/networks/joint_patches.py`, and the landmark network to a stage.)
 """
 
 from __future__ import annotations

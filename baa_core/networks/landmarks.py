@@ -60,7 +60,7 @@ class LandmarkNetwork(nn.Module):
         )
 
     def heatmaps(self, image: Tensor) -> Tensor:
-        """How the heat of each landmark is shared out: (N, K, S/4, S/4), each map's sum 1, S a multiple of 32."""
+        """The heatmap of each landmark: (N, K, S/4, S/4), each one's sum 1, S a multiple of 32."""
         stages = self.backbone.forward_intermediates(  # type: ignore[operator]
             image, indices=self.STAGES, intermediates_only=True
         )
@@ -82,13 +82,13 @@ class LandmarkNetwork(nn.Module):
         return self.soft_argmax(self.heatmaps(image))
 
     @staticmethod
-    def soft_argmax(shares: Tensor) -> LandmarkOutput:
+    def soft_argmax(heatmaps: Tensor) -> LandmarkOutput:
         """Mean and standard deviation of maps (N, K, h, w)."""
         means, variances = [], []
         for axis in (2, 3):
-            cells = shares.shape[axis]
-            at = (torch.arange(cells, device=shares.device) + 0.5) / cells
-            along = shares.sum(dim=5 - axis)
+            cells = heatmaps.shape[axis]
+            at = (torch.arange(cells, device=heatmaps.device) + 0.5) / cells
+            along = heatmaps.sum(dim=5 - axis)
             mean = (along * at).sum(dim=2)
             means.append(mean)
             variances.append((along * (at - mean[..., None]) ** 2).sum(dim=2))

@@ -96,7 +96,7 @@ def draw_phantom(
     """
     _check(bone_age_months, sex, height_px, altered_region, altered_age_months)
     # One stream a purpose, so that a change of age or of markers leaves the other draws as they were.
-    film, stamp = (np.random.default_rng([seed, purpose]) for purpose in (1, 2))
+    noise, stamp = (np.random.default_rng([seed, purpose]) for purpose in (1, 2))
     body, joints, frame = _pose(bone_age_months, seed, height_px)
     bones = build_bones(joints, bone_age_months, sex)
     if altered_region is not None and altered_age_months is not None:
@@ -104,7 +104,7 @@ def draw_phantom(
         bones = [bone for bone in bones if bone.region != altered_region]
         bones += [bone for bone in other if bone.region == altered_region]
     mask, clean = _project(body, frame, joints, bones, maturity(bone_age_months, sex))
-    picture = expose(film, clean + background(film, frame.shape))
+    picture = expose(noise, clean + background(noise, frame.shape))
     regions = _region_masks(frame, build_bones(joints, _ADULT_MONTHS, sex), mask)
     centres = growth_centres(joints)
     if mirrored:

@@ -207,13 +207,13 @@ def cluster_hand(pixels: FloatArray, plan: ClusteringPlan = OURS) -> ClusteredHa
         HandNotFound: the whole picture became one cluster, or nothing but background was left.
     """
     inside = _within_strips(pixels)
-    film = pixels[inside]
-    height, width = film.shape
-    grey = _reduced(film, plan.longest_side_px / max(height, width))
+    framed = pixels[inside]
+    height, width = framed.shape
+    grey = _reduced(framed, plan.longest_side_px / max(height, width))
     labels, small = _clearest(grey, plan)
     n_labels = int(labels.max()) + 1
     if small is None and n_labels > 1:
-        small = _look_again(film, _field(labels, grey), plan)
+        small = _look_again(framed, _field(labels, grey), plan)
     if small is None:
         found = "only background" if n_labels > 1 else "no parts that could be told apart"
         raise HandNotFound(

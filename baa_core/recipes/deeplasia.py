@@ -156,7 +156,6 @@ AGE_START = Member(
         init="imagenet",
         average_decay=0.99,
         augment="light",
-        note="on whole thumbnails, before there are masks",
     ),
 )
 
@@ -173,7 +172,6 @@ START = Member(
         images=("thumbnails", "sharp"),
         init="age_start",
         average_decay=0.998,
-        note="age and sex from the same features, on masked hands",
     ),
 )
 

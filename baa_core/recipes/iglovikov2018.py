@@ -38,7 +38,6 @@ UNET = Member(
         loss="mask",
         augment="outlined",
         images=("sharp",),
-        note="on the masks that the hand network's positive mining gave",
     ),
 )
 

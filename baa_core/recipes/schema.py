@@ -99,7 +99,6 @@ class TrainingPlan:
     halved_share: float = 0.0
     evenly: bool = False
     seed: int = 42
-    note: str = ""
 
     def fine_tuning(self) -> TrainingPlan:
         """For going on with weights this plan has made: a third of the learning rate, no time at half the size."""
@@ -161,7 +160,7 @@ class Recipe:
         hand: the network that finds the hand.
         sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.mean_log_odds`).
         start: networks trained only to start others from; never served.
-        planned: members of the paper that can be trained here but have no shipped weights yet.
+        untrained_members: members of the paper that can be trained here but have no shipped weights yet.
         landmarks: the network that places the joints, by which outline and pose are checked and bones straightened;
             None for a system that does without.
         mask: the network that draws the hand's outline once it was found; None for the one that found it.

@@ -322,25 +322,25 @@ def insertion_figure(deletion: Deletion) -> go.Figure:
     return _curves(deletion, Removal.insertion, "While the detail comes back", "share of the hand sharp (%)")
 
 
-def robustness_figure(drift: Robustness) -> go.Figure:
-    """Months the estimate drifts when the radiograph is changed in ways that should not matter."""
-    figure, found = go.Figure(), drift.by_change()
+def robustness_figure(robustness: Robustness) -> go.Figure:
+    """Months the estimate changes by when the radiograph is changed in ways that should not matter."""
+    figure, found = go.Figure(), robustness.by_change()
     shown = [0.0 if months is None else months for months in found.values()]
     said = ["refused" if months is None else f"{round(months, 1) + 0.0:+.1f}" for months in found.values()]
     figure.add_bar(
         y=list(found), x=shown, orientation="h", marker={"color": [YOUNGER if m < 0 else OLDER for m in shown]},
         text=said, textposition="outside",
-        hovertext=[drift.refusals.get(name, "") for name in found],
+        hovertext=[robustness.refusals.get(name, "") for name in found],
         hovertemplate="%{y}: %{text} %{hovertext}<extra></extra>", cliponaxis=False,
     )  # fmt: skip
-    lay_out(figure, "The same radiograph, changed", "drift (months)", "")
+    lay_out(figure, "The same radiograph, changed", "change (months)", "")
     figure.update_layout(height=120 + 28 * len(found), showlegend=False)
     figure.update_yaxes(autorange="reversed")
     return figure
 
 
 def _curves(deletion: Deletion, read: Callable[[Removal], Removal], title: str, across: str) -> go.Figure:
-    """One pair of lines for the map, the edges, and the mean of the maps of chance."""
+    """One pair of lines for the map, the edges, and the mean of the random surrogate maps."""
     figure = go.Figure()
     chance = [read(removal) for removal in deletion.random]
     middle = Removal(

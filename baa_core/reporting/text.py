@@ -55,8 +55,8 @@ def summarise_panel(panel: Panel) -> str:
         )
         for name, effect in panel.regions.items()
     ]
-    drift = (f"{name} {round(m, 1) + 0.0:+.1f}" for name, m in panel.drift.by_change().items() if m is not None)
-    refused = [(f"If {name}", f"refused: {reason}") for name, reason in panel.drift.refusals.items()]
+    changes = (f"{name} {round(m, 1) + 0.0:+.1f}" for name, m in panel.robustness.by_change().items() if m is not None)
+    refused = [(f"If {name}", f"refused: {reason}") for name, reason in panel.robustness.refusals.items()]
     stage, shown = panel.textbook, METHODS[panel.explanation.method]
     likeness = panel.explanation.member_agreement
     networks = [] if likeness is None else [("Networks", likeness_sentence(likeness))]
@@ -70,7 +70,7 @@ def summarise_panel(panel: Panel) -> str:
         ("Stands out", ", ".join(map(region_title, panel.strongest)) or "no region more than as much hand elsewhere"),
         ("Textbook", f"{stage.name}: {', '.join(map(region_title, stage.regions))}. {stage.sentence} ({stage.source})"),
         ("Inside the hand", f"{panel.explanation.inside_hand_share:.0%} of the map"),
-        ("Drift, months", ", ".join(drift)),
+        ("Robustness, months", ", ".join(changes)),
         *refused,
         ("Verdict", panel.verdict.sentence),
         *networks,

@@ -185,9 +185,9 @@ def context_of(
     }
     mirror = assessor.recipe.views.mirror
 
-    def forwards(held: Mapping[str, ModelInput]) -> dict[str, Forward]:
+    def forwards(fixed: Mapping[str, ModelInput]) -> dict[str, Forward]:
         asked = {
-            name: _telling(age_forward(network, estimate.sex_used, mirror, held.get(name)), progress, name)
+            name: _telling(age_forward(network, estimate.sex_used, mirror, fixed.get(name)), progress, name)
             for name, network in networks.items()
         }
         return by_weight(asked, assessor.recipe.weights)
@@ -210,7 +210,7 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
     with clock.stage(stable_stage):
         stable = measure_stability(context, method)
     with clock.stage(robust_stage):
-        drift = _drift(context)
+        robustness = _measure_robustness(context)
     return Panel(
         file=context.radiograph.name,
         recipe=context.assessor.recipe.name,
@@ -221,7 +221,7 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         shares=attribution_shares(explanation.months, masks, context.hand.pixels),
         deletion=deletion,
         stability=stable,
-        drift=drift,
+        robustness=robustness,
         textbook=textbook_stage(context.months, context.estimate.sex_used),
         verdict=summarise_checks(deletion, stable),
         cautions=(*all_cautions(context, explanation), *unplaced),
@@ -282,11 +282,11 @@ def measure_stability(context: ExplanationContext, method: Method) -> dict[str, 
 
 def _months(attribute: Attribute, name: str, context: ExplanationContext, given: ModelInput) -> FloatArray:
     network = context.networks[name]
-    forward = age_forward(network, context.estimate.sex_used, mirror=False, held=given)
+    forward = age_forward(network, context.estimate.sex_used, mirror=False, fixed=given)
     return attribute(network, _telling(forward, context.progress, name), given).months
 
 
-def _drift(context: ExplanationContext) -> Robustness:
+def _measure_robustness(context: ExplanationContext) -> Robustness:
     """The changed radiographs through all that an assessment does, for the same sex; then this one for the other sex.
 
     A changed radiograph that any check refuses gets the check's reason in place of months.
@@ -341,7 +341,7 @@ def write_panel(panel: Panel, folder: Path) -> None:
         "regions.html": regions_figure(panel.regions),
         "deletion.html": deletion_figure(panel.deletion),
         "insertion.html": insertion_figure(panel.deletion),
-        "drift.html": robustness_figure(panel.drift),
+        "drift.html": robustness_figure(panel.robustness),
     }
     for name, picture in pictures.items():
         (folder / name).write_bytes(encode_png(picture))

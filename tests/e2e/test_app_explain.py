@@ -21,7 +21,7 @@ EXAMPLE = next(iter(EXAMPLES))
 FASTEST, OTHER = "Gradient", "Grad-CAM"
 PANEL_MS = 300_000  # 20 seconds on two free cores
 MAP = "#baa-map img"
-FIGURES = ("bars", "deletion", "insertion", "drift")
+FIGURES = ("bars", "deletion", "insertion", "robustness")
 WIDTH = "document.documentElement.scrollWidth"
 
 

@@ -16,9 +16,7 @@ import pytest
 from baa_core.__main__ import main
 from baa_core.errors import BoneAgeError, HandNotFound, InvalidPatient, UnreadableImage, WeightsCorrupt
 from baa_core.estimation.calibration import LinearBias
-from baa_core.explanation import faithfulness as deletion
-from baa_core.explanation import region_effects as regions
-from baa_core.explanation import robustness as drift
+from baa_core.explanation import faithfulness, region_effects, robustness
 from baa_core.io import read_radiograph
 from baa_core.networks.bone_strips import BoneSexNetwork
 from baa_core.networks.build import build
@@ -226,19 +224,19 @@ def test_every_recipe_explains_its_estimate(
     name: str, assessors: dict[str, Assessor], drawn: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole panel, each test with fewer steps: regions where joints are placed, else the caution that says so."""
-    monkeypatch.setattr(regions, "PATCHES", regions.LEAST_PATCHES)
-    monkeypatch.setattr(regions, "LIKE_SIZED", 100.0)  # all regions share them
-    monkeypatch.setattr(deletion, "CURVE_STEPS", 2)
-    monkeypatch.setattr(deletion, "RANDOM_MAPS", 1)
-    kept = {change: drift.TRANSFORMS[change] for change in ("mirrored", "upside down")}
-    monkeypatch.setattr(drift, "TRANSFORMS", kept)
+    monkeypatch.setattr(region_effects, "PATCHES", region_effects.LEAST_PATCHES)
+    monkeypatch.setattr(region_effects, "LIKE_SIZED", 100.0)  # all regions share them
+    monkeypatch.setattr(faithfulness, "CURVE_STEPS", 2)
+    monkeypatch.setattr(faithfulness, "RANDOM_MAPS", 1)
+    kept = {change: robustness.TRANSFORMS[change] for change in ("mirrored", "upside down")}
+    monkeypatch.setattr(robustness, "TRANSFORMS", kept)
     assessor = assessors[name]
     panel = explain_estimate(assessor, drawn, Patient("female"), "grad_cam")
     values = json.loads(json.dumps(panel.to_dict(), allow_nan=False))
     assert panel.estimate_months == assessor.assess(drawn, Patient("female")).prediction.bone_age_months
     assert panel.explanation.months.shape == panel.radiograph.shape
     assert np.isfinite(panel.explanation.months).all() and panel.explanation.months.any()
-    assert set(values["drift"]) == {*kept, drift.OTHER_SEX}
+    assert set(values["drift"]) == {*kept, robustness.OTHER_SEX}
     placed = assessor.recipe.landmarks is not None
     assert bool(values["regions"]) == placed
     assert ("no_regions" in [caution["code"] for caution in values["cautions"]]) != placed

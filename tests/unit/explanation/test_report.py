@@ -97,7 +97,7 @@ def test_the_json_is_what_is_promised(examined: Panel) -> None:
 def test_its_parts_belong_together(halved: Halved, examined: Panel) -> None:
     report = halved.assess(hand_png(), Patient("male"))
     assert examined.estimate_months == report.prediction.bone_age_months
-    assert examined.drift.months[OTHER_SEX] == pytest.approx(
+    assert examined.robustness.months[OTHER_SEX] == pytest.approx(
         report.bone_age_if_female_months - report.bone_age_if_male_months, abs=1e-4
     )
     assert sum(examined.shares.values()) == pytest.approx(1.0)
@@ -179,8 +179,8 @@ def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examine
     assert "sex_unknown" in [caution.code for caution in said]
     findings = halved.find(hand_png())
     doubtful = replace(findings.hand, cautions=(Caution("hand", "Look at the mask."),))
-    film = context_of(halved, replace(findings, hand=doubtful), Patient())
-    explained = all_cautions(film, examined.explanation)
+    context = context_of(halved, replace(findings, hand=doubtful), Patient())
+    explained = all_cautions(context, examined.explanation)
     assert set(said) < set(explained)
     assert doubtful.cautions[0] in explained
 
@@ -192,13 +192,13 @@ def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor
     barrier = Barrier(2)
 
     def values(findings: Findings, together: bool = False) -> list[float]:
-        film = context_of(shared, findings, Patient("male"))
+        context = context_of(shared, findings, Patient("male"))
         masks = shared.regions(findings.hand)
         if together:
             barrier.wait(60)
-        heatmap = [compute_attribution(film, find_method("grad_cam")) for _ in range(5)][-1]
-        shares = attribution_shares(heatmap.months, masks, film.hand.pixels)
-        effects = months_by_region(film.anew, film.inputs, masks).values()
+        heatmap = [compute_attribution(context, find_method("grad_cam")) for _ in range(5)][-1]
+        shares = attribution_shares(heatmap.months, masks, context.hand.pixels)
+        effects = months_by_region(context.anew, context.inputs, masks).values()
         return [*shares.values(), *(value for effect in effects for value in astuple(effect))]
 
     alone = [values(findings) for findings in found]
@@ -208,9 +208,9 @@ def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor
 
 
 def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
-    film = context_of(halved, halved.find(hand_png()), Patient("male"))
+    context = context_of(halved, halved.find(hand_png()), Patient("male"))
     for member in halved.recipe.members:
-        shared, own = halved.network(member), film.networks[member.name]
+        shared, own = halved.network(member), context.networks[member.name]
         assert not set(map(id, shared.modules())) & set(map(id, own.modules()))
         assert [p.data_ptr() for p in own.parameters()] == [p.data_ptr() for p in shared.parameters()]
 
@@ -244,12 +244,12 @@ def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypat
     panel = explain_estimate(halved, hand_png(), Patient("male"), "saliency")
     assert "pose" in [caution.code for caution in panel.cautions]
     first, second = list(TRANSFORMS)[1], list(TRANSFORMS)[3]
-    assert panel.drift.refusals[first] == "Not a hand seen from the front."
-    assert panel.drift.refusals[second] == "The joints could not be placed."
-    assert {list(TRANSFORMS)[-1], OTHER_SEX} < set(panel.drift.months)
-    assert set(panel.drift.months) | set(panel.drift.refusals) == {*TRANSFORMS, OTHER_SEX}
+    assert panel.robustness.refusals[first] == "Not a hand seen from the front."
+    assert panel.robustness.refusals[second] == "The joints could not be placed."
+    assert {list(TRANSFORMS)[-1], OTHER_SEX} < set(panel.robustness.months)
+    assert set(panel.robustness.months) | set(panel.robustness.refusals) == {*TRANSFORMS, OTHER_SEX}
     assert panel.to_dict()["drift"][first] is None
-    assert panel.to_dict()["drift_refusals"] == dict(panel.drift.refusals)
+    assert panel.to_dict()["drift_refusals"] == dict(panel.robustness.refusals)
 
 
 def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
@@ -261,12 +261,12 @@ def test_the_shares_of_a_map_are_told_once(examined: Panel) -> None:
 
 def test_a_network_that_gives_no_number_is_named(halved: Halved) -> None:
     broken = Halved(halved.recipe, halved.calibration, NetworkStore.of_folder(halved.store.folder))
-    film = context_of(broken, broken.find(hand_png()), Patient("male"))
+    context = context_of(broken, broken.find(hand_png()), Patient("male"))
     name = broken.recipe.members[1].name
     with torch.no_grad():
-        next(film.networks[name].head.parameters()).fill_(torch.nan)
+        next(context.networks[name].head.parameters()).fill_(torch.nan)
     with pytest.raises(NotFinite, match=name):
-        compute_attribution(film, find_method("saliency"))
+        compute_attribution(context, find_method("saliency"))
 
 
 class Unplaced(Halved):
@@ -307,7 +307,7 @@ def made_up(inside: float = 1.0) -> Panel:
         shares={"carpals": 0.6, "radius_ulna": 0.3, ELSEWHERE: 0.1, OUTSIDE: 0.0},
         deletion=deletion,
         stability=stable,
-        drift=Robustness({"mirrored": 1.25}, {"brighter": "It is too bright."}),
+        robustness=Robustness({"mirrored": 1.25}, {"brighter": "It is too bright."}),
         textbook=textbook_stage(50.0, "female"),
         verdict=summarise_checks(deletion, stable),
         cautions=(Caution("a", "Beware."),),
@@ -381,12 +381,12 @@ def test_curves_show_the_map_beside_edges_and_chance(draw: Callable[[Deletion], 
 
 def test_bars_say_their_months() -> None:
     panel = made_up()
-    regions, drift = regions_figure(panel.regions), robustness_figure(panel.drift)
+    regions, changes = regions_figure(panel.regions), robustness_figure(panel.robustness)
     assert list(regions.data[1].y) == ["carpals", "radius ulna"]
     assert list(regions.data[1].x) == [4.2, -0.5]
     assert list(regions.data[1].marker.color) == [OLDER, YOUNGER], "as on the map"
     assert list(regions.data[0].base) == [-1.0, -1.0]
-    assert list(drift.data[0].text) == ["+1.2", "refused"]
+    assert list(changes.data[0].text) == ["+1.2", "refused"]
 
 
 def test_everything_is_written(tmp_path: Path) -> None:

@@ -187,8 +187,8 @@ def test_the_verdict_is_one_sentence_with_its_numbers() -> None:
     verdict = summarise_checks(deletion(8.0, (3.0, -4.0), -5.0), {"noise": 0.9, "turned left": 0.7})
     assert (verdict.faithful, verdict.stable) == (True, True)
     assert verdict.sentence == (
-        "Faithful: blurring what it marks moves the estimate the way it says by 8.0 months, maps of chance by 3.5 "
-        "(4.0 at most), edges by 5.0; "
+        "Faithful: blurring what it marks moves the estimate the way it says by 8.0 months, "
+        "random surrogate maps by 3.5 (4.0 at most), edges by 5.0; "
         "stable (correlation 0.70 or more under small changes; least: turned left)."
     )
 
@@ -202,7 +202,7 @@ def test_networks_of_different_kinds_are_a_note_and_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("areas", "least", "expected"),
     [
-        ((3.2, 3.3, 1.0), 0.9, (False, True)),  # one map of chance does better
+        ((3.2, 3.3, 1.0), 0.9, (False, True)),  # one random surrogate map does better
         ((8.0, 3.0, 8.5), 0.9, (False, True)),  # an edge detector does better
         ((0.0, 0.0, 0.0), 0.9, (False, True)),  # nothing moves the estimate
         ((8.0, 3.0, 5.0), STABLE_FROM - 0.01, (True, False)),

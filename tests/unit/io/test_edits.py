@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from baa_core.errors import InvalidEdits, UnsupportedImage
-from baa_core.io import apply_edits, box_in_file, read_radiograph
+from baa_core.io import box_in_file, read_radiograph
 from baa_core.reporting.wording import edits_words
-from baa_core.types import ManualEdits, Radiograph
+from baa_core.types import ManualEdits
 
 GREY = np.random.default_rng(0).integers(0, 256, (180, 240), np.uint8)
 FILE = cv2.imencode(".png", GREY)[1].tobytes()
@@ -51,12 +51,6 @@ def test_a_rectangle_drawn_on_the_edited_picture_is_found_in_the_file(edits: Man
 def test_one_turn_more_turns_what_is_seen_clockwise(edits: ManualEdits) -> None:
     before, after = (read_radiograph(FILE, "a.png", each).pixels for each in (edits, edits.turned()))
     assert np.array_equal(after, np.rot90(before, -1))
-
-
-def test_spacing_turns_with_the_picture() -> None:
-    radiograph = Radiograph(np.random.default_rng(1).random((150, 200), np.float32), spacing_mm=(0.1, 0.2))
-    assert apply_edits(radiograph, ManualEdits(quarter_turns=1)).spacing_mm == (0.2, 0.1)
-    assert apply_edits(radiograph, ManualEdits(quarter_turns=2)).spacing_mm == (0.1, 0.2)
 
 
 def test_impossible_edits_are_refused_with_a_way_out() -> None:

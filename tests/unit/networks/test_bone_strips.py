@@ -152,7 +152,7 @@ def test_joints_of_a_large_picture_are_placed_on_a_smaller_one(reader):
 
 def test_held_joints_stay_where_they_were_found(reader):
     network, made = reader
-    forward = age_forward(network, "male", mirror=True, held=made)
+    forward = age_forward(network, "male", mirror=True, fixed=made)
     seen, other = torch.tensor(made.image), torch.rand(1, 1, 96, 96)
     with torch.inference_mode():
         assert float(forward(seen)) == pytest.approx(float(age_forward(network, "male", True)(seen)), abs=1e-3)
@@ -174,7 +174,7 @@ def test_cells_of_strips_come_home_with_their_months(reader):
 @pytest.mark.parametrize("mirror", [False, True])
 def test_every_method_explains_a_network_of_bones(reader, mirror):
     network, made = reader
-    forward = age_forward(network, "female", mirror, held=made)
+    forward = age_forward(network, "female", mirror, fixed=made)
     for name in ("saliency", "grad_cam", "occlusion"):
         months = METHODS[name].attribute(network, forward, made).months
         assert months.shape == (96, 96) and np.isfinite(months).all() and np.abs(months).max() > 0

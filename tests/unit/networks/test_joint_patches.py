@@ -166,7 +166,7 @@ def test_both_sexes_are_answered_in_one_pass(network, prepared):
 
 @pytest.mark.parametrize("name", ["grad_cam", "saliency"])
 def test_what_the_network_rests_on_can_be_drawn(network, prepared, name):
-    forward = age_forward(network, "female", mirror=True, held=prepared)
+    forward = age_forward(network, "female", mirror=True, fixed=prepared)
     months = METHODS[name].attribute(network, forward, prepared).months
     assert months.shape == (96, 96) and np.isfinite(months).all() and np.abs(months).max() > 0
 

@@ -64,7 +64,7 @@ def made_panel(side_px: int = 1000) -> Panel:
         regions={"carpals": RegionEffect(0.4, -1.0, 1.0), "radius_ulna": RegionEffect(4.2, -1.0, 1.0)},
         shares={"carpals": 0.2, "radius_ulna": 0.5, ELSEWHERE: 0.27, OUTSIDE: 0.03},
         deletion=deletion, stability=stability,
-        drift=Robustness({"mirrored": 0.4, OTHER_SEX: -9.0}, {"greys reversed": "No hand was found & so on."}),
+        robustness=Robustness({"mirrored": 0.4, OTHER_SEX: -9.0}, {"greys reversed": "No hand was found & so on."}),
         textbook=textbook_stage(205, "male"), verdict=summarise_checks(deletion, stability),
         cautions=(Caution("x", "Beware of <this>."),), seconds=12.3,
         radiograph=Radiograph(pixels), hand=HandMask(hand, 1.0, 0.0, inverted=False),
@@ -113,7 +113,7 @@ def test_a_run_fills_the_whole_tab(panel: Panel) -> None:
     assert "Beware of &lt;this&gt;." in shown["card"]
     assert shown["details"]["visible"]
     assert shown["region"]["choices"] == [("None", ""), ("Carpal bones", "carpals"), ("Radius and ulna", "radius_ulna")]
-    for figure in ("bars", "deletion", "insertion", "drift"):
+    for figure in ("bars", "deletion", "insertion", "robustness"):
         assert shown[figure].data
     assert shown["view"].months.shape == (1000, 1000)
 
@@ -138,7 +138,7 @@ def test_networks_that_differ_are_said_but_fail_no_check(panel: Panel) -> None:
 
 
 def test_a_refused_change_is_shown_with_its_reason_in_its_row(panel: Panel) -> None:
-    table = explain_text.drift_table(panel)
+    table = explain_text.robustness_table(panel)
     assert "<td>Greys reversed</td><td>refused: No hand was found &amp; so on.</td>" in table
     assert "<td>Mirrored</td><td>+0.4 months</td>" in table
 
@@ -200,7 +200,7 @@ def test_a_chosen_region_is_outlined(panel: Panel) -> None:
     assert "outlined" not in view.figure("no such region", 0.6)
 
 
-def test_opacity_zero_leaves_the_film(panel: Panel) -> None:
+def test_opacity_zero_leaves_the_radiograph(panel: Panel) -> None:
     assert (drawn(panel_view_of(panel).figure(None, 0.0)) == 128).all()
 
 
