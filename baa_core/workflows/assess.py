@@ -250,12 +250,13 @@ class Assessor:
             hand: on the same grid.
             points: what `points` gave; asked for if left out.
             stages: what other recipes made of the same radiograph and hand.
-            on_step: called with every step's name and picture on the way to the first age network.
+            on_step: called with every step's name and picture on the way to the first age network that answers.
         """
         placed = self.points(radiograph, hand) if points is None else points
-        stages, first = stages or SharedStages(), self.recipe.members[0].input
+        stages = stages or SharedStages()
         length_px = 0.0 if hand.landmarks is None else hand.landmarks.hand_length_px
         members = [member for member in self.recipe.sex_and_age_members if length_px >= member.least_hand_px]
+        first = next((member.input for member in members if member in self.recipe.members), None)
         made: dict[InputSpec, ModelInput] = {}
         for spec in dict.fromkeys(member.input for member in members):
             if on_step is not None and spec == first:
