@@ -24,9 +24,9 @@ os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(PRIVATE_
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
-from starlette.responses import PlainTextResponse  # noqa: E402
-from starlette.routing import Mount, Route  # noqa: E402
-from starlette.staticfiles import StaticFiles  # noqa: E402
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import FileResponse, PlainTextResponse, Response  # noqa: E402
+from starlette.routing import Route  # noqa: E402
 
 from baa_core.errors import BoneAgeError  # noqa: E402
 from baa_core.explanation.lazy_captum import captum_attr  # noqa: E402
@@ -56,6 +56,7 @@ STYLES = [PAGE / name for name in ("style.css", "viewer.css", "batch.css", "lear
 SCRIPTS = [
     PAGE / name for name in ("language.js", "stream.js", "entries.js", "viewer.js", "batch.js", "learn.js", "help.js")
 ]
+STATIC = sorted((PAGE / "static").iterdir())
 LIBRARY = "openseadragon-6.1.1.min.js"  # of the viewer, from page/static; this server is asked for nothing else of it
 
 
@@ -96,6 +97,12 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
     return page.queue(max_size=WAITING_ROOM, api_open=False)  # closed: nothing passes the queue
 
 
+def static_file(request: Request) -> Response:
+    """A file of page/static by its name."""
+    path = PAGE / "static" / request.path_params["name"]
+    return FileResponse(path) if path in STATIC else PlainTextResponse("There is no such file.", 404)
+
+
 def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root_path: str | None = None) -> None:
     """Answer on host and port until stopped; a Hugging Face Space prescribes both.
 
@@ -108,7 +115,8 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
     """
     in_space = "SPACE_ID" in os.environ
     guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
-    static = Mount("/baa-static", StaticFiles(directory=PAGE / "static"))
+    # A route and no mount: Starlette looks for mounted files under the proxy's path too, which the proxy has taken off.
+    static = Route("/baa-static/{name}", static_file)
     health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
     routes = [catalogue_route(), health, PICTURES, static]
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one

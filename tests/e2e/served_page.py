@@ -102,12 +102,15 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> Non
     raise RuntimeError(f"The page did not start:\n{log.read_text()[-3000:]}")
 
 
-def open_page(browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light") -> Page:
-    """The page in a fresh session, ready to be used."""
+def open_page(
+    browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light", ready: bool = True
+) -> Page:
+    """The page in a fresh session, ready to be used unless that is not waited for."""
     page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
-    page.locator("#baa-assess").wait_for()
+    if ready:
+        page.locator("#baa-assess").wait_for()
     return page
 
 
