@@ -35,6 +35,7 @@ from .networks.store import NetworkStore
 from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
 from .reference.growth import CONVENTIONS, DEFAULT_CONVENTION
 from .reporting.charts import bland_altman_figure, error_by_age_figure, predicted_figure, write_figure
+from .reporting.language import LANGUAGES
 from .reporting.overlays import encode_png, heatmap_picture, mask_picture
 from .reporting.text import summarise, summarise_panel, summarise_systems
 from .types import DISCLAIMER, HAND_CHOICES, ManualEdits, Patient, Prediction, Report, parse_sex, refusal
@@ -106,6 +107,7 @@ def build_parser() -> Parser:
         assess.add_argument(f"--{form}", type=Path, metavar="OUT", help=f"report: {title}{needs} (one FILE only)")
     assess.add_argument("--reference", choices=CONVENTIONS, help="compare with --age-months by this convention")
     assess.add_argument("--identify", action="store_true", help="name the patient of the DICOM header in the reports")
+    assess.add_argument("--language", choices=LANGUAGES, default="en", help="of the reports as text and PDF")
     assess.set_defaults(run=run_assess)
 
     explain = commands.add_parser("explain", help="explain one estimate, and test the explanation", allow_abbrev=False)
@@ -198,7 +200,8 @@ def run_assess(options: argparse.Namespace) -> int:
                 report = assessor.assess(
                     file, patient, explain=heatmap, age_group=options.age_group, hand=options.hand, edits=edits
                 )
-            content = collect(report, convention=options.reference or DEFAULT_CONVENTION, identity=identity)
+            convention = options.reference or DEFAULT_CONVENTION
+            content = collect(report, convention=convention, identity=identity, language=options.language)
             result = json_report(content) if options.reference else report.to_dict()
             text = _write_out(result | {"file": file}, options.json)
             _write_pictures(report, options)

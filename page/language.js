@@ -8,6 +8,7 @@
   const PLAIN_NUMBERS = /^[^A-Za-z]*(?:s|min|px|MB|GB|SD|mm)?$/;
   const DIVIDERS = [/((?<=[.!?])\s+)/, /((?<=;)\s+)/, /((?<=:)\s+)/, /(\s·\s)/, /(\s+(?=\([^()]*\)[.,;]?$))/, /((?<=,)\s+)/];
   const NAME = /^(?:[A-Z]{1,5}\d?|[A-Z][a-z]+[A-Z]\w*|\S+\.\w{2,4}|[a-z0-9]+(?:[-_][a-z0-9]+)+)$/;
+  const NAMED_NUMBER = /^[a-z0-9]+(?:[-_][a-z0-9]+)+ \d+\.\d+$/;
   const AROUND = [/^()(.+?)([.,:;]+)$/s, /^([([])(.+)([)\]])$/s, /^([.,:;]\s)(.+)()$/s];
   const ATTRIBUTES = ["alt", "title", "aria-label", "aria-valuetext", "placeholder", "data-foreign", "data-outdated", "data-readers"];
   const APART = "script, style, textarea, code, [translate=no], #js-plotly-tester";
@@ -60,7 +61,7 @@
     function search(text) {
       const same = exact.get(text) ?? exact.get(text.toLowerCase());
       if (same !== undefined) return [same, true];
-      if (PLAIN_NUMBERS.test(text)) return [decimalComma(text), true];
+      if (PLAIN_NUMBERS.test(text) || NAMED_NUMBER.test(text)) return [decimalComma(text), true];
       if (NAME.test(text)) return [text, true];
       const found = byTemplate(text);
       if (found?.[1]) return found;

@@ -51,7 +51,7 @@ _NO_WORDS = re.compile(
     r"|^weights/\{0\}$|^/\{0\}/|^\.overflow|:not\(|^url\(|type=\"linear\"|^path, circle|doi:10\.\d{4,5}/"
     r"|University of Pisa"
     r"|^[A-Za-z]* ?phalanx of the$|^(Prox|Mid)(\.|dle ph\.|\. ph\.)$|^(Proximal|Middle ph\.|Distal|Something)$"
-    r"|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
+    r"|^Helvetica|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
     r"|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # training
 )
 # Templates whose instances have entries of their own, because German bends what stands in their places.

@@ -58,9 +58,8 @@ def draw_growth_chart(
     canvas.restoreState()
     _points(canvas, at, points)
     canvas.setFillColor(INK)
-    canvas.setFont("Helvetica-Bold", 8.5)
-    canvas.drawString(left, bottom + height - 8, content.said("Growth chart: bone age by chronological age, years"))
-    canvas.setFont("Helvetica", 6.5)
+    title = content.said("Growth chart: bone age by chronological age, years")
+    _line(canvas, left, bottom + height - 8, title, "Helvetica-Bold", 8.5, width)
     for line, words in enumerate(
         (
             f"Bands: 1 and 2 SD about {CENTRES[growth.convention]}, {growth.sex} sex; {POPULATION}.",
@@ -68,8 +67,14 @@ def draw_growth_chart(
             "Filled: this radiograph with its 90 % interval. Open: earlier assessments.",
         )
     ):
-        canvas.drawString(left, bottom + 17 - 8 * line, content.said(words))
+        _line(canvas, left, bottom + 17 - 8 * line, content.said(words), "Helvetica", 6.5, width)
     canvas.restoreState()
+
+
+def _line(canvas: Any, left: float, bottom: float, words: str, font: str, size: float, width: float) -> None:
+    """One line of words, in smaller letters where they need more room than there is."""
+    canvas.setFont(font, size * min(1.0, width / canvas.stringWidth(words, font, size)))
+    canvas.drawString(left, bottom, words)
 
 
 def _axes(canvas: Any, at: At, ages: tuple[float, float], levels: tuple[float, float]) -> None:

@@ -29,6 +29,7 @@ _DIVIDERS = [
 ]  # fmt: skip
 # What is the same in every language: abbreviations, names of files, identifiers.
 _NAME = re.compile(r"[A-Z]{1,5}\d?|[A-Z][a-z]+[A-Z]\w*|\S+\.\w{2,4}|[a-z0-9]+(?:[-_][a-z0-9]+)+")
+_NAMED_NUMBER = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)+ \d+\.\d+")  # as a network and its months
 _SENTENCE_END = re.compile(r"[.!?]\s")
 _AROUND = [re.compile(signs, re.DOTALL) for signs in (r"()(.+?)([.,:;]+)", r"([(\[])(.+)([)\]])", r"([.,:;]\s)(.+)()")]
 # Of a Plotly figure: where words stand that people read, or that name a row by what they read.
@@ -145,7 +146,7 @@ class _Translator:
     def _find(self, text: str) -> Found | None:
         if (exact := self.exact.get(text) or self.exact.get(text.lower())) is not None:
             return Found(exact, True)
-        if _PLAIN_NUMBERS.fullmatch(text):
+        if _PLAIN_NUMBERS.fullmatch(text) or _NAMED_NUMBER.fullmatch(text):
             return Found(with_decimal_comma(text), True)
         if _NAME.fullmatch(text):
             return Found(text, True)

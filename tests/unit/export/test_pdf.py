@@ -1,6 +1,7 @@
 """The PDF, read back by pypdf and drawn by pdfium."""
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,9 @@ from pypdf import PdfReader
 
 from baa_core.export.content import Identity, collect
 from baa_core.export.pdf import NOT_PRINTABLE, pdf_report
+from baa_core.export.plain import json_report
+from baa_core.export.text import text_report
+from baa_core.reference import GrowthPoint
 from baa_core.types import DISCLAIMER, Caution
 from tests.unit.export.test_plain import SECRETS
 
@@ -117,3 +121,17 @@ def test_a_name_the_page_cannot_print_is_left_out_in_words(report) -> None:
 
 def test_the_same_report_gives_the_same_bytes(pdf, content) -> None:
     assert pdf_report(content) == pdf
+
+
+@pytest.mark.parametrize("age", [130.0, None])
+def test_the_report_in_german_leaves_nothing_in_english(report, age: float | None) -> None:
+    report = replace(report, chronological_age_months=age)
+    earlier = [GrowthPoint(100.0, 104.0, (95.0, 113.0))] if age else []
+    content = collect(report, earlier=earlier, language="de")
+    (page,) = PdfReader(io.BytesIO(pdf_report(content))).pages
+    for said in (page.extract_text(), text_report(content)):
+        words = " ".join(said.split()).replace("brush-age", "")
+        assert "Kein Medizinprodukt" in words and "BEURTEILUNG" in words
+        english = re.findall(r"\b(?:the|of|and|is|with|months?|years?|age|none|no|female|male|sex)\b", words)
+        assert not english, (english, words)
+    assert "bone_age_months" in json_report(content)
