@@ -60,20 +60,23 @@ UNKNOWN_SEX = (
     "Every sex is taken for unknown. The interval that is served then covers the mixture of both sexes by their "
     "probability; beside it the one of the likelier sex alone. Widths in months.\n"
 )
-EXPLANATION = (
+FOLDED = (
     f"The `val` pictures are dealt into {FOLDS} folds by chance. The half width of a picture is a factor times its "
-    "scale, which follows the estimate, how widely the networks spread their belief over the months, and how far they "
-    "lie apart. For each fold the scale is fitted on the thumbnails of the other folds, and the factor on their "
-    "pictures of the same kind (sharp radiographs, thumbnails), as the lowest that holds the promised share of all "
-    f"with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand; so a little more than "
-    "is promised is held on average. The networks never learned from `val`; which of their training steps was kept was "
-    "chosen on it."
+    "scale. "
 )
-
-
-LOW_RESOLUTION = (
-    "A network is left out on thumbnails, whose hands are too short for it. So the scale is the deviation alone, and "
-    "nothing of it is fitted; thumbnails have a factor of their own.\n"
+FITTED = (
+    "The scale follows the estimate, how widely the networks spread their belief over the months, and how far they lie "
+    "apart. For each fold it is fitted on the thumbnails of the other folds, "
+)
+BELIEVED = (
+    "The scale is the mean standard deviation of the networks' distributions over the months; nothing of it is fitted, "
+    "since a network is left out on thumbnails, whose hands are too short for it. For each fold is fitted "
+)
+RANKED = (
+    "the factor on their pictures of the same kind (sharp radiographs, thumbnails), as the lowest that holds the "
+    f"promised share of all with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand. So a little "
+    "more than is promised is held on average. The networks never learned from `val`; which of their training steps "
+    "was kept was chosen on it."
 )
 
 
@@ -264,9 +267,10 @@ def validate_coverage(
         f"sharp radiographs, n = {sharp.sum()}": sharp,
         f"all pictures, n = {len(pictures)}": np.ones(len(pictures), bool),
     }
-    rough = pictures[~sharp & ~_low_resolution(pictures)]
+    rough = pictures[~sharp]
     served = pd.Series(model.half_width(signals_of(rough)), index=rough.index)
-    as_served = {"thumbnails_as_served": measure_coverage(rough, served)["all"]} if len(rough) else {}
+    one_scale = not _low_resolution(pictures).any()
+    as_served = {"thumbnails_as_served": measure_coverage(rough, served)["all"]} if one_scale else {}
     return {
         "reliability": {name: measure_reliability(pictures[some], halves[some]) for name, some in sets.items()},
         "coverage": {name: measure_coverage(pictures[some], halves[some][COVERAGE]) for name, some in sets.items()},
@@ -286,9 +290,10 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
         [f"{100 * level:g} %", *(_percent(proof["reliability"][name][level]) for name in names)] for level in LEVELS
     ]
     low, middle, high = proof["half_width_months_5_50_95_percent"]
+    scale = f"{FITTED}and " if "thumbnails_as_served" in proof else BELIEVED
     plain = "; ".join(f"{name}: {_held(group)}" for name, group in proof["one_width_for_all"].items())
     parts = [
-        f"# Coverage of the interval on `val`\n\nMade by `{command}`.\n\n{EXPLANATION}\n",
+        f"# Coverage of the interval on `val`\n\nMade by `{command}`.\n\n{FOLDED}{scale}{RANKED}\n",
         "## Promised against observed\n",
         "![Share of intervals that hold the reference, against the promised share](reliability.svg)\n",
         markdown_table(("promised", *names), nominal),
@@ -300,8 +305,6 @@ def to_markdown(proof: dict[str, Any], command: str) -> str:
             "Thumbnails with the factor that is served, which comes from sharp radiographs, and the scale fitted on "
             f"them: {_held(proof['thumbnails_as_served'])}.\n"
         ]
-    else:
-        parts += [LOW_RESOLUTION]
     if "sex_unknown" in proof:
         rows = [_unknown_sex_row(name, group) for name, group in proof["sex_unknown"].items()]
         parts += ["## With the sex left out\n", UNKNOWN_SEX, markdown_table(UNKNOWN_HEADER, rows)]
