@@ -11,7 +11,7 @@ CHROMIUM = command -v chromium || command -v chromium-browser || command -v goog
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test check lint types pytest chromium format screenshot clean
+.PHONY: help run install test check lint types pytest chromium quick format screenshot clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,6 +34,11 @@ types: $(VENV)/.develop  ## mypy, strict, on baa_core
 
 pytest: $(VENV)/.develop chromium
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+quick: $(VENV)/.develop  ## style and the fast unit tests, for the inner loop (under two minutes on two cores)
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m quick -n $(WORKERS) --dist worksteal -q $(ARGS) \
+	  tests/unit tests/test_layers.py
 
 format: $(VENV)/.develop  ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .

@@ -82,6 +82,19 @@ def call_bright_a_hand(network: HandNetwork) -> None:
         network.answers[2].bias.copy_(torch.tensor([5.0, 0.0, 1.0, -5.0]))
 
 
+# Fixtures that run the shipped networks, real radiographs or the page.
+NOT_QUICK = {"assessor", "sharp_val", "data_folder", "served", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `quick` what `make quick` runs: unit tests without the shipped networks that are not marked as slow."""
+    for item in items:
+        in_unit = "unit" in item.path.relative_to(REPOSITORY / "tests").parts[:-1] or item.path.name == "test_layers.py"
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if in_unit and not fixtures & NOT_QUICK and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Two age members of unlike size and output, a hand and a sex network."""

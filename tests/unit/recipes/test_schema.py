@@ -32,8 +32,10 @@ def test_a_recipe_is_complete(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_inputs_can_be_shared_between_members(recipe: Recipe) -> None:
-    """Equal specifications are equal and hashable, so a picture is prepared once for all that want it."""
-    assert len({member.input for member in recipe.networks}) <= len(recipe.networks)
+    """A specification written twice is one key, so a picture is prepared once for all that want it."""
+    for member in recipe.networks:
+        again = replace(member.input, steps=tuple(replace(step) for step in member.input.steps))
+        assert {again: "made"}[member.input] == "made", member.name
 
 
 def test_two_members_of_one_name_are_refused(tiny_recipe: Recipe) -> None:
