@@ -9,16 +9,19 @@ from playwright.sync_api import Browser, Page
 from tests.e2e.served_page import Served, chromium, find_chromium, open_page, serve
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One page for all tests of a file."""
+    """One page for all tests of a worker: its start takes longer than most of them."""
     with serve(tmp_path_factory.mktemp("served")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for them; without it they are skipped, or fail where BAA_REQUIRE_BROWSER is 1."""
+    """One Chromium for the tests of a file (Playwright keeps an event loop running as long as it lives).
+
+    Without it they are skipped, or fail where BAA_REQUIRE_BROWSER is 1.
+    """
     if find_chromium() is None:
         if os.environ.get("BAA_REQUIRE_BROWSER") == "1":
             pytest.fail("Chromium is required (BAA_REQUIRE_BROWSER=1) but not installed: run `make chromium`.")

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tarfile
 import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,11 +25,33 @@ from safetensors.torch import load_file
 from baa_core.networks.build import build
 from baa_core.phantom import draw_phantom
 from baa_core.recipes.schema import Architecture
+from train.__main__ import main
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def train(*arguments: str, expected: int = 0, **how: Any) -> subprocess.CompletedProcess[str]:
+class Said(NamedTuple):
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
+
+
+def train(*arguments: str, expected: int = 0) -> Said:
+    """`python -m train` with these arguments, in this process: its imports take longer than such a training."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            status = main(list(arguments))
+        except SystemExit as ended:  # argparse: wrong usage
+            status = int(ended.code or 0)
+    assert status == expected, err.getvalue()[-2000:]
+    return Said(out.getvalue(), err.getvalue())
+
+
+def train_in_a_process(*arguments: str, expected: int = 0, **how: Any) -> subprocess.CompletedProcess[str]:
+    """The same as a user starts it, with what `subprocess.run` can do to a process."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "default"}
     done = subprocess.run(
         [sys.executable, "-m", "train", *arguments],
@@ -62,7 +86,7 @@ def drawn_data(tmp_path_factory):
 def test_list_names_every_member_of_every_recipe():
     from baa_core.recipes import RECIPES
 
-    text = train("--list").stdout
+    text = train_in_a_process("--list").stdout
     for recipe in RECIPES.values():
         assert all(member.name in text for member in recipe.networks)
 
@@ -128,10 +152,10 @@ def test_a_corrupt_picture_is_named(drawn_data, tmp_path):
 def test_a_full_disk_is_said_in_a_sentence(drawn_data, tmp_path):
     """No file may grow beyond 200 kB: first the picture cache does not fit, then the checkpoint."""
     small = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))}
-    failed = train(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
+    failed = train_in_a_process(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
     assert "picture cache could not be written" in failed.stderr
     small = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))}
-    failed = train(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
+    failed = train_in_a_process(*options_of(drawn_data, tmp_path), "--epochs", "1", expected=1, **small)
     assert "checkpoint could not be written" in failed.stderr
     assert "Traceback" not in failed.stderr
 
