@@ -17,8 +17,9 @@ from .batch_work import Done
 
 INTRO = f"""
 <p class="baa-fine">Assess up to {MOST_FILES} radiographs one after another. Give the files, or a zip of them, and a CSV
-table with the columns <strong>file</strong> and <strong>sex</strong> (F, M, female, male or unknown). Optional columns:
-<strong>chronological_age_months</strong>, and <strong>bone_age_months</strong> as the reference to compare with.
+table with the columns <strong translate="no">file</strong> and <strong translate="no">sex</strong>
+(F, M, female, male or unknown). Optional columns: <strong translate="no">chronological_age_months</strong>, and
+<strong translate="no">bone_age_months</strong> as the reference to compare with.
 Everything stays in memory and is forgotten when you leave.</p>
 """
 EMPTY = """
