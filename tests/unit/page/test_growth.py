@@ -5,8 +5,12 @@ import json
 import pytest
 
 from baa_core.errors import BoneAgeError, InvalidPatient
+from baa_core.export import collect
+from baa_core.phantom import draw_phantom, to_png
 from baa_core.reference import GrowthPoint
-from page.growth import line_from_json, line_of, parse_earlier, with_line
+from baa_core.types import Patient
+from baa_core.workflows.assess import Assessor
+from page.growth import around_chart, chart_of, growth_card, line_from_json, line_of, parse_earlier, with_line
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,15 @@ def test_a_saved_assessment_becomes_a_line_once() -> None:
 def test_any_other_file_is_refused_in_words(content: bytes) -> None:
     with pytest.raises(BoneAgeError, match="saved"):
         line_from_json(content)
+
+
+def test_beyond_the_reference_the_card_says_so_and_the_chart_still_shows_the_child(
+    tiny_assessor: Assessor,
+) -> None:
+    hand = to_png(draw_phantom(180, "female", seed=3, height_px=300).radiograph)
+    content = collect(tiny_assessor.assess(hand, Patient("female", 205.0), name="hand.png"))
+    card = growth_card(content)
+    assert ">none</strong>" in card and "no reference" in card
+    assert "the table for girls ends at 192 months" in card
+    assert 205 / 12 in [x for trace in chart_of(content).data for x in trace.x]
+    assert "Beyond its last row there is no reference" in around_chart(content)
