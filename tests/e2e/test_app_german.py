@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from baa_core.reporting.language import catalogue, translated
 from tests.e2e.served_page import PATIENCE_MS, Served, keep
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -88,6 +89,19 @@ def test_nothing_on_the_way_through_the_page_is_left_in_english(german: Page) ->
         german.get_by_role("tab", name=name).click()
         german.wait_for_timeout(300)
     assert not untranslated(german)
+
+
+def test_the_browser_translates_as_the_reports_do(german: Page) -> None:
+    """The same rules stand in `language.js` and `reporting.language`: every template, filled, comes out the same."""
+    values = ("8 years 3 months", "7.1", "girl", "scan-7.png", "carpal bones", "+3.2", "GP")
+    samples = [
+        re.sub(r"\{(\d)\}", lambda place, first=number: values[(first + int(place[1])) % len(values)], key)
+        for number, key in enumerate(catalogue("de"))
+    ]
+    told = german.evaluate("(texts) => texts.map((text) => globalThis.baaLanguage.translated(text))", samples)
+    ours = [translated(text, "de") for text in samples]
+    different = [pair for pair in zip(samples, ours, told, strict=True) if pair[1] != pair[2]]
+    assert not different, different[:5]
 
 
 def test_a_refusal_is_german(served: Served, browser: Browser) -> None:
