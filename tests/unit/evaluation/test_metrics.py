@@ -44,8 +44,11 @@ def cases_of(folder: Path) -> Cases:
     return read_cases(folder / "results.csv", folder / "labels.csv")
 
 
-@pytest.fixture
-def evaluation(folder: Path) -> Evaluation:
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "results.csv").write_text(RESULTS)
+    (folder / "labels.csv").write_text(LABELS)
     return evaluate(cases_of(folder), mean_train_age(folder / "labels.csv"))
 
 

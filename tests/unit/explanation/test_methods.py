@@ -237,6 +237,7 @@ def test_grad_cam_sums_to_the_linear_part() -> None:
     assert months.sum() == pytest.approx(linear_part, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_last_feature_map_is_found_and_no_hook_stays() -> None:
     network = build(Architecture("test_efficientnet", hidden=(16,), sex_features=4)).requires_grad_(False)
     forward = age_forward(network, "male", mirror=True)
@@ -284,6 +285,7 @@ def test_a_mirrored_picture_gets_the_mirrored_map(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.slow
 def test_other_weights_give_another_map(name: str) -> None:
     """Adebayo 2018: a map that survives random weights shows the picture, not the network."""
     picture, similar = prepared(), []

@@ -229,6 +229,7 @@ def divided() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize(("grain_px", "share"), [(0.0, (0.04, 0.06)), (2.5, (0.03, 0.06)), (8.0, (0.03, 0.07))])
+@pytest.mark.slow
 def test_by_chance_a_region_stands_out_on_one_hand_in_twenty(
     divided: tuple[np.ndarray, dict[str, np.ndarray]], grain_px: float, share: tuple[float, float]
 ) -> None:

@@ -145,6 +145,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.slow
 def test_the_listener_can_stop_it_anywhere(halved: Halved, stage: str) -> None:
     """At the second word about a stage, which comes in the middle of it; the first three stages say only one."""
     heard: list[str] = []
@@ -166,6 +167,7 @@ def test_wrong_method_and_no_picture_are_said_before_any_work(halved: Halved) ->
         explain_estimate(halved, b"no picture")
 
 
+@pytest.mark.slow
 def test_one_network_agrees_with_none(halved: Halved) -> None:
     alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
     panel = explain_estimate(Halved(alone, halved.calibration, halved.store), hand_png(), Patient("male"), "grad_cam")
@@ -185,6 +187,7 @@ def test_an_explanation_says_all_that_an_assessment_says(halved: Halved, examine
     assert doubtful.cautions[0] in explained
 
 
+@pytest.mark.slow
 def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor) -> None:
     """Grad-CAM hooks into the networks it asks; no pass of another thread may go through these hooks."""
     shared = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
@@ -215,6 +218,7 @@ def test_nothing_hooks_into_a_network_that_others_use(halved: Halved) -> None:
         assert [p.data_ptr() for p in own.parameters()] == [p.data_ptr() for p in shared.parameters()]
 
 
+@pytest.mark.slow
 def test_a_recipe_without_a_landmark_network_explains_without_regions(tiny_assessor: Assessor) -> None:
     assert tiny_assessor.recipe.landmarks is None
     panel = explain_estimate(tiny_assessor, hand_png(), Patient("male"), "grad_cam")
@@ -223,6 +227,7 @@ def test_a_recipe_without_a_landmark_network_explains_without_regions(tiny_asses
     assert dict(panel.regions) == {}
 
 
+@pytest.mark.slow
 def test_a_refused_change_is_told_and_the_others_go_on(halved: Halved, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the pose check and by points that cannot be placed, as in an assessment."""
     asked: list[int] = []
@@ -276,6 +281,7 @@ class Unplaced(Halved):
         raise LandmarksNotFound("The joints could not be placed.")
 
 
+@pytest.mark.slow
 def test_without_joints_the_rest_is_shown_with_a_caution(halved: Halved) -> None:
     alone = replace(halved.recipe, members=halved.recipe.members[:1], views=TestTimeAugmentation(mirror=False))
     unplaced = Unplaced(alone, halved.calibration, halved.store)

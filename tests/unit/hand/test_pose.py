@@ -146,6 +146,7 @@ def joints_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path)
     return assessor_of(replace(tiny_assessor.recipe, landmarks=member), folder)
 
 
+@pytest.mark.slow
 def test_a_space_is_fitted_measured_kept_and_served(
     joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_space_is_fitted_measured_kept_and_served(
         assessor_of(joints_assessor.recipe, joints_assessor.store.folder).assess(to_png(hand))
 
 
+@pytest.mark.slow
 def test_too_few_films_are_told(joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
     films, labels = drawn_films
     few = labels.iloc[:12]

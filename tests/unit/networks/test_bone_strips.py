@@ -172,6 +172,7 @@ def test_cells_of_strips_come_home_with_their_months(reader):
 
 
 @pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.slow
 def test_every_method_explains_a_network_of_bones(reader, mirror):
     network, made = reader
     forward = age_forward(network, "female", mirror, fixed=made)

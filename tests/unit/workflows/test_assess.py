@@ -150,6 +150,7 @@ def test_the_same_bytes_give_the_same_months(tiny_assessor: Assessor) -> None:
     assert len({tiny_assessor.assess(png(), Patient("female")).prediction.bone_age_months for _ in range(3)}) == 1
 
 
+@pytest.mark.slow
 def test_threads_may_share_an_assessor(tiny_recipe: Recipe, tiny_weights: Path) -> None:
     assessor = assessor_of(tiny_recipe, tiny_weights)
     alone = [tiny_months(assessor_of(tiny_recipe, tiny_weights), seed) for seed in range(4)]
