@@ -153,7 +153,7 @@ def test_a_space_is_fitted_measured_kept_and_served(
     """The whole of `python -m train outliers`, with tiny networks; and what it writes is what serving goes by."""
     films, labels = drawn_films
     hand = draw_phantom(60.0, "male", seed=0, height_px=200).radiograph
-    with pytest.raises(WeightsMissing, match="unusual pictures cannot be told"):
+    with pytest.raises(WeightsMissing, match="poses outside the training distribution cannot be refused"):
         joints_assessor.assess(to_png(hand))
     space, table = fit_and_measure(joints_assessor, find_samples([films], labels), labels, [])
     assert table["train, sharp"]["hands"] == 50
