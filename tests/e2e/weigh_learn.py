@@ -22,7 +22,7 @@ def main() -> None:
         line: CDPSession = page.context.new_cdp_session(page)
         line.send("Network.enable")
         received: list[float] = []
-        line.on("Network.dataReceived", lambda told: received.append(told["encodedDataLength"] or told["dataLength"]))
+        line.on("Network.loadingFinished", lambda told: received.append(told["encodedDataLength"]))
         page.goto(served.url)
         page.locator("#baa-assess").wait_for()
         page.wait_for_load_state("networkidle")
