@@ -212,3 +212,18 @@ def test_turned_mirrored_and_inverted_pictures_get_the_same_number(
         cautioned += move not in CAUTION or CAUTION[move] in codes(after)
     assert float(np.mean(changes)) <= MOST_CHANGE_MONTHS
     assert cautioned == len(changes)
+
+
+def test_a_hand_too_small_for_the_joints_gets_the_other_networks_and_a_wider_interval(assessor: Assessor) -> None:
+    drawn = draw_phantom(132.0, "female", seed=21)
+    height, width = drawn.radiograph.shape
+    scale = 260 / height
+    small = cv2.resize(drawn.radiograph.pixels, (round(scale * width), 260), interpolation=cv2.INTER_AREA)
+    patient = Patient(sex="female")
+    large, little = (assessor.assess(png(pixels), patient) for pixels in (drawn.radiograph.pixels, small))
+    assert "age_joints" in large.prediction.members
+    assert "network_left_out" not in codes(large)
+    assert "age_joints" not in little.prediction.members
+    assert "network_left_out" in codes(little)
+    widths = [high - low for low, high in (report.prediction.interval_months for report in (large, little))]
+    assert widths[1] > widths[0]

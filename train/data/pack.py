@@ -25,11 +25,13 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -41,6 +43,7 @@ from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  
 from baa_core.errors import BoneAgeError
 from baa_core.networks.joint_patches import JOINTS, JointAgeNetwork, PATCH_PX, joint_patches
 from baa_core.networks.build import build
+from baa_core.preprocessing.picture import IDENTITY, Picture
 from baa_core.preprocessing.prepare import apply_steps
 from baa_core.recipes.schema import Member
 from baa_core.networks.weights import unpack
@@ -51,6 +54,7 @@ from .cache import arranged_pictures, digest, needs_hand
 from ..fit import Options, run_line, start, without_teacher_unless_given
 from ..from_pack import read_pack, train
 from ..age_sex.plans import members
+from .phantoms import DrawnHands, drawn_hands
 from .point_finder import needs_points
 from .samples import Sample, find_samples, read_labels, read_sample
 from ..initial_weights import member_start, start_file
@@ -133,14 +137,30 @@ def joint_items(member: Member, network: JointAgeNetwork, samples: list[Sample],
         hand = store.hand(sample, radiograph)
         if hand is None:
             continue
-        arranged = apply_steps(radiograph, hand, member.input)
-        seen = torch.tensor(member.input.normalise(arranged).pixels)[None, None]
-        with torch.inference_mode():
-            places = network.places(seen)
-            _, valid = joint_patches(seen, places)
-            patches, _ = joint_patches(torch.tensor(arranged.pixels)[None, None], places, MARGIN_PX)
-        grey = (patches[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        yield Item(sample, tiled(grey), float(arranged.pixels.std()), places[0].numpy(), valid[0].numpy())
+        yield _patches_of(sample, apply_steps(radiograph, hand, member.input), member, network)
+
+
+def _patches_of(sample: Sample, arranged: Picture, member: Member, network: JointAgeNetwork) -> Item:
+    seen = torch.tensor(member.input.normalise(arranged).pixels)[None, None]
+    with torch.inference_mode():
+        places = network.places(seen)
+        _, valid = joint_patches(seen, places)
+        patches, _ = joint_patches(torch.tensor(arranged.pixels)[None, None], places, MARGIN_PX)
+    grey = (patches[0].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return Item(sample, tiled(grey), float(arranged.pixels.std()), places[0].numpy(), valid[0].numpy())
+
+
+def drawn_items(member: Member, network: JointAgeNetwork, hands: DrawnHands) -> Iterator[Item]:
+    """The patches of drawn hands, with the ids of `drawn_labels`."""
+    for number, pixels in enumerate(tqdm(hands.pictures, desc="cutting drawn patches", mininterval=10)):
+        greys = np.asarray(pixels, np.float32) / np.float32(255)
+        arranged = Picture(greys, greys > 0, IDENTITY)
+        yield _patches_of(Sample(-1 - number, Path(), "sharp", None), arranged, member, network)
+
+
+def drawn_labels(hands: DrawnHands) -> pd.DataFrame:
+    """Labels of drawn hands, all of them for training, with ids below 0 that no radiograph has."""
+    return hands.labels.assign(split="train").set_index(-1 - np.arange(len(hands.labels)))
 
 
 def tiled(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -265,9 +285,9 @@ def _arrays(items: list[Item], encoded: list[bytes], labels: Any) -> dict[str, N
 
 
 def pack(
-    member: Member, options: Options, out: Path, jpeg_quality: int | None = None, mb: float = FILE_MB
+    member: Member, options: Options, out: Path, jpeg_quality: int | None = None, mb: float = FILE_MB, drawn: int = 0
 ) -> list[Path]:
-    """Make the pack of a member; see `write_pack`.
+    """Make the pack of a member; see `write_pack`. A network of joints may learn from so many drawn hands besides.
 
     Raises:
         BoneAgeError: this member cannot be packed, data or start weights are missing.
@@ -280,6 +300,12 @@ def pack(
     network, hands = start_network(member, options.out), options.cache / "hands"
     if isinstance(network, JointAgeNetwork):
         items = joint_items(member, network, samples, hands)
+        if drawn:
+            made = drawn_hands(drawn, member.input, options.cache)
+            items = chain(items, drawn_items(member, network, made))
+            labels = pd.concat([labels, drawn_labels(made)])
+    elif drawn:
+        raise BoneAgeError(f"Drawn hands are packed for networks of joints alone, not for {member.name}. Leave --drawn.")
     else:
         items = picture_items(member, samples, hands, options.cache)
     return write_pack(member, items, labels, network, out, jpeg_quality, mb)
@@ -312,6 +338,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
     line.add_argument("--init", help="scratch, imagenet, a member's name or a .safetensors file; else the recipe's")
     line.add_argument("--scale", default="small", choices=("small", "paper"), help="our settings, or the paper's")
+    line.add_argument("--drawn", type=int, default=0, help="so many drawn hands besides, for a network of joints")
     line.add_argument("--jpeg", type=int, help="encode pictures as JPEG of this quality; else PNG, without loss")
     line.add_argument("--file-mb", type=float, default=FILE_MB, help="most MB of a file; more files are made")
     line.add_argument("--cache", type=Path, default=Path("cache"), help="folder of the hand store")
@@ -331,7 +358,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.init:
         member = replace(member, training=replace(member.training, init=args.init))
     options = Options(tuple(args.images), args.labels, Path("runs") / member.name, args.cache, teacher=args.teacher)
-    for file in pack(member, options, args.out, args.jpeg, args.file_mb):
+    for file in pack(member, options, args.out, args.jpeg, args.file_mb, args.drawn):
         with np.load(file) as made:
             count, validation = len(made["rsna_id"]), int(made["validation"].sum())
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {count - validation} train, {validation} val")

@@ -227,9 +227,12 @@ def _as_served(member, network, sample, folder):
 
 
 def test_a_network_of_joints_is_packed_and_trained_where_only_torch_and_timm_are(drawn, tmp_path):
-    """The whole way: shipped start weights, patches, a training without the project's other libraries, its weights."""
+    """The whole way: shipped start weights, patches, a drawn hand besides, a training without the project's other libraries, its weights."""
     options = Options((drawn / "images",), drawn / "labels.csv", tmp_path / "run", drawn / "cache")
-    (file,) = pack(AGE_JOINTS, options, tmp_path / "joints.npz")
+    (file,) = pack(AGE_JOINTS, options, tmp_path / "joints.npz", drawn=1)
+    packed = read_pack([file])
+    assert packed.rsna_id.tolist() == [1, 2, -1] and not bool(packed.validation[2])
+    assert packed.valid is not None and bool(packed.valid[2].any())
     arguments = [str(file), "--minutes", "1", "--epochs", "1", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, *arguments],
@@ -241,7 +244,7 @@ def test_a_network_of_joints_is_packed_and_trained_where_only_torch_and_timm_are
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "images/s" in done.stdout and "2 radiographs" in done.stdout
+    assert "images/s" in done.stdout and "3 radiographs" in done.stdout
     assert json.loads((tmp_path / "out" / "result.json").read_text())["member"] == AGE_JOINTS.name
     network = build(AGE_JOINTS.architecture)
     member_start(network, tmp_path / "out" / f"{AGE_JOINTS.name}.safetensors")
