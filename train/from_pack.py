@@ -392,6 +392,15 @@ class Learner:
                 else:
                     kept.copy_(now)
 
+    def mix_start(self, share: float) -> None:
+        """Move the average of the weights towards those that the pack starts from, by this share of the way."""
+        prefix = "head." if self.of_joints else ""
+        with torch.no_grad():
+            for name, kept in self.average.state_dict().items():
+                began = self.pack.start.get(f"{prefix}{name}")
+                if share and began is not None and kept.is_floating_point():
+                    kept.lerp_(began.to(kept), share)
+
 
 @dataclass
 class State:
@@ -427,6 +436,7 @@ def train(
     resume: bool = False,
     seed: int | None = None,
     effort: Effort = WHOLE,
+    start_share: float = 0.0,
 ) -> dict[str, Any]:
     """Train until the minutes or the plan's epochs are over, and write the weights and what was measured.
 
@@ -438,6 +448,8 @@ def train(
         resume: go on from the checkpoint in `out`.
         seed: in place of the plan's.
         effort: how much of the work of a step is done.
+        start_share: of the weights that the pack starts from, in the weights that are written, 0 to 1. A mean of both
+            keeps what was learned before (Wortsman et al., CVPR 2022, arXiv:2109.01903).
 
     Returns:
         what stands in result.json.
@@ -517,6 +529,9 @@ def train(
             flush=True,
         )
         _keep(out / CHECKPOINT, learner, optimiser, state)
+    if start_share:
+        learner.mix_start(start_share)
+        state.val = learner.error(learner.average)
     return _finish(learner, state, out, seed)
 
 
@@ -595,6 +610,9 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--joints", type=int, default=len(JOINTS), help="draw so many joints for each batch, for speed")
     line.add_argument("--frozen-stages", type=int, default=0, help="keep so many stages of the backbone as they are")
     line.add_argument("--seed", type=int, help="instead of the plan's")
+    line.add_argument(
+        "--start-share", type=float, default=0.0, help="of the weights the pack starts from, in those that are written"
+    )
     return line
 
 
@@ -610,7 +628,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"{pack.about['member']}: {len(pack.inputs)} radiographs, inputs {tuple(pack.inputs.shape[1:])}", flush=True
         )
-        result = train(pack, out, args.minutes, at_most=args.at_most, resume=args.resume, seed=args.seed, effort=effort)
+        result = train(
+            pack, out, args.minutes, at_most=args.at_most, resume=args.resume, seed=args.seed, effort=effort,
+            start_share=args.start_share,
+        )  # fmt: skip
     except BoneAgeError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -250,3 +250,15 @@ def test_a_network_of_joints_is_packed_and_trained_where_only_torch_and_timm_are
     member_start(network, tmp_path / "out" / f"{AGE_JOINTS.name}.safetensors")
     with torch.inference_mode():
         assert network(torch.rand(1, 1, 64, 64), torch.ones(1)).isfinite().all()
+
+
+def test_what_was_known_before_can_be_kept_in_part(square_pack):
+    made = read_pack([square_pack[0]])
+    learner = Learner(made, made.plan, torch.device("cpu"))
+    began = {name: tensor.clone() for name, tensor in learner.average.state_dict().items()}
+    with torch.no_grad():
+        for parameter in learner.average.parameters():
+            parameter.add_(1.0)
+    learner.mix_start(0.25)
+    for name, parameter in learner.average.named_parameters():
+        torch.testing.assert_close(parameter.detach(), began[name] + 0.75, atol=2e-3, rtol=0.0)
