@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -138,3 +139,28 @@ def keep(page: Page, name: str) -> None:
     if folder := os.environ.get("BAA_SCREENSHOTS"):
         page.wait_for_timeout(1000)
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def serious_findings(page: Page, part: str | None = None) -> list[str]:
+    """What axe-core finds serious or critical, in light and in dark, at 1280 and at 390 px.
+
+    Args:
+        page: as it is; it is left in light, at its own size.
+        part: only within this selector.
+    """
+    axe, found = pytest.importorskip("axe_playwright_python.sync_playwright").Axe(), []
+    size = page.viewport_size
+    for width, height in ((1280, 800), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            page.evaluate("scheme => document.body.classList.toggle('dark', scheme === 'dark')", scheme)
+            page.wait_for_timeout(500)
+            for each in axe.run(page, context=part).response["violations"]:
+                if each["impact"] in ("serious", "critical"):
+                    where = [node["target"] for node in each["nodes"]][:3]
+                    found.append(f"{width} px, {scheme}: {each['id']} at {where}")
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"{width} px, {scheme}: wider than the window")
+    page.set_viewport_size(size or {"width": 1280, "height": 800})
+    return found

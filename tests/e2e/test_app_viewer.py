@@ -310,21 +310,3 @@ def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served,
     expect(example).not_to_be_visible()
     expect(page.locator("#baa-welcome-card")).not_to_be_visible()
     page.context.close()
-
-
-def test_axe_finds_nothing_serious_in_either_theme(viewed: Page) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    viewed.get_by_text("Growth chart and earlier assessments").click()
-    viewed.locator("#baa-chart .js-plotly-plot").wait_for()
-    viewed.locator("#baa-report > button").click()
-    for scheme in ("light", "dark"):
-        viewed.emulate_media(color_scheme=scheme)
-        viewed.evaluate("scheme => document.body.classList.toggle('dark', scheme === 'dark')", scheme)
-        viewed.wait_for_timeout(1000)
-        found = axe.run(viewed).response["violations"]
-        bad = [
-            (each["id"], [node["target"] for node in each["nodes"]][:4])
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert not bad, scheme
