@@ -257,7 +257,7 @@ def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(serv
     page.get_by_role("button", name="Boy, 13 years").click()
     page.locator("#baa-card .baa-result").wait_for()
     bone_age = page.locator("#baa-card .baa-age").inner_text().splitlines()[0].split("  ")[0]
-    open_learn(page)
+    page.get_by_role("tab", name="Learn").click()
     page.get_by_label("One hand", exact=True).check()
     page.get_by_label("Beside the assessed radiograph").check()
     expect(page.locator("#bl-mine figcaption")).to_contain_text("estimated bone age")

@@ -94,7 +94,7 @@ def test_the_main_path_by_keyboard_alone(served: Served, browser: Browser) -> No
 
     until("#baa-file button, #baa-file [tabindex='0'], #baa-file [role=button]")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files({"name": "hand.png", "mimeType": "image/png", "buffer": HAND})
     expect(page.locator("#baa-ready")).to_contain_text("hand.png")
     until("#baa-sex input")
