@@ -184,11 +184,12 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
         BoneAgeError: weights or data are missing.
     """
     assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
-    samples = [s for s in find_samples(args.images, labels) if s.kind == "sharp" and labels.split[s.rsna_id] in SPLITS]
+    chosen = [s for s in find_samples(args.images, labels) if s.kind == "sharp"]
+    samples = [s for s in chosen if labels.split[s.rsna_id] in args.splits]
     films = read_films(assessor, samples, labels)
     mean_months = labels[labels.split == "train"].groupby("sex").bone_age_months.mean().to_dict()
     parts = {}
-    for split in SPLITS:
+    for split in args.splits:
         own = films[films.split == split]
         refused = own["refused"].dropna() if "refused" in own else pd.Series(dtype=str)
         kept = own.drop(refused.index)
@@ -228,6 +229,9 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--images", nargs="+", type=Path)
     line.add_argument("--batch", type=Path, help="results of a batch with rsna_id and the entered sex as labelled")
     line.add_argument("--labels", type=Path, required=True)
+    line.add_argument(
+        "--splits", nargs="+", choices=SPLITS, default=SPLITS, help="`val` alone looks at no test radiograph"
+    )
     line.add_argument("--weights", type=Path, default=Path("weights"))
     words = sys.argv[1:] if arguments is None else arguments
     args = line.parse_args(words)
