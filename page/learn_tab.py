@@ -61,7 +61,9 @@ def lay_out_learn() -> LearnTab:
         with gr.Tab("Growing hand", id="learn-hand"):
             gr.HTML(words.HAND)
             gr.HTML(words.TIMELINE_NOTE)
-            gr.Plot(lambda: in_language(timeline_figure()), show_label=False, elem_id="baa-learn-timeline")
+            timeline = gr.Plot(show_label=False, elem_id="baa-learn-timeline")
+            drawn: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+            gr.on(None, lambda: in_language(timeline_figure()), None, timeline, **drawn)
             gr.HTML(words.TABLES)
         with gr.Tab("Lesson", id="learn-lesson"):
             gr.HTML(words.LESSON)

@@ -238,7 +238,7 @@ def broken_weights(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
     file.unlink()
     if request.param == "WeightsCorrupt":
         file.write_bytes(b"other bytes")
-    monkeypatch.setattr("baa_core.workflows.assess.DEFAULT_FOLDER", folder)
+    monkeypatch.setattr("baa_core.networks.store.DEFAULT_FOLDER", folder)
     return str(request.param)
 
 

@@ -53,7 +53,8 @@ def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     assert ran.status == 0
     values = json.loads(ran.output)
     assert set(values) == {
-        "file", "status", "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability",
+        "file", "status", "method", "estimate_months", "regions", "joints", "inside_hand_share", "deletion",
+        "stability",
         "member_agreement", "drift", "drift_refusals", "verdict", "recipe", "cautions", "seconds", "disclaimer",
     }  # fmt: skip
     assert (values["file"], values["method"]) == (str(hand), "grad_cam")

@@ -38,12 +38,12 @@ def test_a_fault_names_types_and_places_and_nothing_read() -> None:
 
 
 class Broken:
-    def assess(self, source: Path, patient: Patient) -> Report:
+    def assess(self, source: Path, patient: Patient, **options: object) -> Report:
         return broken()
 
 
 class Refusing:
-    def assess(self, source: Path, patient: Patient) -> Report:
+    def assess(self, source: Path, patient: Patient, **options: object) -> Report:
         raise HandNotFound("No hand.")
 
 

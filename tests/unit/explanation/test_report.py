@@ -42,7 +42,7 @@ PROMISED = {
     "method", "estimate_months", "regions", "inside_hand_share", "deletion", "stability", "member_agreement", "drift",
     "verdict", "seconds",
 }  # fmt: skip
-ADDED = {"file", "status", "recipe", "cautions", "disclaimer", "drift_refusals"}
+ADDED = {"joints", "file", "status", "recipe", "cautions", "disclaimer", "drift_refusals"}
 
 
 class Halved(Assessor):
