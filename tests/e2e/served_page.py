@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -141,6 +142,22 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
+def axe_core() -> Any:
+    """axe-core for pages; skips the test where it is not installed."""
+    return pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+
+def _serious(axe: Any, page: Page, part: str | None) -> list[str]:
+    violations = axe.run(page, context=part).response["violations"]
+    serious = [each for each in violations if each["impact"] in ("serious", "critical")]
+    return [f"{each['id']} at {[node['target'] for node in each['nodes']][:3]}" for each in serious]
+
+
+def serious_now(page: Page, part: str) -> list[str]:
+    """What axe-core finds serious or critical within a selector, on the page as it is."""
+    return _serious(axe_core(), page, part)
+
+
 def serious_findings(page: Page, part: str | None = None) -> list[str]:
     """What axe-core finds serious or critical, in light and in dark, at 1280 and at 390 px.
 
@@ -148,7 +165,7 @@ def serious_findings(page: Page, part: str | None = None) -> list[str]:
         page: as it is; it is left in light, at its own size.
         part: only within this selector.
     """
-    axe, found = pytest.importorskip("axe_playwright_python.sync_playwright").Axe(), []
+    axe, found = axe_core(), []
     size = page.viewport_size
     for width, height in ((1280, 800), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
@@ -156,10 +173,7 @@ def serious_findings(page: Page, part: str | None = None) -> list[str]:
             page.emulate_media(color_scheme=scheme)
             page.evaluate("scheme => document.body.classList.toggle('dark', scheme === 'dark')", scheme)
             page.wait_for_timeout(500)
-            for each in axe.run(page, context=part).response["violations"]:
-                if each["impact"] in ("serious", "critical"):
-                    where = [node["target"] for node in each["nodes"]][:3]
-                    found.append(f"{width} px, {scheme}: {each['id']} at {where}")
+            found += [f"{width} px, {scheme}: {said}" for said in _serious(axe, page, part)]
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 found.append(f"{width} px, {scheme}: wider than the window")
     page.set_viewport_size(size or {"width": 1280, "height": 800})
