@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from baa_core.errors import BoneAgeError
+from baa_core.io import start_decoder
 from baa_core.types import Patient, Report
 
 from .html import NEUTRAL
@@ -56,6 +57,7 @@ class Loading:
         self._turn = Lock()
         self._begins = ThreadPoolExecutor(max_workers=1)
         self._store: NetworkStore | None = None
+        start_decoder()
         self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
 
     def _load(self, recipe: str) -> Assessor:

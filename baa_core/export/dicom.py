@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import ReportNotPossible
-from ..io.source import SourceHeader, read_source_header
+from ..io import SourceHeader, read_source_header
 from ..reference.growth import CENTRES
 from ..reporting.overlays import Bytes, downsample_for_display, overlay
 from ..reporting.text import years_and_months

@@ -1,32 +1,35 @@
 """Bytes or a path become a `Radiograph`: PNG, JPEG, TIFF, BMP, WebP and DICOM, told apart by content.
 
-    read_radiograph ─┬─► picture (Pillow, OpenCV) ─┬─► grey (one channel, 0 to 1) ─► gridlines
-                     └─► dicom (pydicom)          ─┴─► refusals (limits, sentences)
+    read_radiograph ─► isolated_decoder ═ another process ═► decoder_process ─► decode ─┐
+        ┌───────────────────────────────────────────────────────────────────────────────┘
+        ├─► raster (Pillow, OpenCV) ─┬─► grayscale (one channel, 0 to 1) ─► gridlines
+        └─► dicom (pydicom)         ─┴─► refusals (limits, sentences)
 
-Sizes are checked in the header before anything is decoded. Damaged files are refused, never half shown.
+Whatever decodes or parses a file runs in another process, with limits of memory and time. Sizes are checked in the
+header before anything is decoded. Damaged files are refused, never half shown.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path, PurePosixPath
 
 from ..errors import UnreadableImage
 from ..types import ManualEdits, Radiograph
-from .dicom import dicom_start, read_dicom
 from .edits import apply_edits, box_in_file
-from .gridlines import without_grid
+from .isolated_decoder import decode_apart, read_source_header, start_decoder
 from .limits import MOST_BYTES, too_large
-from .raster import read_image
-from .source import SourceHeader, read_source_header
+from .source import SourceHeader
 
-__all__ = ["SourceHeader", "apply_edits", "box_in_file", "read_bytes", "read_radiograph", "read_source_header"]
-
-# What decoders warn of concerns the file; what the reader must know becomes a Caution. Said once, at import, and for
-# the decoders alone: `warnings.catch_warnings` changes the filters of all threads, and undoes those of another.
-for _decoder in ("pydicom", "PIL", "pylibjpeg"):
-    warnings.filterwarnings("ignore", module=rf"{_decoder}(\..*)?$")
+__all__ = [
+    "SourceHeader",
+    "apply_edits",
+    "box_in_file",
+    "read_bytes",
+    "read_radiograph",
+    "read_source_header",
+    "start_decoder",
+]
 
 
 def read_radiograph(
@@ -51,14 +54,13 @@ def read_radiograph(
         otherwise polarity is as found, for the hand network to judge.
 
     Raises:
-        UnreadableImage: missing, empty, damaged, or not an image.
+        UnreadableImage: missing, empty, damaged, or not an image; the decoder crashed or ran out of memory.
         UnsupportedImage: several frames, a side under 100 px, over 50 megapixel, one constant grey, values that
-            are no numbers, or a colour photograph.
+            are no numbers, or a colour photograph; decoding it takes longer than any radiograph.
         InvalidEdits: see `apply_edits`.
     """
     data, name = read_bytes(source, name)
-    stored = read_image(data, name) if dicom_start(data) is None else read_dicom(data, name)
-    return apply_edits(without_grid(stored), edits or ManualEdits())
+    return apply_edits(decode_apart(data, name), edits or ManualEdits())
 
 
 def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:

@@ -19,7 +19,18 @@ from ..types import OLDEST_MONTHS, Caution, Radiograph, Sex
 from .compression import about_compression
 from .grayscale import stretch, to_grey
 from .integrity import jpeg_head
-from .limits import MOST_INFLATED_BYTES, Damaged, check_size, damaged, decoding, of_decoder, several, too_large
+from .limits import (
+    MOST_INFLATED_BYTES,
+    MOST_ITEMS,
+    Damaged,
+    TooManyParts,
+    check_size,
+    damaged,
+    decoding,
+    of_decoder,
+    several,
+    too_large,
+)
 from .shown import as_shown
 from .stored import JPEG2000_HEADER, PIXEL_KEYWORDS, padding_of, stored_values, syntax_of, whole
 
@@ -45,6 +56,7 @@ DICOM_KEYWORDS = (  # no name, no identifier: what is not listed is skipped whil
 )  # fmt: skip
 MARK, MARK_AT = b"DICM", 128
 DEFLATED, EXPLICIT = "1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0"
+ITEM, ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"  # the tag (FFFE,E000) in both orders of bytes
 FOR_PROCESSING_CLASS = "1.2.840.10008.5.1.4.1.1.1.1.1"  # Digital X-Ray Image Storage, for processing
 RAW_WORDS = {"FOR PROCESSING", "RAW", "UNPROCESSED"}
 # The first element of a dataset without file meta: group 0002 or 0008, then an explicit VR or a length of under 64 KiB.
@@ -126,6 +138,8 @@ def parse_dicom(data: bytes, name: str, keywords: Sequence[str] = DICOM_KEYWORDS
     given = data if marked else data[dicom_start(data) or 0 :]
     data = _inflated(given, name) if marked else given
     inflated = data is not given
+    if data.count(ITEM) + data.count(ITEM_BIG) > MOST_ITEMS:  # pydicom takes 30 microseconds and 700 bytes for each
+        raise TooManyParts(f"over {MOST_ITEMS} sequence items or fragments")
     dataset = dcmread(io.BytesIO(data), specific_tags=list(keywords), force=True)
     if not dataset.get("file_meta"):
         dataset.file_meta = FileMetaDataset()

@@ -7,6 +7,7 @@ here raises `Damaged` for them. Formats without redundancy (uncompressed TIFF, B
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import simplejpeg
 from PIL import Image
 
 from ..errors import UnsupportedImage
-from .limits import MOST_PIXELS, Damaged
+from .limits import MOST_PIXELS, MOST_SCANS, Damaged, TooManyParts
 
 PNG_HEAD = 8
 PNG_CHECKED = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}  # what the pixels depend on
@@ -24,6 +25,9 @@ TIFF_JPEG, TIFF_DEFLATE, TIFF_PACKBITS = 7, {8, 32946}, 32773
 FRAME_MARKERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG-LS; JPEG without its tables and extensions
 SEQUENTIAL = (0xC0, 0xC1)
 BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)
+MOST_FILL_BYTES = 10_000  # between two segments; encoders write none, or a few to end at an even place
+NO_FILL = re.compile(rb"[^\xff]")
+IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker that ends a JPEG scan
 
 
 def check_integrity(data: bytes, image: Image.Image) -> None:
@@ -95,17 +99,24 @@ class JpegHead:
 
 
 def jpeg_head(data: bytes) -> JpegHead | None:
-    """The head of a JPEG stream, read marker by marker, as tables may hold any bytes; None for anything else."""
+    """The head of a JPEG stream, read marker by marker, as tables may hold any bytes; None for anything else.
+
+    Raises:
+        TooManyParts: over `MOST_FILL_BYTES` between two segments, which Pillow skips one by one.
+    """
     if data[:2] != b"\xff\xd8":
         return None
     at, frame = 2, None
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             break
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
+        if data[at + 1] == 0xFF:  # fill bytes, any number of them
+            end = NO_FILL.search(data, at)
+            if end is None or end.start() - at > MOST_FILL_BYTES:
+                raise TooManyParts(f"over {MOST_FILL_BYTES} fill bytes")
+            at = end.start() - 1
             continue
+        marker = data[at + 1]
         if marker == 0xDA:
             return JpegHead(*frame, at) if frame else None
         if marker in FRAME_MARKERS and at + 9 <= len(data):
@@ -115,11 +126,33 @@ def jpeg_head(data: bytes) -> JpegHead | None:
     return JpegHead(*frame, None) if frame else None
 
 
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG stream of more scans than `MOST_SCANS`: each costs a pass over the whole picture.
+
+    Raises:
+        TooManyParts: there are more.
+    """
+    head = jpeg_head(data)
+    scans, at = 0, None if head is None else head.scan_at
+    while at is not None and at + 4 <= len(data) and data[at + 1] != 0xD9:
+        scans += data[at + 1] == 0xDA
+        if scans > MOST_SCANS:
+            raise TooManyParts(f"over {MOST_SCANS} JPEG scans")
+        after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        found = IN_SCAN.search(data, after)  # of other segments, too, the next begins where it ends
+        at = None if found is None else found.start()
+
+
 def check_jpeg(data: bytes) -> None:
     """Refuse what libjpeg-turbo warns of: a missing end, restart markers out of order, codes that do not exist.
 
     A single changed bit often gives another valid stream (162 of 199 random ones): that cannot be known here.
+
+    Raises:
+        Damaged: the stream is so.
+        TooManyParts: see `check_scans`.
     """
+    check_scans(data)
     head = jpeg_head(data)
     if head is None or head.process not in BASELINE_TO_PROGRESSIVE or head.bits != 8:
         return

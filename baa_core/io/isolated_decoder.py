@@ -1,78 +1,279 @@
-"""Decode one compressed DICOM picture in a process of its own: DICOM in, by standard input, a NumPy array out.
+"""Decode untrusted files in a process of their own, which is kept for the next file; see `decoder_process` for why.
 
-The C and C++ decoders for lossless JPEG, JPEG-LS and JPEG 2000 abort, crash or run for minutes on some damaged streams
-(seen by fuzzing gdcm 3.2.6 and OpenJPEG through pydicom 3.0.2). Here that ends this process, not the one serving
-others. Run as a script, so that nothing else of this package is loaded.
+A file that crashes the decoder, or takes more memory or time than any radiograph, is refused by name, and the process
+is replaced. So is one that has grown, or has decoded `MOST_FILES`.
 """
 
 from __future__ import annotations
 
-import io
+import atexit
+import json
+import logging
 import os
+import signal
+import subprocess
 import sys
-import warnings
+from contextlib import suppress
+from pathlib import Path
+from threading import BoundedSemaphore, Lock, Timer
 from typing import Any
 
-MOST_MEMORY_BYTES = 4 * 2**30  # 50 megapixel of 16-bit colour take about a fourth of it
-MOST_SECONDS = 30
-MEMORY, FAILED = 3, 4  # exit statuses: not enough memory; the decoder refused the stream
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-# Words of warnings that gdcm's libjpeg writes to standard error while it goes on with a broken stream.
-WARNED = (b"Corrupt JPEG data", b"Premature end of JPEG")
+import numpy as np
+
+from .. import errors
+from ..errors import UnreadableImage, UnsupportedImage
+from ..types import Caution, FloatArray, Radiograph
+from .decoder_process import HEADER, MOST_CPU_SECONDS, RADIOGRAPH, REPLY, REQUEST, read_exactly, read_into, write_all
+from .dicom import dicom_start
+from .limits import MOST_PIXELS, damaged, kind_of, out_of_memory, undecodable
+from .source import SourceHeader
+
+LOG = logging.getLogger("baa_core")
+ROOT = Path(__file__).resolve().parents[2]
+START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from baa_core.io.decoder_process import main; main()"
+MOST_DECODERS = 2  # at the same time: one file that takes its whole time does not make the others wait
+MOST_SECONDS = 60  # by the clock, start included; on a busy machine processor time comes slowly
+MOST_FILES = 1000  # decoded by one process: decoders may leak
+MOST_IDLE_BYTES = 600 * 2**20  # held by a process that waits; after importing it is about 120 MB
+MOST_REPLY_BYTES = 2**20  # of JSON
+KILLED = (-9, -15)  # by somebody else, perhaps not because of this file: it is tried once more
 
 
-def main() -> None:
-    """Read, decode, write; a failure is told by the exit status alone."""
-    try:
-        import resource
-    except ImportError:  # Windows: the caller's timeout still holds
-        pass
-    else:
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-        resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each further thread would reserve memory and time
-    import numpy as np
-    from pydicom import dcmread
-    from pydicom.pixels.utils import pixel_array
-
-    warnings.simplefilter("ignore")
-    data = sys.stdin.buffer.read()
-    try:
-        dataset = dcmread(io.BytesIO(data))
-        if dataset.file_meta.TransferSyntaxUID == JPEG_EXTENDED:
-            values = _by_gdcm(dataset)
-        else:
-            values = pixel_array(dataset, apply_j2k_sign_correction=False)
-    except MemoryError:
-        raise SystemExit(MEMORY) from None
-    except Exception:  # noqa: BLE001 - whatever the decoders raise
-        raise SystemExit(FAILED) from None
-    np.save(sys.stdout.buffer, values, allow_pickle=False)
+class DecoderFault(RuntimeError):
+    """An error of this software in the decoding process. It was logged there by its place."""
 
 
-def _by_gdcm(dataset: Any) -> Any:
-    """JPEG Extended of 12 bits, which pydicom 3.0.2 gives to no decoder; gdcm 3.2.6 agrees with libjpeg-turbo on it."""
-    import gdcm
-    import numpy as np
-    from pydicom.encaps import get_frame
-
-    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
-    fragment.SetByteStringValue(get_frame(dataset.PixelData, 0, number_of_frames=1))
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetDataElement(element)
-    monochrome = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-    buffer = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm gives bytes as a string
-    return np.frombuffer(buffer, np.uint16).reshape(dataset.Rows, dataset.Columns)
+class _Ended(Exception):
+    """The process ended before it replied."""
 
 
-if __name__ == "__main__":
-    main()
+class _Decoder:
+    """One decoding process."""
+
+    def __init__(self) -> None:
+        threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, **threads, "OPENCV_FOR_THREADS_NUM": "1"},
+            start_new_session=True,  # Ctrl+C is for the parent, which closes the input
+        )
+        self._files = 0
+        self._memory_bytes = 0
+        self.timed_out = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def fresh(self) -> bool:
+        """It may decode another file."""
+        return self._process.poll() is None and self._files < MOST_FILES and self._memory_bytes < MOST_IDLE_BYTES
+
+    def ask(self, task: bytes, data: bytes, name: str) -> tuple[dict[str, Any], FloatArray | None]:
+        """Its answer about a file.
+
+        Raises:
+            _Ended: it crashed, was killed, or was ended for the time it took.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise _Ended
+        clock = Timer(MOST_SECONDS, self._stop_late)
+        clock.daemon = True
+        clock.start()
+        try:
+            encoded = name.encode("utf-8", "replace")[:1000]
+            write_all(stdin, REQUEST.pack(task, len(encoded), len(data)) + encoded)
+            write_all(stdin, data)
+            said_bytes, pixel_bytes = REPLY.unpack(_expect(read_exactly(stdout, REPLY.size)))
+            if said_bytes > MOST_REPLY_BYTES or pixel_bytes > 4 * MOST_PIXELS:
+                raise _Ended
+            answer: dict[str, Any] = json.loads(_expect(read_exactly(stdout, said_bytes)))
+            pixels = None
+            if pixel_bytes:
+                pixels = np.empty(tuple(answer["shape"]), np.float32)
+                if pixels.nbytes != pixel_bytes or not read_into(stdout, pixels.data.cast("B")):
+                    raise _Ended
+        except (OSError, ValueError, KeyError, TypeError) as fault:  # a closed pipe, or a reply that is none
+            raise _Ended from fault
+        finally:
+            clock.cancel()
+        self._files += 1
+        self._memory_bytes = int(answer["memory_bytes"])
+        return answer, pixels
+
+    def _stop_late(self) -> None:
+        self.timed_out = True
+        self._process.kill()
+
+    def end(self) -> int:
+        """End it at once; how it ended, as `subprocess` says it."""
+        self.forget()
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(0.2)  # as its input ended, or by itself
+        self._process.kill()
+        return self._process.wait()
+
+    def forget(self) -> None:
+        """Close this side's ends of the pipes; the process ends when it finds no further request."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+
+def _expect(content: bytearray) -> bytearray:
+    if not content:
+        raise _Ended
+    return content
+
+
+class _Pool:
+    """The decoding processes of this process: started when needed, kept while they are fresh."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._idle: list[_Decoder] = []
+        self._places = BoundedSemaphore(MOST_DECODERS)
+
+    def start(self) -> None:
+        """Have one ready, without waiting for it."""
+        with self._lock:
+            if not self._idle:
+                self._idle.append(_Decoder())
+
+    def pids(self) -> list[int]:
+        """Of the processes that wait."""
+        with self._lock:
+            return [decoder.pid for decoder in self._idle]
+
+    def ask(self, task: bytes, data: bytes, name: str) -> tuple[dict[str, Any], FloatArray | None]:
+        """A decoder's answer.
+
+        Raises:
+            UnreadableImage: the decoder did not survive the file.
+        """
+        with self._places:
+            for attempt in (1, 2):
+                decoder = self._take()
+                try:
+                    answer = decoder.ask(task, data, name)
+                except _Ended:
+                    status = decoder.end()
+                    self.start()  # the next file need not wait for it
+                    if attempt == 1 and status in KILLED and not decoder.timed_out:
+                        continue
+                    if status == 1:  # a Python error outside of a file; its traceback went to standard error
+                        raise DecoderFault("the decoding process did not start") from None
+                    raise _refusal(data, name, status, decoder.timed_out) from None
+                except BaseException:  # the caller was interrupted in the middle of an answer
+                    decoder.end()
+                    raise
+                if decoder.fresh:
+                    with self._lock:
+                        self._idle.append(decoder)
+                else:
+                    decoder.end()
+                    self.start()
+                return answer
+        raise AssertionError("the second attempt answers or raises")
+
+    def _take(self) -> _Decoder:
+        while True:
+            with self._lock:
+                decoder = self._idle.pop() if self._idle else None
+            if decoder is None:
+                return _Decoder()
+            if decoder.fresh:
+                return decoder
+            decoder.end()
+
+    def close(self) -> None:
+        """End all that wait."""
+        with self._lock:
+            decoders, self._idle = self._idle, []
+        for decoder in decoders:
+            decoder.end()
+
+    def forget_all(self) -> list[_Decoder]:
+        """In a process that was forked from this one: leave the decoders to the parent."""
+        decoders, self._idle = self._idle, []
+        self._lock, self._places = Lock(), BoundedSemaphore(MOST_DECODERS)
+        for decoder in decoders:
+            decoder.forget()
+        return decoders
+
+
+_POOL = _Pool()
+_OF_PARENT: list[_Decoder] = []  # kept, as subprocess warns of a process that is let go while it runs
+atexit.register(_POOL.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _OF_PARENT.extend(_POOL.forget_all()))
+
+
+def start_decoder() -> None:
+    """Have a decoding process ready before the first file comes; returns at once."""
+    _POOL.start()
+
+
+def decode_apart(data: bytes, name: str) -> Radiograph:
+    """Decode a whole file in a process of its own, as `read_radiograph` describes it.
+
+    Raises:
+        UnreadableImage: see `read_radiograph`; also if the decoder crashed or took too long.
+        DecoderFault: an error of this software.
+    """
+    answer, pixels = _checked(*_POOL.ask(RADIOGRAPH, data, name))
+    if pixels is None:
+        raise DecoderFault("a reply without pixels")
+    return Radiograph(
+        pixels=pixels,
+        name=name,
+        sex_in_file=answer["sex_in_file"],
+        age_in_file_months=answer["age_in_file_months"],
+        polarity_stated=bool(answer["polarity_stated"]),
+        cautions=tuple(Caution(code, message) for code, message in answer["cautions"]),
+    )
+
+
+def read_source_header(data: bytes, name: str) -> SourceHeader | None:
+    """The header of a DICOM file, parsed in a process of its own; None if the bytes are none.
+
+    Raises:
+        UnreadableImage: a damaged DICOM file.
+        DecoderFault: an error of this software.
+    """
+    if dicom_start(data) is None:
+        return None
+    answer, _ = _checked(*_POOL.ask(HEADER, data, name))
+    header = answer["header"]
+    return None if header is None else SourceHeader(**header | {"orientation": tuple(header["orientation"])})
+
+
+def _checked(answer: dict[str, Any], pixels: FloatArray | None) -> tuple[dict[str, Any], FloatArray | None]:
+    """An answer that is none of an error."""
+    if "fault" in answer:
+        LOG.error("In the decoding process: %s", answer["fault"])
+        raise DecoderFault("the decoding process failed")
+    if "refused" in answer:
+        kind = getattr(errors, str(answer["refused"]), None)
+        is_refusal = isinstance(kind, type) and issubclass(kind, UnreadableImage)
+        raise (kind if is_refusal else UnreadableImage)(str(answer["message"]))  # type: ignore[misc]
+    return answer, pixels
+
+
+def _refusal(data: bytes, name: str, status: int, timed_out: bool) -> UnreadableImage:
+    """Why a file is refused whose decoder ended with this status."""
+    if timed_out or status == -getattr(signal, "SIGXCPU", 0):
+        return UnsupportedImage(
+            f"{name} takes longer to decode than any radiograph (over {MOST_CPU_SECONDS} seconds). "
+            "Export it again, as PNG or as uncompressed DICOM."
+        )
+    if status == -9:  # by the system, which ran out of memory
+        return out_of_memory(name)
+    kind = kind_of(data)
+    return undecodable(name, "picture") if kind == "DICOM" else damaged(name, kind)

@@ -21,12 +21,28 @@ LEAST_SIDE_PX = 100  # the smallest thumbnails in common use for bone age are 10
 MOST_PIXELS = 50_000_000  # several times the largest detector; beyond it a file is a mistake or an attack
 MOST_BYTES = 400 * 2**20  # 50 megapixel of 16-bit colour and some header
 MOST_INFLATED_BYTES = 2 * MOST_PIXELS + 2**24  # one grey picture of that size and its header, once unpacked
+MARKS = {  # how files begin
+    b"\x89PNG\r\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"BM": "BMP",
+}
+# Parts of a file whose number costs time. Progressive JPEG has 6 to 10 scans in common use.
+MOST_SCANS = 64
+MOST_ITEMS = 20_000  # of sequences and fragments in a DICOM file; a picture in fragments of 64 KiB has 6,400
 OWN_PACKAGE = __name__.split(".")[0]
 DECODERS = {"PIL", "pydicom", "pylibjpeg", "openjpeg", "jpeg_ls", "gdcm", "simplejpeg"}
 
 
 class Damaged(Exception):
     """A file's content contradicts its header, its length or its checksum; becomes `damaged` within `decoding`."""
+
+
+class TooManyParts(Exception):
+    """A file is made of so many parts that decoding it takes for ever; its text says how many of what."""
 
 
 # Compiled decoders leave no frame of their own in a traceback. These types come from them alone.
@@ -62,6 +78,8 @@ def decoding(name: str, kind: str, refusal: UnreadableImage | None = None) -> It
         raise
     except MemoryError as fault:
         raise out_of_memory(name) from fault
+    except TooManyParts as fault:
+        raise overloaded(name, str(fault)) from fault
     except Exception as fault:
         if not of_decoder(fault):
             raise
@@ -83,9 +101,32 @@ def out_of_memory(name: str) -> UnreadableImage:
     )
 
 
+def kind_of(data: bytes) -> str:
+    """What a file begins as, for a sentence: "PNG"; "DICOM" if it begins as no picture."""
+    begun = (
+        kind for mark, kind in MARKS.items() if data.startswith(mark) and (kind != "WebP" or data[8:12] == b"WEBP")
+    )
+    return next(begun, "DICOM")
+
+
 def damaged(name: str, kind: str) -> UnreadableImage:
     """Refuse a file that begins as one of its `kind` ("PNG") but does not go on as one."""
     return UnreadableImage(f"{name} is a {kind} file, but it is damaged or cut short. Copy or export it again.")
+
+
+def undecodable(name: str, way: str) -> UnreadableImage:
+    """Refuse a DICOM file whose picture no decoder could decode; `way` says how it is stored."""
+    return UnreadableImage(
+        f"{name} is a DICOM file whose {way} cannot be decoded: "
+        "it is damaged, cut short, or compressed in an unusual way. Export it again, uncompressed or as PNG."
+    )
+
+
+def overloaded(name: str, found: str) -> UnsupportedImage:
+    """Refuse a file made of so many parts that reading it takes for ever; `found` says how many of what."""
+    return UnsupportedImage(
+        f"{name} is made of {found}, as no radiograph is. Export it again, as PNG or as uncompressed DICOM."
+    )
 
 
 def check_size(height: int, width: int, name: str) -> None:

@@ -17,18 +17,19 @@ from ..types import Caution, Radiograph
 from .compression import about_compression
 from .grayscale import stretch, to_grey
 from .integrity import check_integrity, refuse_rare_jpeg
-from .limits import check_size, damaged, decoding, of_decoder, out_of_memory, several, too_large
+from .limits import check_size, damaged, decoding, kind_of, of_decoder, out_of_memory, several, too_large
 
 _PLAIN_MODES = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "RGBX": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 # EXIF orientation: quarter turns to the left, then whether to mirror left and right.
 _ORIENTATIONS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-MARKS = {b"\x89PNG\r\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"RIFF": "WebP"}  # how such files begin
+NAMED = ("PNG", "JPEG", "GIF", "WebP")  # kinds whose first bytes are a promise
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")  # a still GIF is harmless, a moving one is refused by name
 
 
 def read_image(data: bytes, name: str) -> Radiograph:
     """Read the bytes of an ordinary picture, as `read_radiograph` describes it."""
-    refuse_rare_jpeg(data, name)
+    with decoding(name, "JPEG"):
+        refuse_rare_jpeg(data, name)
     data, reversed_greys = _black_as_zero(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -44,7 +45,7 @@ def read_image(data: bytes, name: str) -> Radiograph:
     check_size(image.height, image.width, name)
     with decoding(name, kind):
         if getattr(image, "is_animated", False) and kind != "MPO":  # MPO: a telephone's JPEG with a preview behind it
-            raise several(name, f"{getattr(image, 'n_frames', 'several')} pictures (animation or pages)")
+            raise several(name, "several pictures (animation or pages)")  # to count them takes quadratic time
         check_integrity(data, image)
         image.load()
         samples, cautions = _samples(image, data)
@@ -62,9 +63,8 @@ def _not_an_image(data: bytes, name: str) -> UnreadableImage:
             f"{name} is named like a DICOM file, but its bytes neither carry the mark DICM nor are a DICOM dataset "
             "without it. Export it again from the viewer, as DICOM or as PNG."
         )
-    for mark, kind in MARKS.items():
-        if data.startswith(mark) and (kind != "WebP" or data[8:12] == b"WEBP"):
-            return damaged(name, kind)
+    if (kind := kind_of(data)) in NAMED:
+        return damaged(name, kind)
     return UnreadableImage(
         f"{name} is not a picture this software can read. "
         "Give a PNG, JPEG, TIFF, BMP, WebP or DICOM file; open yours in its viewer and export it as one of these."

@@ -42,8 +42,8 @@ class SourceHeader:
     laterality: str
 
 
-def read_source_header(data: bytes, name: str) -> SourceHeader | None:
-    """The header of a DICOM file; None if the bytes are none.
+def decode_source_header(data: bytes, name: str) -> SourceHeader | None:
+    """The header of a DICOM file, parsed in this process; None if the bytes are none.
 
     Raises:
         UnreadableImage: a damaged DICOM file.

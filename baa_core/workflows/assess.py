@@ -29,7 +29,7 @@ from ..hand.pose import check_pose, load_feature_space, shape_of
 from ..hand.quality import about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, find_hands, resegment
-from ..io import read_radiograph
+from ..io import read_radiograph, start_decoder
 from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
 from ..networks.store import NetworkStore
@@ -608,6 +608,7 @@ def load_assessor(
         WeightsCorrupt: the manifest cannot be used.
     """
     chosen, store = find_recipe(recipe), NetworkStore.of_folder(weights_dir) if store is None else store
+    start_decoder()  # ready before the networks are
     known = store.manifest.calibration
     if chosen.name not in known:
         raise WeightsMissing(

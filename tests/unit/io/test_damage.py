@@ -14,6 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, RLELos
 from baa_core.errors import UnreadableImage, UnsupportedImage
 from baa_core.io import raster as picture
 from baa_core.io import read_radiograph, stored
+from baa_core.io.decode import decode_radiograph
 from tests.encodings import bare, twelve_bit_jpeg
 from tests.hostile import dicom_bytes, drawn_hand, encoded
 
@@ -80,24 +81,24 @@ def failing(error: Exception) -> Callable[..., None]:
 def test_a_bug_of_our_own_is_not_called_damage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(picture, "_samples", failing(error))
     with pytest.raises(type(error), match="a bug"):
-        read_radiograph(PNG)
+        decode_radiograph(PNG, "a.png")
     monkeypatch.setattr(stored, "_without_other_bits", failing(error))
     with pytest.raises(type(error), match="a bug"):
-        read_radiograph(dicom_bytes((HAND * 4095).astype(np.uint16)))
+        decode_radiograph(dicom_bytes((HAND * 4095).astype(np.uint16)), "a.dcm")
 
 
 def test_lack_of_memory_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "load", failing(MemoryError()))
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", failing(MemoryError()))
     with pytest.raises(UnreadableImage, match="not enough memory") as refusal:
-        read_radiograph(PNG)
+        decode_radiograph(PNG, "a.png")
     assert "damaged" not in str(refusal.value)
 
 
 def test_reading_leaves_the_warning_filters_of_other_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warnings, "catch_warnings", failing(AssertionError("changed for the whole process")))
     for data in (PNG, dicom_bytes((HAND * 255).astype(np.uint8))):
-        assert read_radiograph(data).shape == HAND.shape
+        assert decode_radiograph(data, "file").shape == HAND.shape
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,189 @@
+"""Files that crash a decoder or keep it busy harm nobody else: they are refused by name, and the next one is read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from baa_core.errors import UnreadableImage
+from baa_core.io import isolated_decoder, read_radiograph, read_source_header
+from baa_core.io.decode import decode_radiograph
+from baa_core.io.isolated_decoder import DecoderFault
+from tests import overload
+from tests.hostile import dicom_bytes, drawn_hand, encoded
+
+HAND = drawn_hand()
+PNG = encoded(Image.fromarray((HAND * 65535).astype(np.uint16)), "PNG")
+OVERLOAD = overload.overload_corpus()
+BUSY = "run_length.bmp"  # the one that only the limit of processor time ends
+WORKER = (
+    "from baa_core.io import decoder_process as d; real = d.decode_radiograph; "
+    "d.decode_radiograph = lambda data, name: {}; d.main()"
+)
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[isolated_decoder._Pool]:
+    """Decoders of this test's own."""
+    own = isolated_decoder._Pool()
+    monkeypatch.setattr(isolated_decoder, "_POOL", own)
+    yield own
+    own.close()
+
+
+def decoding_by(monkeypatch: pytest.MonkeyPatch, expression: str) -> None:
+    """Have the decoding process do something else."""
+    root = str(isolated_decoder.ROOT)
+    start = f"import sys, os, time; sys.path.insert(0, {root!r}); {WORKER.format(expression)}"
+    monkeypatch.setattr(isolated_decoder, "START", start)
+
+
+def processor_seconds(pool: isolated_decoder._Pool) -> float:
+    """Of this process, its ended children and the decoders that wait."""
+    total = sum(os.times()[:4])
+    for pid in pool.pids():
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for processor time")
+@pytest.mark.parametrize("name", OVERLOAD)
+def test_a_file_made_to_keep_the_decoder_busy_is_refused_within_ten_seconds(
+    pool: isolated_decoder._Pool, name: str
+) -> None:
+    started = processor_seconds(pool)
+    with pytest.raises(UnreadableImage, match=rf"^{name} .+\.$"):
+        read_radiograph(OVERLOAD[name], name)
+    assert processor_seconds(pool) - started < (10 if name == BUSY else 3)
+    assert read_radiograph(PNG).shape == HAND.shape
+
+
+def test_while_one_file_takes_its_time_others_are_read(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool
+) -> None:
+    decoding_by(monkeypatch, "(time.sleep(30) if name == 'slow' else None) or real(data, name)")
+    monkeypatch.setattr(isolated_decoder, "MOST_SECONDS", 4)
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(read_radiograph, PNG, "slow")
+        assert read_radiograph(PNG).shape == HAND.shape
+        assert not slow.done()
+        with pytest.raises(UnreadableImage, match="takes longer to decode"):
+            slow.result()
+
+
+def test_a_radiograph_is_the_same_as_decoded_here(pool: isolated_decoder._Pool) -> None:
+    for data in (PNG, dicom_bytes((HAND * 4095).astype(np.uint16), PatientSex="F", PatientAge="010Y")):
+        apart, here = read_radiograph(data, "hand"), decode_radiograph(data, "hand")
+        assert np.array_equal(apart.pixels, here.pixels)
+        assert (apart.name, apart.sex_in_file, apart.age_in_file_months) == (
+            here.name, here.sex_in_file, here.age_in_file_months
+        )  # fmt: skip
+        assert (apart.polarity_stated, apart.cautions) == (here.polarity_stated, here.cautions)
+
+
+def test_one_decoder_serves_many_files(pool: isolated_decoder._Pool) -> None:
+    read_radiograph(PNG)
+    (pid,) = pool.pids()
+    for _ in range(5):
+        read_radiograph(PNG)
+    read_source_header(dicom_bytes((HAND * 255).astype(np.uint8)), "hand.dcm")
+    assert pool.pids() == [pid]
+
+
+def test_a_decoder_that_was_killed_is_replaced(pool: isolated_decoder._Pool) -> None:
+    read_radiograph(PNG)
+    (pid,) = pool.pids()
+    os.kill(pid, signal.SIGKILL)
+    assert read_radiograph(PNG).shape == HAND.shape
+    assert pool.pids() != [pid]
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        ("os.abort()", "damaged or cut short"),
+        ("os.kill(os.getpid(), 11)", "damaged or cut short"),
+        ("os.kill(os.getpid(), 9)", "not enough memory"),
+        ("bytearray(10 * 2**30)", "not enough memory"),
+    ],
+)
+def test_a_crash_of_the_decoder_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool, does: str, words: str
+) -> None:
+    decoding_by(monkeypatch, does)
+    with pytest.raises(UnreadableImage, match=rf"hand\.png.*{words}|{words}.*hand\.png"):
+        read_radiograph(PNG, "hand.png")
+
+
+def test_a_decoder_that_sleeps_is_ended_by_the_clock(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool
+) -> None:
+    decoding_by(monkeypatch, "time.sleep(60)")
+    monkeypatch.setattr(isolated_decoder, "MOST_SECONDS", 2)
+    with pytest.raises(UnreadableImage, match="takes longer"):
+        read_radiograph(PNG)
+
+
+def test_an_error_of_this_software_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoding_by(monkeypatch, "{}['Secret^Name']")
+    with pytest.raises(DecoderFault):
+        read_radiograph(PNG)
+    assert "KeyError" in caplog.text
+    assert "Secret" not in caplog.records[0].getMessage().split("KeyError")[0]
+
+
+def test_a_decoder_can_write_no_file(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool, tmp_path: Path
+) -> None:
+    place = tmp_path / "written"
+    decoding_by(monkeypatch, f"open({str(place)!r}, 'w').write('x' * 10)")
+    with pytest.raises((UnreadableImage, DecoderFault)):
+        read_radiograph(PNG)
+    assert not place.exists() or not place.read_text()
+
+
+def test_decoders_end_with_the_process_that_started_them() -> None:
+    asked = (
+        "import os, sys; from baa_core.io import isolated_decoder as d; d.start_decoder(); "
+        "print(*d._POOL.pids(), flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False,
+                          cwd=isolated_decoder.ROOT)  # fmt: skip
+    pid = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return  # ended; whoever adopted it has not looked yet
+        time.sleep(0.1)
+    pytest.fail("the decoder goes on")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_starts_decoders_of_its_own(pool: isolated_decoder._Pool) -> None:
+    read_radiograph(PNG)
+    before = pool.pids()
+    kept = pool.forget_all()
+    try:
+        assert pool.pids() == []
+        read_radiograph(PNG)
+        assert pool.pids() != before
+    finally:
+        for decoder in kept:
+            decoder.end()
