@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from ..preprocessing.picture import widen
 from ..types import BoolArray, FloatArray, HandMask, Radiograph
 from .attribution import require_finite
 
@@ -58,8 +59,7 @@ def _changed(radiograph: Radiograph, pixels: FloatArray) -> Radiograph:
 def _background(radiograph: Radiograph, hand: HandMask) -> tuple[BoolArray, np.float32]:
     """Where no hand is, (H, W), and the median grey there; of the whole radiograph if the hand fills it."""
     radius = max(1, round(WIDEN_SHARE * max(radiograph.shape)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    empty = cv2.dilate(hand.pixels.astype(np.uint8), kernel) == 0
+    empty = ~widen(hand.pixels, radius)
     return empty, np.float32(np.median(radiograph.pixels[empty] if empty.any() else radiograph.pixels))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from ..errors import LandmarksNotFound
 from ..hand_anatomy import LANDMARKS
 from ..networks.landmarks import KeyPointNetwork, LandmarkNetwork
 from ..networks.weights import check_finite
-from ..preprocessing.picture import box_of
+from ..preprocessing.picture import box_of, widen
 from ..preprocessing.prepare import ModelInput, prepare
 from ..recipes.schema import Member
 from ..types import HandMask, Landmarks, Points, Radiograph
@@ -53,8 +52,7 @@ def widened(hand: HandMask) -> HandMask:
         return hand
     top, left, bottom, right = box_of(hand.pixels)
     radius = max(1, round(WIDENED_SHARE * max(bottom - top, right - left)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return replace(hand, pixels=cv2.dilate(hand.pixels.astype(np.uint8), kernel) > 0)
+    return replace(hand, pixels=widen(hand.pixels, radius))
 
 
 def check_placed(landmarks: Landmarks) -> Landmarks:

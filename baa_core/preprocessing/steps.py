@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import HandNotFound, LandmarksNotFound
 from ..types import Caution, FloatArray
-from .picture import Box, ByPoints, Picture, box_of, crop, crop_box, overlap, resized, warp
+from .picture import Box, ByPoints, Picture, box_of, crop, crop_box, overlap, resized, warp, widen
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class MaskBackground:
     def __call__(self, picture: Picture) -> Picture:
         """The same frame with its background black."""
         radius = max(1, round(self.widen_share * picture.side_px))
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        wide = cv2.dilate(picture.mask.astype(np.uint8), kernel).astype(bool)
+        wide = widen(picture.mask, radius)
         black = np.where(wide, picture.pixels, np.float32(0.0))
         return replace(picture, pixels=black, mask=wide, background_masked=True)
 

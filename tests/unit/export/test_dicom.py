@@ -20,8 +20,7 @@ from baa_core.export.fhir import fhir_observation
 from baa_core.export.forms import FORMS as FORMS_BY_NAME
 from baa_core.export.forms import check_forms
 from baa_core.export.plain import json_report
-from baa_core.io import read_radiograph
-from baa_core.io import read_source_header
+from baa_core.io import read_radiograph, read_source_header
 from baa_core.types import DISCLAIMER
 from tests.unit.export.conftest import NAME, PATIENT_ID, dicom_hand
 from tests.unit.export.test_plain import SECRETS
