@@ -7,7 +7,7 @@ and right hands get the same answer and the estimate is steadier.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -63,8 +63,14 @@ def by_weight(forwards: Mapping[str, Forward], weights: Mapping[str, float]) -> 
 
     An explanation averages what it finds over the networks, and all it finds is linear in their months.
     """
-    middle = sum(weights[name] for name in forwards) / max(1, len(forwards))
-    return {name: _times(weights[name] / middle, forward) for name, forward in forwards.items()}
+    factors = weight_factors(forwards, weights)
+    return {name: _times(factors[name], forward) for name, forward in forwards.items()}
+
+
+def weight_factors(names: Collection[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """Each network's weight over their mean: by what its months are multiplied before a plain mean."""
+    middle = sum(weights[name] for name in names) / max(1, len(names))
+    return {name: weights[name] / middle for name in names}
 
 
 def _times(factor: float, forward: Forward) -> Forward:

@@ -11,11 +11,9 @@ from torch import Tensor
 from ..hand_anatomy import FINGER_NAMES
 from ..networks.backbones import softmax_mean_std
 from ..networks.joint_patches import JOINTS, JointAgeNetwork
-from ..networks.tta import placed, tensor
+from ..networks.tta import AS_IT_IS, placed, tensor
 from ..preprocessing.prepare import ModelInput
-from ..recipes.schema import TestTimeAugmentation
 
-AS_IT_IS: Final = TestTimeAugmentation(mirror=False)
 # Of a patch's own answer in the pooled one; less is of no account in a table for people.
 LEAST_SHARE: Final = 0.005
 KINDS: Final = {"dip": "DIP joint", "pip": "PIP joint", "mcp": "MCP joint", "ip": "IP joint", "cmc": "CMC joint"}

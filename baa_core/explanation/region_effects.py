@@ -1,9 +1,11 @@
 """Map or networks + named regions of the hand -> each region's share of the map, and the months it contributes.
 
-A region's contribution is measured, not read off a map: the estimate minus the estimate with the region filled in from
-the hand around it. Positive months make the hand older, as red does on a map. Blurring would not do, since a blurred
-wrist is still as bright as it is old. Filling in any piece of a hand moves an estimate, so each region stands beside
-pieces of its size from elsewhere on the same hand.
+A region's contribution is measured, not read off a map: the estimate minus the estimate without the region. Positive
+months make the hand older, as red does on a map. For a network that sees the whole hand the region is filled in from
+the hand around it. Blurring would not do, since a blurred wrist is still as bright as it is old. A network of joints
+does without the joints that lie there, as it learned to: a joint that is filled in has no growth plate, and such a
+network takes it for a very young or a grown one (train/RUNS.md). Doing without any piece of a hand moves an estimate,
+so each region stands beside pieces of its size from elsewhere on the same hand.
 
 A region stands out if its contribution is outside what one more such piece would have: Student's prediction interval
 (mean, standard deviation and number of the pieces). Regions and pieces overlap and are several, so the interval's level
@@ -15,7 +17,7 @@ minus two deviations 47.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -26,12 +28,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..estimation.ensemble import encode_sex
+from ..networks.joint_patches import JointAgeNetwork, covered_shares
+from ..networks.tta import AS_IT_IS, places_for_tta, tensor
 from ..preprocessing.picture import compose, invert
 from ..preprocessing.prepare import ModelInput
-from ..types import BoolArray, FloatArray
+from ..types import BoolArray, FloatArray, Sex
 from .attribution import Forward, as_batch, blurred_hand, require_finite
 
 Numbers = NDArray[np.float64]
+# Months with each of some masks, bool (H, W) on the network's grid, left out, and at last of the whole picture.
+LeavesOut = Callable[[Sequence[BoolArray]], Numbers]
 
 ELSEWHERE, OUTSIDE = "elsewhere in the hand", "outside"
 
@@ -51,8 +58,8 @@ class RegionEffect:
     """What a region contributes to the estimate.
 
     Attributes:
-        contribution_months: estimate minus the estimate with the region filled in from the hand around it; raw months,
-            averaged over the networks by weight. Positive: what the region shows makes the hand older.
+        contribution_months: estimate minus the estimate without the region; raw months, averaged over the networks by
+            weight. Positive: what the region shows makes the hand older.
         chance_low_months, chance_high_months: the range in which the contribution of one more piece of hand of that
             size would lie (`chance_level`); widened to hold 0, as nothing is not more than anything.
 
@@ -105,15 +112,19 @@ def attribution_shares(months: FloatArray, regions: Mapping[str, BoolArray], han
 
 
 def months_by_region(
-    forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], regions: Mapping[str, BoolArray]
+    forwards: Mapping[str, Forward],
+    inputs: Mapping[str, ModelInput],
+    regions: Mapping[str, BoolArray],
+    of_joints: Mapping[str, LeavesOut] | None = None,
 ) -> dict[str, RegionEffect]:
     """What each region contributes to the ensemble's estimate, beside pieces of hand of the same size.
 
     One forward a network for the picture, one a region, and eight for each size of region: 31 to 39 for the six
-    regions of a hand.
+    regions of a hand. One in all for a network of joints.
 
     Args:
         forwards: member name to its network as a function of the picture alone, (1, C, H, W) to months (1,).
+        of_joints: member name to what it answers with joints left out (`leaving_joints_out`), in place of its forward.
         inputs: member name to its prepared picture.
         regions: name to bool (H, W) on the radiograph's grid.
 
@@ -126,7 +137,11 @@ def months_by_region(
         return {}
     sizes = like_sized({name: int(region.sum()) for name, region in seen.items()})
     patches = {area: draw_patches(first.mask, area) for area in sorted(set(sizes.values()))}
-    moved = iter(_effects(forwards, inputs, first, [*seen.values(), *chain(*patches.values())]))
+    moved = iter(
+        _effects(
+            _leaving_out(forwards, inputs, of_joints or {}), inputs, first, [*seen.values(), *chain(*patches.values())]
+        )
+    )
     own = {name: next(moved) for name in seen}
     found = {area: [(patch, next(moved)) for patch in drawn] for area, drawn in patches.items()}
     elsewhere = {name: _elsewhere(found[sizes[name]], region) for name, region in seen.items()}
@@ -267,20 +282,55 @@ def without(model_input: ModelInput, region: BoolArray) -> FloatArray:
     return np.asarray(picture + weight * (blurred_hand(model_input, region) - picture), np.float32)
 
 
+def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, sex: Sex, factor: float = 1.0) -> LeavesOut:
+    """A network of joints as a function of what it is to do without; see `months_by_region`.
+
+    A joint counts by the share of the hand in its patch that no mask covers. Months are multiplied by `factor`
+    (`ensemble.weight_factors`).
+    """
+
+    def months(masks: Sequence[BoolArray]) -> Numbers:
+        picture, places = tensor(given), places_for_tta(network, given, AS_IT_IS)
+        hand = torch.tensor(given.mask, dtype=torch.float32)[None, None]
+        stacked = torch.tensor(np.stack([*masks, np.zeros_like(given.mask)]), dtype=torch.float32)[:, None]
+        with torch.inference_mode():
+            left_out = covered_shares(stacked, hand, places)
+            answers = network.months_without(picture, places, encode_sex([sex]), left_out).numpy()
+        require_finite(answers, "The answer of a network of joints with some left out")
+        return factor * np.asarray(answers, np.float64)
+
+    return months
+
+
+def _leaving_out(
+    forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], of_joints: Mapping[str, LeavesOut]
+) -> dict[str, LeavesOut]:
+    """Each network as a function of what it is to do without."""
+    return {name: of_joints.get(name) or _filling_in(forward, inputs[name]) for name, forward in forwards.items()}
+
+
+def _filling_in(forward: Forward, given: ModelInput) -> LeavesOut:
+    """A network of the whole hand as a function of what is filled in from the hand around it."""
+
+    def months(masks: Sequence[BoolArray]) -> Numbers:
+        shown = chain((without(given, mask) for mask in masks), [given.image[0, 0]])
+        with torch.inference_mode():
+            return np.array([float(forward(as_batch(picture))) for picture in shown])
+
+    return months
+
+
 def _effects(
-    forwards: Mapping[str, Forward],
+    leaving_out: Mapping[str, LeavesOut],
     inputs: Mapping[str, ModelInput],
     drawn_on: ModelInput,
     masks: Sequence[BoolArray],
 ) -> list[float]:
     """Estimate minus estimate without each mask, averaged over the networks; the masks lie on one of their grids."""
     moved = []
-    with torch.inference_mode():
-        for name, forward in forwards.items():
-            there = inputs[name]
-            whole = float(forward(as_batch(there.image[0, 0])))
-            shown = (without(there, _carried(mask, drawn_on, there)) for mask in masks)
-            moved.append([whole - float(forward(as_batch(picture))) for picture in shown])
+    for name, ask in leaving_out.items():
+        *rest, whole = ask([_carried(mask, drawn_on, inputs[name]) for mask in masks])
+        moved.append([whole - months for months in rest])
     return [float(months) for months in np.mean(moved, axis=0)]
 
 

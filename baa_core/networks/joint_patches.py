@@ -28,6 +28,7 @@ PATCH_PX: Final = 64
 SUPERSAMPLED: Final = 2  # samples a pixel and axis, averaged, so that a patch that is reduced does not alias
 STAGE: Final = 3  # of timm's features, stride 16: a patch of 64 px becomes 4 x 4 cells
 LEAST_CONTRAST: Final = 0.02  # standard deviation below which a patch holds no bone, in units of the prepared picture
+LEAST_HAND_SHARE: Final = 0.05  # of a patch: where less of it is hand, a mask covers a share of so much
 UNSEEN_SHARE: Final = 0.15  # of the joints that are left out in training, so that a hand with some missing is read too
 EMBEDDING, TOKEN = 16, 128  # values that name a joint; that describe a patch
 
@@ -155,6 +156,19 @@ def joint_patches(image: Tensor, places: Tensor, margin_px: int = 0) -> tuple[Te
     return found, inside & (contrast.std(dim=(2, 3)) > LEAST_CONTRAST)
 
 
+def covered_shares(masks: Tensor, hand: Tensor, places: Tensor) -> Tensor:
+    """How much of the hand in each patch lies on a mask, (M, J), 0 to 1.
+
+    Args:
+        masks: 0 or 1, (M, 1, S, S).
+        hand: the hand's mask, (1, 1, S, S).
+        places: of `LANDMARKS` as shares of the side, (1, K, 2).
+    """
+    area = joint_patches(hand, places)[0].mean(dim=(2, 3))
+    covered = [joint_patches(mask[None], places)[0].mean(dim=(2, 3)) for mask in masks]
+    return (torch.cat(covered) / area.clamp(min=LEAST_HAND_SHARE)).clamp(0, 1)
+
+
 class PatchEncoder(nn.Module):
     """The first stages of a timm network, as far as stride 16, as a module whose `backbone` can start from a member."""
 
@@ -223,8 +237,18 @@ class JointPatchHead(nn.Module):
             return self.embedding, self.joint_bias
         return self.embedding[joints], self.joint_bias[joints]
 
-    def pool(self, tokens: Tensor, valid: Tensor, male: Tensor, joints: Tensor | None = None) -> JointOutput:
-        """The answer of joints described by `tokens`, (N, J, TOKEN), of which `valid`, (N, J), are there."""
+    def pool(
+        self,
+        tokens: Tensor,
+        valid: Tensor,
+        male: Tensor,
+        joints: Tensor | None = None,
+        left_out: Tensor | None = None,
+    ) -> JointOutput:
+        """The answer of joints described by `tokens`, (N, J, TOKEN), of which `valid`, (N, J), are there.
+
+        `left_out`, (N, J): the share of each joint that is not to count, 0 to 1; its attention is reduced by it.
+        """
         number, count = valid.shape
         if self.training:
             seen = valid & (torch.rand(number, count, device=valid.device) >= UNSEEN_SHARE)
@@ -232,6 +256,8 @@ class JointPatchHead(nn.Module):
         embedding = self._named(joints)[0].expand(number, -1, -1)
         sex = male[:, None, None].expand(-1, count, 1)
         scores = self.score(torch.cat([tokens, embedding, sex.to(tokens.dtype)], dim=2))[..., 0].float()
+        if left_out is not None:
+            valid, scores = valid & (left_out < 1), scores + (1 - left_out).clamp(min=1e-6).log()
         # Where no joint is there at all the mean over all is taken, in place of no number.
         valid = valid | ~valid.any(dim=1, keepdim=True)
         attention = scores.masked_fill(~valid, float("-inf")).softmax(dim=1)
@@ -284,6 +310,22 @@ class JointAgeNetwork(LandmarkNetwork):
     def with_fixed_landmarks(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2)."""
         return lambda pictures, male: softmax_mean_std(self._answer(pictures, places, male).logits)[0]
+
+    def months_without(self, image: Tensor, places: Tensor, male: Tensor, left_out: Tensor) -> Tensor:
+        """Bone age in months of one picture, (1, 1, S, S), with joints left out, as in training: (M,).
+
+        Args:
+            image: the picture.
+            places: of its joints, (1, K, 2).
+            male: 1 for male, (1,).
+            left_out: the share of each joint that is not to count, (M, J).
+        """
+        patches, valid = joint_patches(image, places)
+        tokens, number = self.head.tokens(patches), len(left_out)
+        answer = self.head.pool(
+            tokens.expand(number, -1, -1), valid.expand(number, -1), male.expand(number), left_out=left_out
+        )
+        return softmax_mean_std(answer.logits)[0]
 
     def to_picture_grid(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Values of the encoder's last cells, (N * pieces, 1, h, w), spread over pictures (N, 1, S, S).

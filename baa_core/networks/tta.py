@@ -11,6 +11,8 @@ from ..recipes.schema import TestTimeAugmentation
 from .bone_strips import BoneNetwork
 from .joint_patches import JointAgeNetwork
 
+AS_IT_IS = TestTimeAugmentation(mirror=False)
+
 
 def apply_tta(image: Tensor, views: TestTimeAugmentation) -> Tensor:
     """(1, C, S, S) to (V, C, S, S): the picture in every view, turned ones first, then their mirror images."""

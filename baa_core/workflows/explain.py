@@ -16,14 +16,20 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..errors import HandRefused, LandmarksNotFound, WeightsMissing
-from ..estimation.ensemble import Forward, age_forward, by_weight, encode_sex
+from ..estimation.ensemble import Forward, age_forward, by_weight, encode_sex, weight_factors
 from ..explanation.atlas import textbook_stage
 from ..explanation.attribution import require_finite
 from ..explanation.faithfulness import Deletion, measure_deletion
 from ..explanation.gradients import own_copy
 from ..explanation.joint_readings import JointReading, joint_readings
 from ..explanation.methods import Attribute, Method, evidence, explain_with, find_method
-from ..explanation.region_effects import attribution_shares, months_by_region
+from ..explanation.region_effects import (
+    LeavesOut,
+    RegionEffect,
+    attribution_shares,
+    leaving_joints_out,
+    months_by_region,
+)
 from ..explanation.report import Panel
 from ..explanation.robustness import OTHER_SEX, SIDES_EXCHANGED, Robustness, measure_robustness
 from ..explanation.verdict import stability, summarise_checks
@@ -94,6 +100,7 @@ class ExplanationContext:
             estimate (`ensemble.by_weight`); each calls `progress` before a pass.
         anew: the same again, with joints placed anew on every picture by networks that look along bones: so they
             learned to do without a region that is filled in (`train.data.phantoms`).
+        of_joints: networks of joints as functions of what they do without, multiplied likewise.
         progress: calls the listener.
     """
 
@@ -104,6 +111,7 @@ class ExplanationContext:
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
     anew: Mapping[str, Forward]
+    of_joints: Mapping[str, LeavesOut]
     progress: ProgressReporter
 
     @property
@@ -192,9 +200,23 @@ def context_of(
         }
         return by_weight(asked, assessor.recipe.weights)
 
+    factors = weight_factors(networks, assessor.recipe.weights)
+    of_joints = {
+        name: leaving_joints_out(network, inputs[name], estimate.sex_used, factors[name])
+        for name, network in networks.items()
+        if isinstance(network, JointAgeNetwork)
+    }
     return ExplanationContext(
-        assessor, findings, patient, estimate, networks, forwards=forwards(inputs), anew=forwards({}), progress=progress
-    )  # fmt: skip
+        assessor,
+        findings,
+        patient,
+        estimate,
+        networks,
+        forwards=forwards(inputs),
+        anew=forwards({}),
+        of_joints=of_joints,
+        progress=progress,
+    )
 
 
 def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
@@ -204,7 +226,7 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         explanation = compute_attribution(context, method)
     with clock.stage(effects):
         masks, unplaced = _divide(context)
-        regions = months_by_region(context.anew, context.inputs, masks)
+        regions = region_effects(context, masks)
     with clock.stage(faithfulness):
         deletion = measure_faithfulness(context, method, explanation)
     with clock.stage(stable_stage):
@@ -257,6 +279,11 @@ def _telling(forward: Forward, progress: ProgressReporter, name: str) -> Forward
 def compute_attribution(context: ExplanationContext, method: Method) -> SignedExplanation:
     """The ensemble's estimate explained by one method."""
     return explain_with(method.name, context.networks, context.forwards, context.inputs, context.hand.pixels)
+
+
+def region_effects(context: ExplanationContext, masks: Mapping[str, BoolArray]) -> dict[str, RegionEffect]:
+    """What each region, bool (H, W) on the radiograph's grid, contributes to the estimate, with joints placed anew."""
+    return months_by_region(context.anew, context.inputs, masks, context.of_joints)
 
 
 def measure_faithfulness(context: ExplanationContext, method: Method, explanation: SignedExplanation) -> Deletion:

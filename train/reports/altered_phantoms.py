@@ -19,14 +19,13 @@ from tqdm import tqdm
 from baa_core.networks import torchvision_compat as _torchvision  # noqa: F401  first: timm needs torchvision's operators declared
 
 # isort: split
-from baa_core.explanation.region_effects import months_by_region
 from baa_core.hand_anatomy import REGIONS
 from baa_core.networks.build import build
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import Patient, Sex
 from baa_core.workflows.assess import Assessor, load_assessor
-from baa_core.workflows.explain import context_of
+from baa_core.workflows.explain import context_of, region_effects
 
 from ..command_line import says_problems
 from ..initial_weights import member_start
@@ -43,16 +42,21 @@ def effects(assessor: Assessor, sex: Sex, seed: int, region: str | None, months:
         USUAL_MONTHS, sex, seed=seed, height_px=HEIGHT_PX, altered_region=region, altered_age_months=months
     )
     context = context_of(assessor, assessor.find(to_png(phantom.radiograph)), Patient(sex=sex))
-    found = months_by_region(context.anew, context.inputs, assessor.regions(context.hand))
+    found = region_effects(context, assessor.regions(context.hand))
     return {name: effect.contribution_months for name, effect in found.items()}
 
 
-def check(assessor: Assessor, children: Sequence[tuple[Sex, int]] = CHILDREN) -> dict[str, Any]:
+def check(
+    assessor: Assessor,
+    children: Sequence[tuple[Sex, int]] = CHILDREN,
+    other_months: Sequence[float] = OTHER_MONTHS,
+) -> dict[str, Any]:
     """Every region of every child, younger and older.
 
     Args:
         assessor: the system.
         children: sex and seed of each.
+        other_months: ages of a region, beside the hand's own `USUAL_MONTHS`.
 
     Returns:
         `hands`, and of them `named_alone` and `named_beside_its_twin`, with the right sign; `rows`, one a hand.
@@ -61,7 +65,7 @@ def check(assessor: Assessor, children: Sequence[tuple[Sex, int]] = CHILDREN) ->
     for sex, seed in children:
         twin = effects(assessor, sex, seed, None, None)
         for region in tqdm(REGIONS, desc=sex, mininterval=10):
-            for months in OTHER_MONTHS:
+            for months in other_months:
                 alone = effects(assessor, sex, seed, region, months)
                 beside = {name: alone[name] - twin[name] for name in alone.keys() & twin.keys()}
                 row: dict[str, Any] = {"sex": sex, "region": region, "region_months": months}

@@ -36,7 +36,6 @@ from baa_core.estimation.ensemble import age_forward
 from baa_core.evaluation.metrics import age_bands, markdown_table
 from baa_core.explanation.faithfulness import Deletion, Removal, chance, curves, measure_deletion, smoothed
 from baa_core.explanation.methods import METHODS, Method, evidence, find_method
-from baa_core.explanation.region_effects import months_by_region
 from baa_core.explanation.verdict import STABLE_FROM
 from baa_core.networks.bone_strips import BoneNetwork
 from baa_core.recipes import DEFAULT_RECIPE
@@ -48,6 +47,7 @@ from baa_core.workflows.explain import (
     context_of,
     measure_faithfulness,
     measure_stability,
+    region_effects,
 )
 
 from ..command_line import says_problems, write_result
@@ -143,7 +143,7 @@ def region_rows(context: ExplanationContext, rsna_id: int) -> list[Row]:
         return [(rsna_id, UNPLACED, type(error).__name__, "count", 1.0)]
     return [
         (rsna_id, REGION, name, measure, value)
-        for name, effect in months_by_region(context.anew, context.inputs, masks).items()
+        for name, effect in region_effects(context, masks).items()
         for measure, value in (
             ("contribution", effect.contribution_months),
             ("chance_low", effect.chance_low_months),

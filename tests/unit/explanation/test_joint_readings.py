@@ -6,10 +6,11 @@ import torch
 
 from baa_core.estimation.ensemble import encode_sex
 from baa_core.explanation.joint_readings import LEAST_SHARE, joint_readings, title_of
+from baa_core.explanation.region_effects import leaving_joints_out
 from baa_core.hand_anatomy import LANDMARKS
 from baa_core.networks.backbones import softmax_mean_std
 from baa_core.networks.build import build
-from baa_core.networks.joint_patches import JOINTS, JointAgeNetwork
+from baa_core.networks.joint_patches import JOINTS, JointAgeNetwork, joint_frames
 from baa_core.phantom import draw_phantom
 from baa_core.preprocessing.prepare import ModelInput
 from baa_core.recipes.lite import AGE_JOINTS
@@ -51,6 +52,35 @@ def test_the_readers_table_adds_up_to_the_networks_answer(network: JointAgeNetwo
     places = {joint.name: number for number, joint in enumerate(JOINTS)}
     for reading in found:
         assert reading.months == pytest.approx(float(alone[places[reading.name]]), abs=1e-3)
+
+
+def test_without_any_region_left_out_a_network_of_joints_says_what_it_says(
+    network: JointAgeNetwork, drawn_input: ModelInput
+) -> None:
+    nothing = np.zeros_like(drawn_input.mask)
+    without_none, whole = leaving_joints_out(network, drawn_input, "female")([nothing])
+    with torch.inference_mode():
+        own = network(torch.tensor(drawn_input.image), encode_sex(["female"]), torch.tensor(drawn_input.places)[None])
+    assert whole == pytest.approx(float(own), abs=1e-3)
+    assert without_none == pytest.approx(whole, abs=1e-3)
+    assert leaving_joints_out(network, drawn_input, "female", factor=2.0)([])[0] == pytest.approx(2 * whole, abs=1e-3)
+
+
+def test_a_region_left_out_is_one_whose_joints_do_not_count(network: JointAgeNetwork, drawn_input: ModelInput) -> None:
+    """All but one joint covered: the answer is that joint's own, made sharper as every answer is."""
+    middle, up, _ = joint_frames(torch.tensor(drawn_input.places)[None])
+    number = next(n for n, joint in enumerate(JOINTS) if joint.name == "dip_middle_finger")
+    (row, column), reach = middle[0, number].numpy(), 1.5 * float(up[0, number].norm())
+    side = len(drawn_input.mask)
+    rows, columns = np.mgrid[:side, :side] / side
+    far = np.hypot(rows - row, columns - column) > reach
+    months, _ = leaving_joints_out(network, drawn_input, "female")([far])
+    with torch.inference_mode():
+        answer = network.by_joint(
+            torch.tensor(drawn_input.image), encode_sex(["female"]), torch.tensor(drawn_input.places)[None]
+        )
+        alone = softmax_mean_std(network.head.sharpness.exp() * answer.joint_logits[0])[0]
+    assert months == pytest.approx(float(alone[number]), abs=0.05)
 
 
 def test_every_joint_has_a_name_in_the_fields_terms() -> None:

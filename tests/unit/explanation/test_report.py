@@ -16,7 +16,7 @@ from baa_core.errors import LandmarksNotFound, NotFinite, UnknownMethod, Unreada
 from baa_core.explanation.atlas import textbook_stage
 from baa_core.explanation.faithfulness import Deletion, Removal
 from baa_core.explanation.methods import find_method
-from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares, months_by_region
+from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect, attribution_shares
 from baa_core.explanation.report import Panel
 from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS, Robustness
 from baa_core.explanation.verdict import summarise_checks
@@ -34,6 +34,7 @@ from baa_core.workflows.explain import (
     compute_attribution,
     context_of,
     explain_estimate,
+    region_effects,
     write_panel,
 )
 from baa_core.workflows.findings import Findings
@@ -201,7 +202,7 @@ def test_explanations_at_the_same_time_are_as_each_alone(tiny_assessor: Assessor
             barrier.wait(60)
         heatmap = [compute_attribution(context, find_method("grad_cam")) for _ in range(5)][-1]
         shares = attribution_shares(heatmap.months, masks, context.hand.pixels)
-        effects = months_by_region(context.anew, context.inputs, masks).values()
+        effects = region_effects(context, masks).values()
         return [*shares.values(), *(value for effect in effects for value in astuple(effect))]
 
     alone = [values(findings) for findings in found]
