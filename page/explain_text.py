@@ -35,7 +35,8 @@ BARS_NOTE = """
 <h3>What each region contributes</h3>
 <p class="baa-fine">The estimate minus the estimate without the region: filled in from the hand around it, or its
 joints left out. Red to the right makes the hand older and blue to the left younger, as on the map. The grey band is the
-range of as much hand elsewhere: a bar within it does not show that the region matters. By chance, a bar of one hand in twenty leaves its band.</p>
+range of as much hand elsewhere: a bar within it does not show that the region matters. By chance, a bar of one hand in
+twenty leaves its band.</p>
 """
 CURVES_NOTE = """
 <h3>Does the map mark what moves the estimate?</h3>

@@ -27,13 +27,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..estimation.ensemble import encode_sex
 from ..networks.joint_patches import JointAgeNetwork, covered_shares
 from ..networks.tta import AS_IT_IS, places_for_tta, tensor
 from ..preprocessing.picture import compose, invert
 from ..preprocessing.prepare import ModelInput
-from ..types import BoolArray, FloatArray, Sex
+from ..types import BoolArray, FloatArray
 from .attribution import Forward, as_batch, blurred_hand, require_finite
 
 Numbers = NDArray[np.float64]
@@ -282,10 +282,11 @@ def without(model_input: ModelInput, region: BoolArray) -> FloatArray:
     return np.asarray(picture + weight * (blurred_hand(model_input, region) - picture), np.float32)
 
 
-def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, sex: Sex, factor: float = 1.0) -> LeavesOut:
+def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, male: Tensor, factor: float = 1.0) -> LeavesOut:
     """A network of joints as a function of what it is to do without; see `months_by_region`.
 
-    A joint counts by the share of the hand in its patch that no mask covers. Months are multiplied by `factor`
+    A joint counts by the share of the hand in its patch that no mask covers. `male`: the sex for which it
+    answers, (1,), as networks take it (`ensemble.encode_sex`). Months are multiplied by `factor`
     (`ensemble.weight_factors`).
     """
 
@@ -295,7 +296,7 @@ def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, sex: Sex, fa
         stacked = torch.tensor(np.stack([*masks, np.zeros_like(given.mask)]), dtype=torch.float32)[:, None]
         with torch.inference_mode():
             left_out = covered_shares(stacked, hand, places)
-            answers = network.months_without(picture, places, encode_sex([sex]), left_out).numpy()
+            answers = network.months_without(picture, places, male, left_out).numpy()
         require_finite(answers, "The answer of a network of joints with some left out")
         return factor * np.asarray(answers, np.float64)
 

@@ -202,7 +202,7 @@ def context_of(
 
     factors = weight_factors(networks, assessor.recipe.weights)
     of_joints = {
-        name: leaving_joints_out(network, inputs[name], estimate.sex_used, factors[name])
+        name: leaving_joints_out(network, inputs[name], encode_sex([estimate.sex_used]), factors[name])
         for name, network in networks.items()
         if isinstance(network, JointAgeNetwork)
     }

@@ -58,12 +58,14 @@ def test_without_any_region_left_out_a_network_of_joints_says_what_it_says(
     network: JointAgeNetwork, drawn_input: ModelInput
 ) -> None:
     nothing = np.zeros_like(drawn_input.mask)
-    without_none, whole = leaving_joints_out(network, drawn_input, "female")([nothing])
+    without_none, whole = leaving_joints_out(network, drawn_input, encode_sex(["female"]))([nothing])
     with torch.inference_mode():
         own = network(torch.tensor(drawn_input.image), encode_sex(["female"]), torch.tensor(drawn_input.places)[None])
     assert whole == pytest.approx(float(own), abs=1e-3)
     assert without_none == pytest.approx(whole, abs=1e-3)
-    assert leaving_joints_out(network, drawn_input, "female", factor=2.0)([])[0] == pytest.approx(2 * whole, abs=1e-3)
+    assert leaving_joints_out(network, drawn_input, encode_sex(["female"]), factor=2.0)([])[0] == pytest.approx(
+        2 * whole, abs=1e-3
+    )
 
 
 def test_a_region_left_out_is_one_whose_joints_do_not_count(network: JointAgeNetwork, drawn_input: ModelInput) -> None:
@@ -74,7 +76,7 @@ def test_a_region_left_out_is_one_whose_joints_do_not_count(network: JointAgeNet
     side = len(drawn_input.mask)
     rows, columns = np.mgrid[:side, :side] / side
     far = np.hypot(rows - row, columns - column) > reach
-    months, _ = leaving_joints_out(network, drawn_input, "female")([far])
+    months, _ = leaving_joints_out(network, drawn_input, encode_sex(["female"]))([far])
     with torch.inference_mode():
         answer = network.by_joint(
             torch.tensor(drawn_input.image), encode_sex(["female"]), torch.tensor(drawn_input.places)[None]
