@@ -15,7 +15,7 @@ from ..hand_anatomy import LANDMARKS
 from ..networks.landmarks import KeyPointNetwork, LandmarkNetwork
 from ..networks.weights import check_finite
 from ..preprocessing.picture import box_of, widen
-from ..preprocessing.prepare import ModelInput, prepare
+from ..preprocessing.prepare import ModelInput, SharedSteps, prepare
 from ..recipes.schema import Member
 from ..types import HandMask, Landmarks, Points, Radiograph
 
@@ -27,7 +27,9 @@ LARGEST_SPREAD_SHARE = 0.25
 WIDENED_SHARE = 0.1  # of the longer side of the hand's box: shown around the outline when the joints are placed
 
 
-def place_landmarks(radiograph: Radiograph, hand: HandMask, member: Member, network: nn.Module) -> HandMask:
+def place_landmarks(
+    radiograph: Radiograph, hand: HandMask, member: Member, network: nn.Module, shared: SharedSteps | None = None
+) -> HandMask:
     """Place the joints and tips of a hand: the one pass of the landmark network in an assessment.
 
     Args:
@@ -35,13 +37,17 @@ def place_landmarks(radiograph: Radiograph, hand: HandMask, member: Member, netw
         hand: on the same grid.
         member: the network's input.
         network: `landmarks.LandmarkNetwork`.
+        shared: as for `prepare`.
 
     Returns:
         the hand with all of `LANDMARKS`, twice: placed in what the mask shows, as the networks that go by them learned
         them, and with what lies around it, so that a finger which the mask misses still has its joints.
         `check_placed` says whether they mean something.
     """
-    shown = [prepare(radiograph, seen, member.input) for seen in (hand, widened(hand))]
+    shown = [
+        prepare(radiograph, hand, member.input, shared=shared),
+        prepare(radiograph, widened(hand), member.input),
+    ]
     own, around = _read(shown, network, LANDMARKS)
     return replace(hand, landmarks=own, landmarks_in_context=around)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,20 @@ class ModelInput:
         )
 
 
+class SharedSteps:
+    """What all but the last step made of one radiograph and hand: inputs of several sizes differ in the last one."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Picture] = {}
+
+    def once(self, steps: tuple[Step, ...], points: Points, make: Callable[[], Picture]) -> Picture:
+        """What these steps made when they were asked for first, with the same points."""
+        key = (steps, tuple(points.items()))
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
 def iter_steps(
     radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None
 ) -> Iterator[tuple[str, Picture]]:
@@ -66,12 +80,17 @@ def iter_steps(
     Yields:
         the step's name and what it made: first "Radiograph", bone bright, then every step but the normalisation.
     """
-    pixels = 1.0 - radiograph.pixels if hand.inverted else radiograph.pixels
-    picture = Picture(pixels, hand.pixels, IDENTITY, hand.tilt_degrees, points=points or {})
+    picture = _before_steps(radiograph, hand, points or {})
     yield "Radiograph", picture
     for step in spec.steps:
         picture = step(picture)
         yield type(step).__name__, picture
+
+
+def _before_steps(radiograph: Radiograph, hand: HandMask, points: Points) -> Picture:
+    """The radiograph, bone bright."""
+    pixels = 1.0 - radiograph.pixels if hand.inverted else radiograph.pixels
+    return Picture(pixels, hand.pixels, IDENTITY, hand.tilt_degrees, points=points)
 
 
 def apply_steps(radiograph: Radiograph, hand: HandMask, spec: InputSpec, points: Points | None = None) -> Picture:
@@ -90,6 +109,7 @@ def prepare(
     spec: InputSpec,
     points: Points | None = None,
     on_step: Callable[[str, Picture], None] | None = None,
+    shared: SharedSteps | None = None,
 ) -> ModelInput:
     """Bring a radiograph to the form one network was trained on.
 
@@ -98,14 +118,20 @@ def prepare(
         hand: on the same grid.
         spec: steps and normalisation, from the recipe.
         points: landmarks on the same grid, for the steps that go by them.
-        on_step: called with each step's name and what it made, as `iter_steps` yields them, the normalisation last.
+        on_step: called with each step's name and what it made, as `iter_steps` yields them, the normalisation last;
+            then nothing is taken from `shared`.
+        shared: steps of other inputs of the same radiograph and hand.
 
     Returns:
         image (1, 1, H, W) and the geometry that brings heatmaps home.
     """
-    for name, picture in iter_steps(radiograph, hand, spec, points):
-        if on_step is not None:
-            on_step(name, picture)
+    if shared is not None and on_step is None and spec.steps:
+        *first, last = spec.steps
+        picture = last(shared.once(tuple(first), points or {}, lambda: _after(first, radiograph, hand, points or {})))
+    else:
+        for name, picture in iter_steps(radiograph, hand, spec, points):
+            if on_step is not None:
+                on_step(name, picture)
     picture = spec.normalise(picture)
     if on_step is not None:
         on_step(type(spec.normalise).__name__, picture)
@@ -118,6 +144,14 @@ def prepare(
         picture.cautions,
         None if hand.landmarks is None else _places(hand.landmarks, picture),
     )
+
+
+def _after(steps: Iterable[Step], radiograph: Radiograph, hand: HandMask, points: Points) -> Picture:
+    """The picture after some steps."""
+    picture = _before_steps(radiograph, hand, points)
+    for step in steps:
+        picture = step(picture)
+    return picture
 
 
 def _places(landmarks: Landmarks, picture: Picture) -> FloatArray:

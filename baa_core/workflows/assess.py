@@ -34,7 +34,7 @@ from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
 from ..networks.store import NetworkStore
 from ..preprocessing.picture import Picture
-from ..preprocessing.prepare import InputSpec, ModelInput, prepare
+from ..preprocessing.prepare import InputSpec, ModelInput, SharedSteps, prepare
 from ..recipes import DEFAULT_RECIPE, find_recipe
 from ..recipes.schema import Member, Recipe
 from ..reporting import cautions
@@ -152,7 +152,7 @@ class Assessor:
         stages = stages or SharedStages()
         segmented = ("segmented", self.store, self.recipe.hand)
         hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice))
-        placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand))
+        placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages))
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
         return replace(
             placed,
@@ -171,20 +171,22 @@ class Assessor:
         check_quality(radiograph, hand)
         return hand, (*about_veil(radiograph, hand), *about_processing(radiograph, hand))
 
-    def _outline_and_place(self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...]) -> HandMask:
+    def _outline_and_place(
+        self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages
+    ) -> HandMask:
         """The hand with the outline of this recipe, its landmarks, and the cautions about both."""
         mask = self.recipe.mask
         outlined = hand if mask is None else resegment(radiograph, hand, self.network(mask), mask.input)
-        placed = self.place_landmarks(radiograph, outlined)
+        placed = self.place_landmarks(radiograph, outlined, self._shared_steps(stages))
         said = (*outlined.cautions, *about_hand, *self.about_outline(radiograph, placed))
         return replace(placed, cautions=said)
 
-    def place_landmarks(self, radiograph: Radiograph, hand: HandMask) -> HandMask:
+    def place_landmarks(self, radiograph: Radiograph, hand: HandMask, shared: SharedSteps | None = None) -> HandMask:
         """The hand with its landmarks; as it is for a recipe without a network that places them."""
         member = self.recipe.landmarks
         if member is None:
             return hand
-        return place_landmarks(radiograph, hand, member, self.network(member))
+        return place_landmarks(radiograph, hand, member, self.network(member), shared)
 
     def _cuts(self, hand: HandMask, name: str) -> tuple[CutPart, ...]:
         """What the picture's edge cuts off; by the mask alone, which only refuses, where joints or factors are missing.
@@ -262,9 +264,13 @@ class Assessor:
             if on_step is not None and spec == first:
                 made[spec] = prepare(radiograph, hand, spec, placed, on_step)
             else:
-                make = partial(prepare, radiograph, hand, spec, placed)
+                make = partial(prepare, radiograph, hand, spec, placed, shared=self._shared_steps(stages))
                 made[spec] = stages.once(self._input_stage(spec), make)
         return {member.name: made[member.input] for member in members}
+
+    def _shared_steps(self, stages: SharedStages) -> SharedSteps:
+        """The steps that inputs of this recipe's hand have in common."""
+        return stages.once(("steps", self._hand_stage), SharedSteps)
 
     def _input_stage(self, spec: InputSpec) -> Hashable:
         """All that a prepared picture depends on besides the radiograph."""

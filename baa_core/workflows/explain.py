@@ -52,7 +52,7 @@ from ..types import (
 )
 from .assess import STAGES as ASSESSMENT_STAGES
 from .assess import Assessor
-from .findings import Clock, Estimate, Findings
+from .findings import Clock, Estimate, Findings, SharedStages
 
 FINDING = ASSESSMENT_STAGES[:3]
 STAGES = (
@@ -325,8 +325,10 @@ def _measure_robustness(context: ExplanationContext) -> Robustness:
         choice = context.findings.choice
         if name in SIDES_EXCHANGED:
             choice = OTHER_SIDE.get(choice, choice)
+        stages = SharedStages()
         try:
-            inputs, _ = context.assessor.prepare_checked(changed, context.assessor.find_hand(changed, choice))
+            hand = context.assessor.find_hand(changed, choice, stages)
+            inputs, _ = context.assessor.prepare_checked(changed, hand, stages)
         except HandRefused as error:
             return str(error)
         return context.assessor.predict(inputs, used).bone_age_months

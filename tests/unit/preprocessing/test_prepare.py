@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import pytest
 
-from baa_core.preprocessing.prepare import InputSpec, ModelInput, apply_steps, prepare
+from baa_core.preprocessing.picture import Picture
+from baa_core.preprocessing.prepare import InputSpec, ModelInput, SharedSteps, apply_steps, prepare
 from baa_core.preprocessing.steps import CropToHand, MaskBackground, Resize, Standardise, StretchContrast, Upright
 from baa_core.recipes import RECIPES
 from baa_core.recipes.schema import Recipe
@@ -90,3 +91,22 @@ def test_inputs_cannot_be_changed_by_their_holder() -> None:
     made: ModelInput = prepare(*hand(), SPEC)
     with pytest.raises(ValueError, match="read-only"):
         made.image[0] = 0
+
+
+def test_inputs_of_several_sizes_take_their_first_steps_once_and_are_as_if_made_alone() -> None:
+    calls: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counted(MaskBackground):
+        def __call__(self, picture: Picture) -> Picture:
+            calls.append(1)
+            return super().__call__(picture)
+
+    shared, found = SharedSteps(), hand(10.0)
+    for side_px in (96, 64):
+        steps = (StretchContrast(), Upright(), CropToHand(1.15), Resize(side_px))
+        alone = prepare(*found, InputSpec(side_px, (MaskBackground(), *steps), Standardise()))
+        made = prepare(*found, InputSpec(side_px, (Counted(), *steps), Standardise()), shared=shared)
+        assert np.array_equal(made.image, alone.image)
+        assert np.array_equal(made.to_radiograph, alone.to_radiograph)
+    assert len(calls) == 1
