@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from baa_core.workflows.findings import Findings
 
 EARLIER = "Earlier assessments of this child"
-WELCOME = "Girl, 10 years"  # of `EXAMPLES`: the one that a visitor finds assessed
+WELCOME = "Boy, 13 years"  # of `EXAMPLES`: the one that a visitor finds assessed
 
 
 class Handlers:

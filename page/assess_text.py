@@ -222,8 +222,8 @@ def how_made(report: Report, recipe: Recipe) -> str:
     return f"""
 <div class="baa-how">
   <ol>{"".join(steps)}</ol>
-  <p><strong>{escape(recipe.title)}</strong>, after {escape(recipe.citation)}. All networks were trained
-  by this project.</p>
+  <p><strong>{escape(recipe.title)}</strong>. Source: {escape(recipe.citation)}. All networks were trained by
+  this project.</p>
   {f"<ul>{notes}</ul>" if notes else ""}
   {table(("Version of", "Is"), report.versions)}
 </div>

@@ -81,7 +81,7 @@ def system_card(compared: Compared, heatmap: str, network_input: Seen | None) ->
   {please_note(compared.report.cautions)}
   <div class="baa-pictures">{pictures}</div>
   <p class="baa-fine">{escape(about(compared.recipe))} {compared.seconds:.1f} seconds.
-  After {escape(RECIPES[compared.recipe].citation)}.</p>
+  Source: {escape(RECIPES[compared.recipe].citation)}.</p>
 </section>
 """
 

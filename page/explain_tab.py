@@ -65,6 +65,15 @@ class ExplainTab(NamedTuple):
     trust: gr.HTML
     robustness: gr.Plot
     robustness_table: gr.HTML
+    stability: gr.HTML
+    side: gr.Column
+    regions_fold: gr.Accordion
+    joints: gr.HTML
+    joints_fold: gr.Accordion
+    textbook_fold: gr.Accordion
+    faithfulness_fold: gr.Accordion
+    stability_fold: gr.Accordion
+    robustness_fold: gr.Accordion
     view: gr.State
     opacity: gr.Slider
 
@@ -78,7 +87,9 @@ class ExplainHandlers:
 
     def cleared(self, card: str = words.EMPTY) -> tuple[Any, ...]:
         """The tab without an explanation."""
-        return card, gr.update(visible=False), words.NO_REGION, "", None, "", "", None, None, "", None, "", None
+        hidden, folded = gr.update(visible=False), [gr.update(open=False)] * 3
+        filled = words.NO_REGION, "", None, "", "", None, None, "", None, "", ""
+        return card, hidden, *filled, hidden, folded[0], "", *folded[:2], *folded, None
 
     def unchanged(self) -> tuple[Any, ...]:
         """The tab as it is."""
@@ -154,13 +165,22 @@ class ExplainHandlers:
             gr.update(choices=regions, value=words.NO_REGION),
             self.redraw(view, words.NO_REGION, opacity),
             bars(panel),
-            words.region_table(panel) + words.joint_table(panel),
+            words.region_table(panel),
             words.textbook(panel),
             fit(deletion_figure(panel.deletion)),
             fit(insertion_figure(panel.deletion)),
-            words.trust_table(panel),
+            words.faithfulness_table(panel),
             changes(panel),
             words.robustness_table(panel),
+            words.stability_table(panel),
+            gr.update(visible=True),
+            gr.update(label=words.regions_sentence(panel)),
+            words.joint_table(panel),
+            gr.update(label=words.joints_sentence(panel), visible=bool(panel.joints)),
+            gr.update(label=words.textbook_sentence(panel)),
+            gr.update(label=words.faithfulness_sentence(panel)),
+            gr.update(label=words.stability_sentence(panel)),
+            gr.update(label=words.robustness_sentence(panel)),
             view,
         )
 
@@ -205,33 +225,50 @@ def step(run: Run, stage: str, progress: gr.Progress) -> None:
 
 
 def lay_out_explain() -> ExplainTab:
-    """Method and buttons, the card, and below it everything that belongs to an explanation."""
+    """Method and buttons, verdict and map; below them each test, folded under one sentence that says its outcome."""
     method = gr.Radio(words.METHOD_CHOICES, value=DEFAULT_METHOD, label="Method", elem_id="baa-method")
     note = gr.HTML(words.method_note(DEFAULT_METHOD))
-    with gr.Row():
+    with gr.Row(elem_classes="baa-go"):
         go = gr.Button("Explain", variant="primary", min_width=120, elem_id="baa-explain")
         stop = gr.Button("Cancel", min_width=120, elem_id="baa-cancel")
     lay_out_outdated()
-    card = gr.HTML(words.EMPTY, elem_id="baa-explained")
+    with gr.Row(elem_id="baa-explanation"):
+        with gr.Column(elem_id="baa-explained-side", min_width=0):
+            card = gr.HTML(words.EMPTY, elem_id="baa-explained")
+        with gr.Column(visible=False, elem_id="baa-map-side", min_width=0) as side:
+            picture = gr.HTML(elem_id="baa-map")
+            unchosen = [("None", words.NO_REGION)]
+            region = gr.Radio(unchosen, value=words.NO_REGION, label="Outline a region", elem_id="baa-region")
+            opacity = gr.Slider(
+                0, 100, OPACITY_PERCENT, step=5, label="Opacity of the map, %", elem_id="baa-map-opacity"
+            )
     with gr.Column(visible=False, elem_id="baa-panel") as details:
-        picture = gr.HTML(elem_id="baa-map")
-        unchosen = [("None", words.NO_REGION)]
-        region = gr.Radio(unchosen, value=words.NO_REGION, label="Outline a region", elem_id="baa-region")
-        opacity = gr.Slider(0, 100, OPACITY_PERCENT, step=5, label="Opacity of the map, %", elem_id="baa-map-opacity")
-        gr.HTML(words.BARS_NOTE)
-        bars = gr.Plot(show_label=False, elem_id="baa-bars")
-        table = gr.HTML()
-        textbook = gr.HTML()
-        gr.HTML(words.CURVES_NOTE)
-        deletion, insertion = (gr.Plot(show_label=False, elem_id=f"baa-{name}") for name in ("deletion", "insertion"))
-        trust = gr.HTML(elem_id="baa-trust")
-        gr.HTML(words.ROBUSTNESS_NOTE)
-        robustness = gr.Plot(show_label=False, elem_id="baa-robustness")
-        robustness_table = gr.HTML(elem_id="baa-robustness-table")
+        with gr.Accordion(words.REGIONS, open=False, elem_id="baa-fold-regions") as regions_fold:
+            gr.HTML(words.BARS_NOTE)
+            bars = gr.Plot(show_label=False, elem_id="baa-bars")
+            table = gr.HTML()
+        with gr.Accordion(words.JOINTS, open=False, elem_id="baa-fold-joints") as joints_fold:
+            joints = gr.HTML()
+        with gr.Accordion(words.TEXTBOOK, open=False, elem_id="baa-fold-textbook") as textbook_fold:
+            textbook = gr.HTML()
+        with gr.Accordion(words.FAITHFULNESS, open=False, elem_id="baa-fold-faithfulness") as faithfulness_fold:
+            gr.HTML(words.CURVES_NOTE)
+            with gr.Row(elem_classes="baa-curves"):
+                deletion, insertion = (
+                    gr.Plot(show_label=False, elem_id=f"baa-{name}") for name in ("deletion", "insertion")
+                )
+            trust = gr.HTML(elem_id="baa-trust")
+        with gr.Accordion(words.STABILITY, open=False, elem_id="baa-fold-stability") as stability_fold:
+            stability = gr.HTML(elem_id="baa-stability")
+        with gr.Accordion(words.ROBUSTNESS, open=False, elem_id="baa-fold-robustness") as robustness_fold:
+            gr.HTML(words.ROBUSTNESS_NOTE)
+            robustness = gr.Plot(show_label=False, elem_id="baa-robustness")
+            robustness_table = gr.HTML(elem_id="baa-robustness-table")
     view = gr.State(None, time_to_live=FORGET_AFTER_SECONDS)
     return ExplainTab(
         method, note, go, stop, card, details, region, picture, bars, table, textbook, deletion, insertion, trust,
-        robustness, robustness_table, view, opacity,
+        robustness, robustness_table, stability, side, regions_fold, joints, joints_fold, textbook_fold,
+        faithfulness_fold, stability_fold, robustness_fold, view, opacity,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from html import escape
 from baa_core.explanation.methods import METHODS
 from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE
 from baa_core.explanation.report import Panel
+from baa_core.explanation.robustness import OTHER_SEX
 from baa_core.explanation.verdict import likeness_sentence
 from baa_core.hand_anatomy import REGION_TITLES
 from baa_core.reporting.overlays import OLDER, YOUNGER
@@ -31,21 +32,23 @@ STOPPED = """
   <p>No explanation was made, and nothing was kept. Press Explain to begin again.</p>
 </section>
 """
+# What each fold is called before there is an explanation; then a sentence says what came out.
+REGIONS, JOINTS, TEXTBOOK = "What each region contributes", "What each joint says", "The textbook beside the networks"
+FAITHFULNESS = "Does the map mark what moves the estimate?"
+STABILITY = "Does the map stay the same under small changes?"
+ROBUSTNESS = "What should not matter"
 BARS_NOTE = """
-<h3>What each region contributes</h3>
 <p class="baa-fine">The estimate minus the estimate without the region: filled in from the hand around it, or its
 joints left out. Red to the right makes the hand older and blue to the left younger, as on the map. The grey band is the
 range of as much hand elsewhere: a bar within it does not show that the region matters. By chance, a bar of one hand in
 twenty leaves its band.</p>
 """
 CURVES_NOTE = """
-<h3>Does the map mark what moves the estimate?</h3>
 <p class="baa-fine">The hand is blurred step by step, and comes back step by step: once beginning with what the map
 says speaks for an older hand, once with what speaks for a younger one. The wider the two lines of the map lie apart,
 the more it knows; lines of random surrogate maps and of mere edges are drawn beside them.</p>
 """
 ROBUSTNESS_NOTE = """
-<h3>What should not matter</h3>
 <p class="baa-fine">The same radiograph, changed in ways that leave the bones as they are, goes through the whole
 assessment again: hand, quality, pose and estimate. The estimate should stay where it is. The other sex is shown for
 comparison: there it may move.</p>
@@ -113,8 +116,6 @@ def card(panel: Panel, drawn: bool) -> str:
   {years_and_months(panel.estimate_months)} ({panel.estimate_months:.1f} months) for {CHILD[panel.sex_used]}
   {DRAWN_TAG if drawn else ""}</p>
   {plain_verdict(panel)}
-  <p>{escape(panel.verdict.sentence)}</p>
-  {networks_note(panel)}
   <p>{escape(weightiest(panel))}</p>
   {please_note(panel.cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} Made in {panel.seconds:.0f} seconds. {download_link(panel)}</p>
@@ -201,7 +202,6 @@ def joint_table(panel: Panel) -> str:
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Joint", "Bone age by it alone", "Share"))
     return f"""
-<h3>What each joint says</h3>
 <p class="baa-fine">One network of the ensemble reads small pictures of joints and carpals at the radiograph's own
 resolution. Each gives a bone age of its own, and the network's answer is pooled from them by these shares.</p>
 <table class="baa-table baa-joints">
@@ -224,7 +224,6 @@ def textbook(panel: Panel) -> str:
         for name in panel.strongest
     )
     return f"""
-<h3>The textbook beside the networks</h3>
 <div class="baa-two">
   <div><p class="baa-eyebrow">The atlas, {escape(stage.name)} ({"girls" if stage.sex == "female" else "boys"} of
   {years_and_months(stage.from_months)} to {years_and_months(stage.to_months)})</p><ol>{looked}</ol>
@@ -247,22 +246,79 @@ def robustness_table(panel: Panel) -> str:
     return table(("Change", "The estimate moves by"), rows)
 
 
-def trust_table(panel: Panel) -> str:
-    """The numbers behind the verdict."""
-    shown = panel.explanation
+def faithfulness_table(panel: Panel) -> str:
+    """The months behind the verdict on faithfulness, and where on the picture the map lies."""
+    shown, deletion = panel.explanation, panel.deletion
     rows = {
-        "Months between the map's two lines": f"{panel.deletion.area_months:.1f}",
+        "Months between the map's two lines": f"{deletion.area_months:.1f}",
         "The same for random surrogate maps": (
-            f"{panel.deletion.random_area_months:.1f} on average, {panel.deletion.best_random_area_months:.1f} at most"
+            f"{deletion.random_area_months:.1f} on average, {deletion.best_random_area_months:.1f} at most"
         ),
-        "The same for mere edges": f"{panel.deletion.edge_area_months:.1f}",
-        **{f"Likeness of the map after: {change}": f"{value:.2f}" for change, value in panel.stability.items()},
+        "The same for mere edges": f"{deletion.edge_area_months:.1f}",
         "Share of the map on the hand": f"{100 * (1 - panel.shares[OUTSIDE]):.0f} %",
     }
-    if shown.member_agreement is not None:
-        rows["Likeness of the networks' maps"] = f"{shown.member_agreement:.2f}"
     if shown.completeness_error_months is not None:
         rows["Months that do not add up"] = f"{shown.completeness_error_months:.2f}"
+    return table(("Check", "Found"), rows)
+
+
+def stability_table(panel: Panel) -> str:
+    """How alike the maps before and after each small change are, and those of the networks."""
+    rows = {f"Likeness of the map after: {change}": f"{value:.2f}" for change, value in panel.stability.items()}
+    if panel.explanation.member_agreement is not None:
+        rows["Likeness of the networks' maps"] = f"{panel.explanation.member_agreement:.2f}"
     return table(("Check", "Found"), rows) + (
-        '<p class="baa-fine">Likeness is a correlation: 1 is the same map, 0 is none.</p>'
+        f'<p class="baa-fine">Likeness is a correlation: 1 is the same map, 0 is none.</p>{networks_note(panel)}'
     )
+
+
+def regions_sentence(panel: Panel) -> str:
+    """What the regions' contributions say, for the head of their fold."""
+    worth = ", ".join(
+        f"{region_title(name).lower()} {signed(panel.regions[name].contribution_months)} months"
+        for name in panel.strongest
+    )
+    return f"Regions that stand out: {worth}" if worth else "No region stands out from as much hand elsewhere"
+
+
+def joints_sentence(panel: Panel) -> str:
+    """Between which bone ages the joints lie, for the head of their fold."""
+    if not panel.joints:
+        return JOINTS
+    months = [reading.months for reading in panel.joints]
+    return f"Each joint alone says {years_and_months(min(months))} to {years_and_months(max(months))}"
+
+
+def textbook_sentence(panel: Panel) -> str:
+    """How many regions the atlas and the networks have in common, for the head of their fold."""
+    regions = panel.textbook.regions
+    both = sum(name in panel.strongest for name in regions)
+    return f"Regions that the atlas looks at here: {len(regions)}; of these stand out for the networks: {both}"
+
+
+def faithfulness_sentence(panel: Panel) -> str:
+    """Whether the map marks what moves the estimate, for the head of its fold."""
+    deletion = panel.deletion
+    other = max(deletion.best_random_area_months, deletion.edge_area_months)
+    verdict = "Faithful" if panel.verdict.faithful else "Not shown to be faithful"
+    return (
+        f"{verdict}: blurring what the map marks moves the estimate by {deletion.area_months:.1f} months, "
+        f"other maps by up to {other:.1f}"
+    )
+
+
+def stability_sentence(panel: Panel) -> str:
+    """How well the map survives the worst small change, for the head of its fold."""
+    verdict = "Stable" if panel.verdict.stable else "Not stable"
+    return f"{verdict}: under small changes the map keeps a likeness of {min(panel.stability.values()):.2f} or more"
+
+
+def robustness_sentence(panel: Panel) -> str:
+    """By how much the estimate moves at most where it should not, for the head of its fold."""
+    moved = {name: months for name, months in panel.robustness.months.items() if name != OTHER_SEX}
+    refused = len(panel.robustness.refusals)
+    if not moved:
+        return f"What should not matter makes the radiograph refused: {refused} of {refused} changes"
+    name = max(moved, key=lambda change: abs(moved[change]))
+    said = f"What should not matter moves the estimate by at most {abs(moved[name]):.1f} months ({name})"
+    return f"{said}; refused: {refused}" if refused else said

@@ -110,7 +110,7 @@ def growth_card(content: ReportContent) -> str:
     growth = content.growth
     if growth is None:
         return ""
-    score = "none" if growth.sd_score is None else f"{growth.sd_score:+.2f}"
+    score = "none" if growth.sd_score is None else f"{growth.sd_score:+.2f}".replace("-", "−")
     return (
         f'<div class="baa-growth" id="baa-growth"><p><span class="baa-eyebrow">SD score</span> '
         f'<strong class="baa-sd">{score}</strong> <span class="baa-tag baa-class">{growth.classification}</span> '

@@ -157,7 +157,5 @@ def _svg(shape: tuple[int, int], content: str) -> str:
     height, width = shape
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'preserveAspectRatio="none" fill="none" stroke="#40e0ff" stroke-width="1.5">'
-        f"<style>path,circle{{vector-effect:non-scaling-stroke}}text{{stroke:#000;stroke-width:3px;paint-order:stroke;"
-        f"text-anchor:middle;font-family:sans-serif}}</style>{content}</svg>"
+        f'class="baa-drawn" preserveAspectRatio="none" fill="none" stroke="#40e0ff" stroke-width="1.5">{content}</svg>'
     )

@@ -171,7 +171,7 @@ class ReportContent:
         else:
             growth = self.growth
             yield f"Reference: {growth.reference}; {growth.population}."
-            yield f"Convention {growth.convention}: SD score = {CONVENTIONS[growth.convention]}."
+            yield f"SD score about {CENTRES[growth.convention]} = {CONVENTIONS[growth.convention]}."
         for point in sorted(self.earlier, key=lambda point: point.chronological_age_months):
             at = years_and_months(point.chronological_age_months)
             yield f"Earlier, at {at}: bone age {in_words(point.bone_age_months)}."

@@ -243,7 +243,7 @@ def _properties(content: ReportContent) -> Any:
         number(codes.SCT.NormalRangeLowerLimit, growth.centre_months - 2 * growth.sd_months),
         number(codes.SCT.NormalRangeUpperLimit, growth.centre_months + 2 * growth.sd_months),
     ]
-    words = f"{growth.population}; convention {growth.convention}"
+    words = f"{growth.population}; SD score about {CENTRES[growth.convention]}"
     return sr.MeasurementProperties(
         measurement_statistical_properties=sr.MeasurementStatisticalProperties(population, words, growth.reference),
         normal_range_properties=sr.NormalRangeProperties(

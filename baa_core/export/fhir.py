@@ -63,7 +63,7 @@ def fhir_observation(content: ReportContent) -> dict[str, Any]:
         components.append(
             {
                 "code": _code(DCM, "121416", "Z-Score of measurement")
-                | {"text": f"SD score of the bone age about {CENTRES[growth.convention]} ({growth.convention})"},
+                | {"text": f"SD score of the bone age about {CENTRES[growth.convention]}"},
                 "valueQuantity": {"value": growth.sd_score, "unit": "SD", "system": UCUM, "code": "{SD}"},
                 "interpretation": interpretation,
             }

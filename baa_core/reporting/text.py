@@ -41,7 +41,7 @@ def summarise(result: dict[str, Any]) -> str:
     if (age := result["chronological_age_months"]) is not None:
         lines.insert(2, ("Age today", f"{years_and_months(age)} ({age:g} months)"))
     if (growth := result.get("growth")) is not None:
-        lines.insert(3, ("Growth", f"{growth['sentence']} Convention {growth['convention']}."))
+        lines.insert(3, ("Growth", growth["sentence"]))
     return _lines(result["file"], lines)
 
 

@@ -105,10 +105,11 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> Non
 
 
 def open_page(
-    browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light", ready: bool = True
-) -> Page:
-    """The page in a fresh session, ready to be used unless that is not waited for."""
-    page = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light", ready: bool = True,
+    page: Page | None = None,
+) -> Page:  # fmt: skip
+    """The page in a fresh session, or in `page`; ready to be used unless that is not waited for."""
+    page = page or browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(url)
     if ready:

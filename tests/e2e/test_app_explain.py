@@ -95,7 +95,9 @@ def test_the_download_is_the_panel(explained: Page) -> None:
     told = json.loads(Path(started.value.path()).read_text())
     assert told["method"] == "saliency"
     assert set(told["regions"]) <= set(REGION_TITLES)
-    assert told["verdict"] in explained.locator("#baa-explained").inner_text()
+    expect(explained.locator("#baa-fold-faithfulness")).to_contain_text(f"by {told['deletion']['area']:.1f} months")
+    faithful = "not shown" not in told["verdict"]
+    expect(explained.locator("#baa-explained .baa-passed").filter(has_text="Marks what")).to_have_count(int(faithful))
 
 
 def test_a_chosen_region_is_outlined_on_the_picture(explained: Page) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from baa_core.recipes import RECIPES
 from page.examples import EXAMPLES, draw_example
@@ -92,8 +93,24 @@ def test_every_recipe_is_documented(name: str) -> None:
     assert name in (REPOSITORY / "weights" / "README.md").read_text(encoding="utf-8")
 
 
+def pins_of(name: str) -> dict[str, str]:
+    """Package to version of a requirements file, where it has one."""
+    return dict(re.findall(r"^(\w[\w-]*)==(\S+)$", (REPOSITORY / name).read_text(), flags=re.MULTILINE))
+
+
+def test_a_space_gets_pytorch_without_cuda() -> None:
+    """Spaces install `pre-requirements.txt` first; its CPU wheels meet the pins of `requirements.txt`."""
+    first, pins = pins_of("pre-requirements.txt"), pins_of("requirements.txt")
+    assert first == {name: f"{pins[name]}+cpu" for name in ("torch", "torchvision")}
+    for name, version in first.items():
+        assert version in SpecifierSet(f"=={pins[name]}")
+    index = "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert index in (REPOSITORY / "pre-requirements.txt").read_text()
+    assert index in (REPOSITORY / "Dockerfile").read_text()
+
+
 def test_the_front_matter_fits_what_is_installed() -> None:
-    pins = dict(re.findall(r"^(\w[\w-]*)==(\S+)$", (REPOSITORY / "requirements.txt").read_text(), flags=re.MULTILINE))
+    pins = pins_of("requirements.txt")
     assert f'sdk_version: "{pins["gradio"]}"' in README
     assert "app_file: app.py" in README
     assert (REPOSITORY / "app.py").is_file()

@@ -40,7 +40,7 @@ def test_the_text_has_the_five_headings_in_order_and_what_belongs_under_them(con
     assert "recipe tiny" in flat["TECHNIQUE"] and "female sex (as entered)" in flat["TECHNIQUE"]
     assert "Earlier, at 8 years: bone age 7 years 6 months" in flat["COMPARISON"]
     assert (
-        "children of Ohio, 1930s. Convention brush-age: SD score = (bone age - chronological age) / SD"
+        "children of Ohio, 1930s. SD score about the chronological age = (bone age - chronological age) / SD"
         in flat["COMPARISON"]
     )
     assert "months a year over the last 24 months" in flat["FINDINGS"] and "SD score:" in flat["FINDINGS"]
@@ -134,7 +134,9 @@ def test_fhir_reads_back_the_same_months_in_r4_and_r4b(content, report) -> None:
     assert method.code.coding[0].code == "85150-1" and "Greulich and Pyle" in method.valueCodeableConcept.text
     assert (interval.valueRange.low.value, interval.valueRange.high.value) == tuple(round(end, 2) for end in ends)
     assert (age.valueQuantity.value, age.valueQuantity.code) == (120, "mo")
-    assert score.valueQuantity.value == content.growth.sd_score and "brush-age" in score.code.text
+    assert score.valueQuantity.value == content.growth.sd_score and score.code.text.endswith(
+        "about the chronological age"
+    )
     assert first.interpretation[0].coding[0].code == "N"
     assert first.referenceRange[0].low.value == round(120 - 2 * 11.73, 2)
     second = ObservationR4B.model_validate_json(json.dumps(plain))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import app  # noqa: F401 first: it tells Gradio where to keep its files
 from baa_core.errors import HandNotFound
 from baa_core.explanation.atlas import textbook_stage
 from baa_core.explanation.faithfulness import Deletion, Removal
+from baa_core.explanation.joint_readings import JointReading
 from baa_core.explanation.methods import METHODS
 from baa_core.explanation.region_effects import ELSEWHERE, OUTSIDE, RegionEffect
 from baa_core.explanation.report import Panel
@@ -38,6 +40,7 @@ from page.kept import keep_report
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CHOSEN = Upload("hand.png", b"bytes")
 RESULTS = ExplainTab._fields[4:-1]
+FOLDS = ("regions", "joints", "textbook", "faithfulness", "stability", "robustness")
 MAP = (slice(400, 600), slice(300, 500))  # where the panel's map speaks for older; the mirror image for younger
 
 
@@ -108,7 +111,7 @@ def test_a_run_fills_the_whole_tab(panel: Panel) -> None:
     stand_in = Explains(panel)
     shown = pressed(ExplainHandlers(stand_in))
     assert stand_in.asked == [(b"bytes", Patient("male", 126.0), "occlusion", "hand.png")]
-    for words in ("Occlusion", "10 years 1 month", "for a boy", text.DISCLAIMER, panel.verdict.sentence):
+    for words in ("Occlusion", "10 years 1 month", "for a boy", text.DISCLAIMER):
         assert words in shown["card"]
     assert "Beware of &lt;this&gt;." in shown["card"]
     assert shown["details"]["visible"]
@@ -132,9 +135,8 @@ def test_the_verdict_comes_in_plain_words_with_its_checks(panel: Panel) -> None:
 
 def test_networks_that_differ_are_said_but_fail_no_check(panel: Panel) -> None:
     unlike = replace(panel, explanation=replace(panel.explanation, member_agreement=0.08))
-    card = explain_text.card(unlike, drawn=False)
-    assert "passed both checks" in card
-    assert "correlation of 0.08" in card
+    assert "passed both checks" in explain_text.card(unlike, drawn=False)
+    assert "correlation of 0.08" in explain_text.stability_table(unlike)
 
 
 def test_a_refused_change_is_shown_with_its_reason_in_its_row(panel: Panel) -> None:
@@ -160,11 +162,50 @@ def test_the_textbook_stands_beside_the_networks(panel: Panel) -> None:
 
 
 def test_tables_hold_every_number(panel: Panel) -> None:
-    regions, trust = explain_text.region_table(panel), explain_text.trust_table(panel)
-    for words in ("Carpal bones", "stands out", "−1.0", "+0.4", "50 %", "27 %", "3 %"):
-        assert words in regions
-    for words in ("turned right", "0.70", "97 %"):
-        assert words in trust
+    told = {
+        explain_text.region_table(panel): ("Carpal bones", "stands out", "−1.0", "+0.4", "50 %", "27 %", "3 %"),
+        explain_text.faithfulness_table(panel): ("97 %", "at most"),
+        explain_text.stability_table(panel): ("turned right", "0.70"),
+    }
+    for table, words in told.items():
+        assert all(word in table for word in words)
+
+
+def test_every_fold_says_its_outcome_in_one_sentence(panel: Panel) -> None:
+    """Who does not open a fold still knows what the test found."""
+    shown = pressed(ExplainHandlers(Explains(panel)))
+    heads = {name: shown[f"{name}_fold"]["label"] for name in FOLDS if name != "joints"}
+    assert heads["regions"] == "Regions that stand out: radius and ulna +4.2 months"
+    assert heads["textbook"] == "Regions that the atlas looks at here: 1; of these stand out for the networks: 1"
+    assert re.fullmatch(
+        r"Faithful: blurring what the map marks moves the estimate by \d+\.\d months, other maps by up to \d+\.\d",
+        heads["faithfulness"],
+    )
+    assert heads["stability"] == "Stable: under small changes the map keeps a likeness of 0.70 or more"
+    assert heads["robustness"] == (
+        "What should not matter moves the estimate by at most 0.4 months (mirrored); refused: 1"
+    ), "the other sex is none of it"
+    assert not shown["joints_fold"]["visible"], "no network of this panel reads joints"
+    calm = replace(
+        panel,
+        regions={"carpals": RegionEffect(0.4, -1.0, 1.0)},
+        verdict=replace(panel.verdict, faithful=False, stable=False),
+        robustness=Robustness({OTHER_SEX: -9.0}, {"mirrored": "No hand."}),
+        joints=(JointReading("radius", "distal radius", 100.0, 0.7), JointReading("ulna", "distal ulna", 120.0, 0.3)),
+    )
+    assert explain_text.regions_sentence(calm) == "No region stands out from as much hand elsewhere"
+    assert explain_text.faithfulness_sentence(calm).startswith("Not shown to be faithful: ")
+    assert explain_text.stability_sentence(calm).startswith("Not stable: ")
+    assert (
+        explain_text.robustness_sentence(calm) == "What should not matter makes the radiograph refused: 1 of 1 changes"
+    )
+    assert explain_text.joints_sentence(calm) == "Each joint alone says 8 years 4 months to 10 years"
+
+
+def test_another_picture_takes_every_part_away_and_folds_what_was_open(panel: Panel) -> None:
+    cleared = dict(zip(RESULTS, ExplainHandlers(Explains(panel)).cleared(), strict=True))
+    assert not cleared["details"]["visible"] and not cleared["side"]["visible"]
+    assert all(cleared[f"{name}_fold"]["open"] is False for name in FOLDS)
 
 
 @pytest.mark.parametrize("name", METHODS)
