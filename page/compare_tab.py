@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from baa_core.recipes import RECIPES
 from baa_core.reporting.charts import systems_figure
-from baa_core.types import Prediction
+from baa_core.types import Caution, Prediction
 from baa_core.workflows.compare import Compared, summarise_comparison, to_dict
 
 from . import assess_text as text
@@ -153,10 +153,13 @@ class CompareHandlers:
         yield self.told(words.under_way(0), {name: words.waiting(name, WAITS) for name in NAMES} | at_work(0))
         rows: list[dict[str, Any]] = []
         predictions: list[Prediction | None] = []
+        cautions: list[tuple[Caution, ...]] = []
         traces: dict[str, tuple[Seen, ...]] = {}
         for compared in asked:
             rows.append(compared.to_dict(chosen.name))
             predictions.append(compared.prediction)
+            if compared.report is not None:
+                cautions.append(compared.report.cautions)
             card, seen = shown_of(compared)
             if seen:
                 traces[compared.recipe] = seen
@@ -165,7 +168,7 @@ class CompareHandlers:
         values = to_dict(chosen.name, rows, spread)
         told = [(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)]
         plot = in_language(systems_figure(told))
-        yield self.finished(words.card(spread, values, chosen.drawn), plot, traces)
+        yield self.finished(words.card(spread, values, chosen.drawn, of_all(cautions)), plot, traces)
 
     def finished(self, card: str, plot: Any, traces: Traces) -> tuple[Any, ...]:
         """The whole tab but the systems' cards, which stay; the trace begins with the first system that answered."""
@@ -207,6 +210,13 @@ class CompareHandlers:
     def moved(self, traces: Traces | None, recipe: str | None, number: float) -> Any:
         """The slider at a step, or at the end there is."""
         return nearest_step(number, len(traces[recipe])) if traces and recipe in traces else gr.skip()
+
+
+def of_all(cautions: Sequence[Sequence[Caution]]) -> list[Caution]:
+    """The cautions that every system has, in the order of the first."""
+    if not cautions:
+        return []
+    return [caution for caution in cautions[0] if all(caution in others for others in cautions)]
 
 
 def nearest_step(number: float, steps: int) -> int:

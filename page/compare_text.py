@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from typing import Any
 
 from baa_core.recipes import RECIPES
 from baa_core.reporting.text import years_and_months
-from baa_core.types import DISCLAIMER, MeasuredError, Report
-from baa_core.workflows.compare import Compared, Spread, about_system, read_measured_errors
+from baa_core.types import DISCLAIMER, Caution, MeasuredError, Report
+from baa_core.workflows.compare import Compared, Spread, about_system, is_reimplementation, read_measured_errors
 
 from .compare_view import Seen
 from .html import CHILD, DRAWN_TAG, buttons, json_link, please_note, sexes_row
@@ -78,12 +78,25 @@ def system_card(compared: Compared, heatmap: str, network_input: Seen | None) ->
 <section class="baa-card baa-result baa-system" role="status" aria-label="{escape(name)}">
   <p class="baa-eyebrow">{escape(name)}, for {CHILD[compared.report.prediction.sex_used]}</p>
   {_answer(compared.report)}
-  {please_note(compared.report.cautions)}
+  {folded(compared.report.cautions)}
   <div class="baa-pictures">{pictures}</div>
-  <p class="baa-fine">{escape(about(compared.recipe))} {compared.seconds:.1f} seconds.
-  Source: {escape(RECIPES[compared.recipe].citation)}.</p>
+  <p class="baa-fine">{escape(about(compared.recipe))}</p>
+  <p class="baa-fine"><span>{compared.seconds:.1f} seconds.</span> {source(compared.recipe)}</p>
 </section>
 """
+
+
+def folded(cautions: Sequence[Caution]) -> str:
+    """A system's cautions, folded: most are the same for all systems, and stand on the top card. "" without any."""
+    items = "".join(f"<li>{escape(caution.message)}</li>" for caution in cautions)
+    said = f"<summary>Cautions: {len(cautions)}</summary><ul>{items}</ul>"
+    return f'<details class="baa-cautions">{said}</details>' if items else ""
+
+
+def source(recipe: str) -> str:
+    """After which publication a system is; its title stays in its own language."""
+    kept = ' translate="no"' if is_reimplementation(recipe) else ""
+    return f"<span>Source:</span> <cite{kept}>{escape(RECIPES[recipe].citation)}.</cite>"
 
 
 @cache
@@ -118,13 +131,14 @@ def _figure(address: str, shown: str, file: str, caption: str = "") -> str:
 """
 
 
-def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
+def card(spread: Spread, values: Mapping[str, Any], drawn: bool, cautions: Sequence[Caution] = ()) -> str:
     """The card on top at the end: how far the systems lie apart, disclaimer, everything as JSON.
 
     Args:
         spread: of all answers.
         values: the whole comparison as `compare.to_dict` makes it.
         drawn: the picture is no patient's.
+        cautions: that every system which answered has.
     """
     low, high = spread.low_months, spread.high_months
     ends = ""
@@ -139,6 +153,7 @@ def card(spread: Spread, values: Mapping[str, Any], drawn: bool) -> str:
   <p class="baa-eyebrow">All systems on the same radiograph {DRAWN_TAG if drawn else ""}</p>
   {ends}
   <p>{escape(spread.sentence)}</p>
+  {please_note(cautions)}
   <p class="baa-fine">{escape(DISCLAIMER)} {json_link(values, "baa-compare-json", "bone-age-comparison.json")}</p>
 </section>
 """

@@ -22,6 +22,7 @@ def lay_out_help() -> None:
     """All of it; nothing here has a handler."""
     gr.HTML(words.needed())
     gr.HTML(words.controls())
+    gr.HTML(words.CARD_NOTE)
     with gr.Column(elem_id="baa-model-card"):
         gr.Markdown(words.model_card(MODEL_CARD.read_text(encoding="utf-8")))
 

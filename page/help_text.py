@@ -49,6 +49,7 @@ CONTROLS = (
     ("Learn", "A drawn hand from birth to 19 years, and a lesson in reading."),
 )
 CARD_TITLE = "Model card"
+CARD_NOTE = '<p class="baa-fine">The model card below is the file weights/README.md of this project, in English.</p>'
 LINKS = (
     '<nav class="baa-links" aria-label="Help"><button type="button" class="baa-link" data-baa-help="baa-needed">'
     'Which radiograph?</button><button type="button" class="baa-link" data-baa-help="baa-model-card">'

@@ -11,7 +11,7 @@
   const NAMED_NUMBER = /^[a-z0-9]+(?:[-_][a-z0-9]+)+ \d+\.\d+$/;
   const AROUND = [/^()(.+?)([.,:;]+)$/s, /^([([])(.+)([)\]])$/s, /^([.,:;]\s)(.+)()$/s];
   const ATTRIBUTES = ["alt", "title", "aria-label", "aria-valuetext", "placeholder", "data-foreign", "data-outdated", "data-readers"];
-  const APART = "script, style, textarea, code, [translate=no], #js-plotly-tester";
+  const APART = "script, style, textarea, code, [translate=no], #js-plotly-tester, #baa-model-card";
   const CHART = ".js-plotly-plot";
 
   // ---- Sentences ---------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def systems_figure(rows: Sequence[tuple[str, Prediction | None]]) -> go.Figure:
             figure.add_annotation(
                 x=(min(ends) + max(ends)) / 2, y=title, text="not assessed", showarrow=False, font={"color": GREY}
             )
-    lay_out(figure, "", "years; whiskers: each system's own 90 % interval", "")
+    lay_out(figure, "", "years, with each system's 90 % interval", "")
     figure.update_layout(height=84 + 38 * len(rows), margin={"l": 12, "r": 12, "t": 8, "b": 44}, showlegend=False)
     figure.update_xaxes(range=[min(ends) - 0.5, max(ends) + 0.5], nticks=8, fixedrange=True, title_font_size=12)
     figure.update_yaxes(

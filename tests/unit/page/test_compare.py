@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -17,15 +18,17 @@ import app  # noqa: F401 first: it tells Gradio where to keep its files
 from baa_core.errors import HandNotFound, WeightsMissing
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import DEFAULT_RECIPE, RECIPES
-from baa_core.types import DISCLAIMER, Patient
+from baa_core.reporting.language import translated
+from baa_core.types import DISCLAIMER, Caution, Patient
 from baa_core.workflows.assess import STAGES, Assessor
 from baa_core.workflows.compare import LONGEST_SEEN_PX, Compared, compare, read_measured_errors
 from page import assess_text as text
 from page import compare_text
-from page.compare_tab import NAMES, WAITS, WORKS, CompareHandlers, CompareTab
+from page.compare_tab import NAMES, WAITS, WORKS, CompareHandlers, CompareTab, of_all
 from page.compare_view import HEATMAP_PX
 from page.entries import Upload
 from page.html import NEUTRAL, NO_PICTURE
+from tests.prose import pieces
 
 HERE, THERE = SimpleNamespace(session_hash="here"), SimpleNamespace(session_hash="there")
 CONTENT = to_png(draw_phantom(120.0, "female", seed=4, height_px=900).radiograph)
@@ -119,6 +122,28 @@ def test_at_the_end_everything_is_there(told: list[dict[str, Any]]) -> None:
     assert "not assessed" in [note.text for note in page["plot"].layout.annotations]
     assert page["system"]["value"] == next(iter(page["view"]))
     assert [name for _, name in page["system"]["choices"]] == list(page["view"])
+
+
+def test_every_card_can_be_read_in_german(told: list[dict[str, Any]]) -> None:
+    """What the page's script gets to translate has German; titles of publications keep their language."""
+    page = shown(told)
+    for name in ("card", *NAMES):
+        for piece in pieces(re.sub(r"<cite translate.*?</cite>", "", page[name], flags=re.DOTALL)):
+            german = translated(piece, "de")
+            assert not re.search(r"\b(the|and|of|with|by|months?|years?|seconds?|source)\b", german), (
+                piece,
+                german,
+            )
+
+
+def test_what_all_systems_warn_of_stands_on_top_once(told: list[dict[str, Any]]) -> None:
+    one, other, third = (Caution(code, f"{code} is so.") for code in ("one", "other", "third"))
+    assert of_all([(one, other), (third, one), (one,)]) == [one]
+    assert of_all([]) == []
+    page = shown(told)
+    answers = [name for name in NAMES if "90 % interval" in page[name]]
+    assert answers and all(page[name].count('<details class="baa-cautions">') == 1 for name in answers)
+    assert "Please note" in page["card"]
 
 
 def test_the_download_is_the_comparison(told: list[dict[str, Any]]) -> None:
