@@ -219,7 +219,8 @@ def _by_gdcm(picture: Dataset) -> NDArray[Any]:
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)))
     image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-    buffer = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm gives bytes as a string
+    text = image.GetBuffer()
+    buffer = b"" if text is None else text.encode("utf-8", "surrogateescape")  # gdcm gives bytes as a string
     if len(buffer) != 2 * picture.Rows * picture.Columns:
         raise Damaged("the decoder gave too few values")
     return np.frombuffer(buffer, np.uint16).reshape(picture.Rows, picture.Columns)

@@ -21,7 +21,9 @@ IDENTITY: Affine = np.eye(3)[:2]
 
 
 KERNEL_PX = 16  # radius up to which a kernel is as fast as distances
-COARSE_PX = 128  # radius from which a reduced mask is enough: its edge is then good to 2 % of the radius
+# Radius and pixels from which a reduced mask is enough: its edge is then good to 3 % of the radius. No radiograph of
+# RSNA is so large.
+COARSE_PX, COARSE_MASK_PX = 128, 8_000_000
 
 
 def widen(mask: BoolArray, radius_px: int) -> BoolArray:
@@ -38,7 +40,7 @@ def widen(mask: BoolArray, radius_px: int) -> BoolArray:
         return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0, np.bool_)
     if not mask.any():
         return mask
-    every = 2 * radius_px // COARSE_PX if radius_px > COARSE_PX else 1
+    every = max(1, radius_px // 32) if radius_px > COARSE_PX or mask.size > COARSE_MASK_PX else 1
     height, width = mask.shape
     small = mask if every == 1 else cv2.resize(
         mask.astype(np.uint8), (-(-width // every), -(-height // every)), interpolation=cv2.INTER_NEAREST
