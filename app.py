@@ -1,6 +1,7 @@
 """The page: handlers and what serves it. Every number on it comes from `assess`, `explain_estimate` or `compare`.
 
     python app.py [--host 127.0.0.1] [--port 7860] [--no-browser] [--calibration F]
+                  [--allow-host NAME] [--login F]
 
 Pictures live in memory only: an upload is deleted from disk as soon as it is read, and what is
 shown travels inside the page. Words, pictures and the guard at the door stand in `page`.
@@ -8,44 +9,57 @@ shown travels inside the page. Words, pictures and the guard at the door stand i
 
 from __future__ import annotations
 
+import os
+import signal
+
+
+def leave(*_: object) -> None:
+    """End at once and in silence: what Ctrl+C does as long as modules load."""
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, leave)
+
 import argparse
 import atexit
-import os
 import shutil
-import signal
 import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-# Gradio reads these when it is imported: send nothing home, keep uploads in a folder of our own.
-PRIVATE_FOLDER = Path(tempfile.mkdtemp(prefix="bone-age-")).resolve()
+from page.uploads import UploadFolder, make_private_folder
+
+# Gradio reads these when it is imported: send nothing home, keep uploads in a folder of our own. It asks this page
+# once whether it answers, which must not go through a proxy.
+PRIVATE_FOLDER = make_private_folder()
 atexit.register(shutil.rmtree, PRIVATE_FOLDER, ignore_errors=True)
 os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(PRIVATE_FOLDER), HF_HUB_DISABLE_TELEMETRY="1")
 
-import gradio as gr  # noqa: E402
-from starlette.middleware import Middleware  # noqa: E402
-from starlette.requests import Request  # noqa: E402
-from starlette.responses import FileResponse, PlainTextResponse, Response  # noqa: E402
-from starlette.routing import Route  # noqa: E402
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
-from baa_core.errors import BoneAgeError  # noqa: E402
-from baa_core.explanation.lazy_captum import captum_attr  # noqa: E402
-from baa_core.recipes import DEFAULT_RECIPE  # noqa: E402
-from baa_core.types import DISCLAIMER  # noqa: E402
-from page import assess_text as text  # noqa: E402
-from page.assess_tab import Handlers, connect, lay_out_results  # noqa: E402
-from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch  # noqa: E402
-from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare  # noqa: E402
-from page.entries import lay_out_entries  # noqa: E402
-from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain  # noqa: E402
-from page.help_tab import PICTURES, lay_out_help  # noqa: E402
-from page.language import catalogue_route, head_line  # noqa: E402
-from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn  # noqa: E402
-from page.save_case import lay_out_keeping  # noqa: E402
-from page.security import Guard  # noqa: E402
-from page.service import CanAnswer, Loading  # noqa: E402
-from page.theme import theme  # noqa: E402
-from page.uploads import UploadFolder  # noqa: E402
+from baa_core.errors import BoneAgeError
+from baa_core.explanation.lazy_captum import captum_attr
+from baa_core.recipes import DEFAULT_RECIPE
+from baa_core.types import DISCLAIMER
+from page import assess_text as text
+from page.assess_tab import Handlers, connect, lay_out_results
+from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch
+from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare
+from page.entries import lay_out_entries
+from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain
+from page.help_tab import PICTURES, lay_out_help
+from page.language import catalogue_route, head_line
+from page.learn_tab import LearnHandlers, connect_learn, lay_out_learn
+from page.save_case import lay_out_keeping
+from page.security import LOOPBACK, Guard
+from page.service import CanAnswer, Loading
+from page.sessions import forget_old_sessions, harden_gradio, no_proxy_for
+from page.theme import theme
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
@@ -103,7 +117,15 @@ def static_file(request: Request) -> Response:
     return FileResponse(path) if path in STATIC else PlainTextResponse("There is no such file.", 404)
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root_path: str | None = None) -> None:
+def serve(
+    page: gr.Blocks,
+    host: str,
+    port: int | None,
+    open_browser: bool,
+    root_path: str | None = None,
+    names: Sequence[str] = (),
+    login: Sequence[tuple[str, str]] = (),
+) -> None:
     """Answer on host and port until stopped; a Hugging Face Space prescribes both.
 
     Args:
@@ -112,9 +134,16 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
         port: to answer on; the first free one from 7860 if left out.
         open_browser: open the page.
         root_path: the path under which a proxy serves the page; as GRADIO_ROOT_PATH says if left out.
+        names: under which the page may be asked for besides this machine's own; on an address that others can reach
+            any name will do if none is given.
+        login: names and passwords; none lets everybody in.
     """
     in_space = "SPACE_ID" in os.environ
-    guard = Middleware(Guard, uploads=UPLOADS, framed=in_space)
+    any_name = in_space or (host not in LOOPBACK and not names)
+    known = None if any_name else {*LOOPBACK, host, *(name.lower() for name in names)}
+    guard = Middleware(Guard, uploads=UPLOADS, framed=in_space, names=known)
+    harden_gradio()
+    no_proxy_for(host)
     # A route and no mount: Starlette looks for mounted files under the proxy's path too, which the proxy has taken off.
     static = Route("/baa-static/{name}", static_file)
     health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
@@ -133,7 +162,8 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
-        app_kwargs={"middleware": [guard], "routes": routes, "docs_url": None, "redoc_url": None},
+        app_kwargs={"middleware": [guard], "routes": routes, "docs_url": None, "redoc_url": None, "openapi_url": None},
+        auth=list(login) or None,
         enable_monitoring=False,
         strict_cors=True,
         ssr_mode=False,
@@ -145,6 +175,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, open_browser: bool, root
         + "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
     )
     page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
+    forget_old_sessions(page.app.state_holder, UPLOADS)
     print(f"The page answers at {page.local_url} (stop with Ctrl+C). {DISCLAIMER}", flush=True)
     page.block_thread()
 
@@ -155,10 +186,13 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to answer on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port to answer on (default: the first free one from 7860)")
     parser.add_argument("--root-path", metavar="PATH", help="path under which a proxy serves the page, as /bone-age")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="answer under this name, too")
+    parser.add_argument("--login", type=Path, metavar="F", help="ask for a login; the file has lines of name:password")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     parser.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     captum_attr()  # before there are threads: see there
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed
     has_screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
@@ -169,7 +203,25 @@ def main() -> None:
     except BoneAgeError as error:
         sys.exit(str(error))
     page = build_app(assessor, cases, calibration)
-    serve(page, options.host, options.port, has_screen and not options.no_browser, options.root_path)
+    open_browser = has_screen and not options.no_browser
+    try:
+        login = read_login(options.login) if options.login else ()
+        serve(page, options.host, options.port, open_browser, options.root_path, options.allow_host, login)
+    except (OSError, ValueError) as error:  # a port in use, a login file that is none
+        sys.exit(f"The page could not start: {error}")
+
+
+def read_login(path: Path) -> list[tuple[str, str]]:
+    """Names and passwords of a file with a line of name:password for each.
+
+    Raises:
+        ValueError: a line is none, or there is none.
+    """
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    pairs = [(name, password) for name, _, password in (line.partition(":") for line in lines)]
+    if not pairs or not all(name and password for name, password in pairs):
+        raise ValueError(f"{path.name} must have lines of name:password.")
+    return pairs
 
 
 if __name__ == "__main__":

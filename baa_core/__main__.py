@@ -7,6 +7,12 @@ meant for people goes to standard error.
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":  # Ctrl+C while modules load ends in silence; `main` catches it from then on
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import io
 import json
@@ -386,7 +392,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write_out(result: dict[str, Any], as_json: bool) -> str:
-    return json.dumps(result, allow_nan=False) if as_json else summarise(result)
+    """A result as one line of JSON, or for people: then without what a file's name could tell a terminal."""
+    if as_json:
+        return json.dumps(result, allow_nan=False)
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in summarise(result))
 
 
 def _check_pictures(options: argparse.Namespace) -> None:
@@ -480,4 +489,5 @@ def _write_figures(cases: Cases, evaluation: Evaluation, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

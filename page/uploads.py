@@ -7,15 +7,61 @@ and whoever reads the file deletes that folder and nothing else.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
+FOLDER_PREFIX = "bone-age-"
+MOST_BYTES = 2 * 2**30  # of the disk, for all uploads that are under way or wait to be read
+WAITS_SECONDS = 300  # for an upload to be read; the page reads it at once, behind those of at most 16 visitors
 _ONE: ContextVar[str | None] = ContextVar("upload", default=None)
+
+
+def make_private_folder() -> Path:
+    """A new folder for this process alone; those that ended processes left behind are deleted.
+
+    A process holds a lock on its folder as long as it lives, so that `kill -9` leaves nothing for longer than until
+    the next start. Without such locks (Windows) other folders are left alone.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
+    with suppress(ImportError):
+        import fcntl
+
+        _hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
+            if other != folder and not other.is_symlink() and other.is_dir() and _is_old_and_own(other):
+                with suppress(OSError):
+                    descriptor = _hold(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(other, ignore_errors=True)
+                    os.close(descriptor)
+    return folder
+
+
+def _hold(folder: Path, how: int) -> int:
+    """Lock a folder, for as long as the descriptor is open; OSError if another process has."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_old_and_own(folder: Path) -> bool:
+    """Made by this user, and not just now by a process that has not locked it yet."""
+    said = folder.stat()
+    return said.st_uid == os.getuid() and time.time() - said.st_mtime > 5
 
 
 class UploadFolder(os.PathLike[str]):
@@ -24,8 +70,12 @@ class UploadFolder(os.PathLike[str]):
     Gradio asks for its folder anew with every request, so this stands in for the text it holds.
     """
 
+    PREFIX = "upload-"
+
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._lock = Lock()
+        self._arriving: dict[str, int] = {}  # folder of an upload under way, and the bytes it may have
 
     def __fspath__(self) -> str:
         name = _ONE.get()
@@ -34,13 +84,60 @@ class UploadFolder(os.PathLike[str]):
     __str__ = __fspath__
 
     @contextmanager
-    def one(self) -> Iterator[Path]:
-        """A new upload, for as long as its request lasts: its own folder."""
-        token = _ONE.set(f"upload-{uuid4().hex}")
+    def one(self, expected_bytes: int = 0) -> Iterator[Path | None]:
+        """A new upload, for as long as its request lasts: its own folder; None where the disk's share is used up."""
+        name = f"{self.PREFIX}{uuid4().hex}"
+        with self._lock:
+            if expected_bytes + sum(self._arriving.values()) + self._held_bytes() > MOST_BYTES:
+                name = ""
+            else:
+                self._arriving[name] = expected_bytes
+        if not name:
+            yield None
+            return
+        token = _ONE.set(name)
         try:
-            yield Path(self)
+            yield self.root / name
         finally:
             _ONE.reset(token)
+            with self._lock:
+                self._arriving.pop(name, None)
+
+    def _held_bytes(self) -> int:
+        """Of uploads that have arrived and were not read yet."""
+        total = 0
+        for folder in self.root.glob(f"{self.PREFIX}*"):
+            if folder.name in self._arriving:
+                continue
+            for path in folder.rglob("*"):
+                with suppress(OSError):
+                    total += path.stat().st_size
+        return total
+
+    def names_in(self, folder: Path, answer: bytes) -> bytes | None:
+        """Gradio's answer to an upload, JSON paths of files, without the folders of this machine.
+
+        None if a file lies outside the upload's own folder, as with a name of dots alone.
+        """
+        names = []
+        for text in json.loads(answer or b"[]"):
+            path = Path(text)
+            if folder not in path.parents or ".." in path.parts or not path.is_file():
+                return None
+            names.append(str(path.relative_to(self.root)))
+        return json.dumps(names).encode()
+
+    def whole_path(self, name: str) -> str:
+        """The path of an upload by its name in an answer; any other text as it is."""
+        return str(self.root / name) if name.startswith(self.PREFIX) else name
+
+    def discard_waiting(self, seconds: float = WAITS_SECONDS) -> None:
+        """Delete uploads that nobody read: their visitor is gone, or the queue was full."""
+        now = time.time()
+        for folder in self.root.glob(f"{self.PREFIX}*"):
+            with suppress(OSError), self._lock:
+                if folder.name not in self._arriving and now - folder.stat().st_mtime > seconds:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self, path: Path) -> None:
         """Delete the folder of the upload that `path` belongs to; nothing outside the private folder."""

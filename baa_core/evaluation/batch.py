@@ -11,10 +11,11 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from tqdm import tqdm
 
@@ -26,6 +27,7 @@ from .tables import Table, parse_number, read_table
 NEEDED_COLUMNS = ("file", "sex")
 AGE_COLUMN = "chronological_age_months"  # optional in the table
 ONE_OF_SEVERAL = "one_of_several_hands"  # caution of an estimate for which a hand was chosen (`choose_hand`)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 RESULT_COLUMNS = (
     "status",
     "bone_age_months",
@@ -103,22 +105,62 @@ def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progres
     if batch.results_csv.resolve() == batch.table_csv.resolve():
         raise InvalidTable("The results would overwrite the table. Give another file as --out.")
     columns = [carried_name(name) for name in table.columns] + list(RESULT_COLUMNS)
-    done = _read_done(batch, table, columns)
-    if len(done) < len(table.rows):
-        assessor = load_assessor()
-        with _append_to(batch.results_csv) as handle:
+    with _alone(batch.results_csv) as handle:
+        done = _read_done(batch, table, columns)
+        left = table.rows[len(done) :]
+        if left:
+            assessor = load_assessor()
+            _check_versions(batch, done, assessor)
             writer = csv.DictWriter(handle, columns, lineterminator="\n")
-            if handle.tell() == 0:
+            if handle.seek(0, os.SEEK_END) == 0:
                 writer.writeheader()
-            left = tqdm(table.rows[len(done) :], "radiographs", len(table.rows), initial=len(done), unit="",
-                        disable=not show_progress)  # fmt: skip
-            for row in left:
-                fields = flatten(_assess_row(batch, row, assessor))
-                writer.writerow({carried_name(name): value for name, value in row.items()} | fields)
+            bar = tqdm(left, "radiographs", len(table.rows), initial=len(done), unit="", disable=not show_progress)
+            for row in bar:
+                fields = flatten(assess_row(batch, row, assessor))
+                writer.writerow(written_row(row, fields))
                 handle.flush()
-                done.append(fields["status"])
-    refused = done.count("refused")
+                done.append(Done(fields["status"], ""))
+    refused = sum(row.status == "refused" for row in done)
     return Tally(assessed=len(done) - refused, refused=refused)
+
+
+class Done(NamedTuple):
+    """A row that an earlier run finished."""
+
+    status: str
+    versions: str
+
+
+def written_row(row: Mapping[str, str], fields: Mapping[str, str]) -> dict[str, str]:
+    """A row of the results: the table's own columns, then the result."""
+    whole = {carried_name(name): value for name, value in row.items()} | dict(fields)
+    return {name: mark_formula(value) for name, value in whole.items()}
+
+
+def mark_formula(text: str) -> str:
+    """A field that a spreadsheet would run as a formula, with an apostrophe before it; any other as it is."""
+    if not text.startswith(FORMULA_STARTS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def _check_versions(batch: Batch, done: Sequence[Done], assessor: CanAssess) -> None:
+    """Refuse to go on with results that other weights or another calibration made.
+
+    Raises:
+        InvalidTable: they did.
+    """
+    versions = getattr(assessor, "versions", None)
+    for row in done if versions is not None else ():
+        if row.status == "ok" and row.versions != json.dumps(dict(versions)):
+            raise InvalidTable(
+                f"{batch.results_csv.name} was begun with other weights or another calibration than are there now. It "
+                "was left as it is: give another file as --out, or bring back the weights folder."
+            )
 
 
 def flatten(result: dict[str, Any]) -> dict[str, str]:
@@ -143,7 +185,7 @@ def carried_name(column: str) -> str:
     return f"input_{column}" if column in RESULT_COLUMNS else column
 
 
-def _assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[str, Any]:
+def assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[str, Any]:
     """One row's report or refusal."""
     try:
         path = _inside(batch.images, row["file"])
@@ -170,7 +212,7 @@ def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: mark_formula(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 
@@ -201,15 +243,45 @@ def _parse_age(text: str) -> float | None:
         ) from None
 
 
-def _append_to(path: Path) -> TextIO:
+@contextmanager
+def _alone(path: Path) -> Iterator[TextIO]:
+    """The results file, open for appending, while no other batch has it; one that was made and stays empty goes again.
+
+    Raises:
+        InvalidTable: another batch writes to it, or it cannot be written.
+    """
+    new = not path.exists()
     try:
-        return path.open("a", encoding="utf-8", newline="")
+        handle = path.open("a", encoding="utf-8", newline="")
     except OSError:
         raise InvalidTable(f"{path.name} cannot be written. Check that its folder is there and may be used.") from None
+    with handle:
+        if not lock(handle):
+            raise InvalidTable(
+                f"{path.name} is being written by another batch. Wait for its end, or give another file as --out."
+            )
+        try:
+            yield handle
+        finally:
+            if new and handle.tell() == 0:
+                path.unlink(missing_ok=True)
 
 
-def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
-    """The status of every row an earlier run finished; cuts a torn last line off the file.
+def lock(handle: TextIO) -> bool:
+    """Lock an open file until it is closed; False if another process has."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two batches on one file are not noticed there
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[Done]:
+    """Every row that an earlier run finished; cuts a torn last line off the file.
 
     Raises:
         InvalidTable: the file is not a beginning of this batch's results. It is left as it is.
@@ -219,16 +291,19 @@ def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
         text = path.read_bytes().decode("utf-8", "surrogateescape") if path.exists() else ""
     except OSError:
         raise InvalidTable(f"{path.name} cannot be read. Give another file as --out.") from None
-    records, whole_text = _whole_records(text, len(columns))
+    try:
+        records, whole_text = _whole_records(text, len(columns))
+    except csv.Error:  # a field of more characters than anything this writes
+        raise _foreign(path) from None
     torn = text[len(whole_text) :]
     header_agrees = records[0] == columns if records else _line(columns).startswith(torn)
     torn_records = len(list(csv.reader(_lines(torn))))
     if not header_agrees or len(records) - 1 > len(table.rows) or torn_records > 1:
         raise _foreign(path)
-    done = []
+    done: list[Done] = []
     for record, row in zip(records[1:], table.rows, strict=False):
         fields = dict(zip(columns, record, strict=True))
-        if record[: len(row)] != list(row.values()) or fields["recipe"] != batch.recipe:
+        if record[: len(row)] != [mark_formula(value) for value in row.values()] or fields["recipe"] != batch.recipe:
             raise _foreign(path)
         if fields["status"] == "ok" and _calibration_of(fields["versions"]) != batch.local_calibration:
             raise _foreign(path)
@@ -236,7 +311,7 @@ def _read_done(batch: Batch, table: Table, columns: list[str]) -> list[str]:
             batch.hand is not None and fields["error_type"] == SeveralHands.__name__
         ):
             raise _foreign(path)
-        done.append(fields["status"])
+        done.append(Done(fields["status"], fields["versions"]))
     if torn:
         os.truncate(path, len(whole_text.encode("utf-8", "surrogateescape")))
     return done

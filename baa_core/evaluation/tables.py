@@ -16,10 +16,19 @@ from pathlib import Path
 
 from ..errors import InvalidTable
 
+MOST_FIELD_CHARACTERS = 2**24  # Python's own limit, 128 KiB, is less than a long note
+csv.field_size_limit(MOST_FIELD_CHARACTERS)
 SEPARATORS = ",;\t"  # the first one where several fit equally well
 SEPARATOR_LINE = re.compile(r'"?sep=([,;\t])"?[ ,;]*\n', re.IGNORECASE)  # what Excel takes for the separator
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})")  # three digits after it may as well be thousands
+
+
+END = "\n\x01end of the table\n"  # a record of its own, unless a quote is open
+
+
+class _Unclosed(Exception):
+    """A quote is open at the end of a table."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,14 @@ def parse_table(content: bytes, name: str, needed: Sequence[str] = (), optional:
                 f"Row {number} of {name} has {len(record)} fields where the header has {len(columns)}. "
                 "Put fields that hold the separator in double quotes."
             )
-        fields = (record + [""] * len(columns))[: len(columns)]
-        rows.append(dict(zip(columns, fields, strict=True)))
+        fields = dict(zip(columns, (record + [""] * len(columns))[: len(columns)], strict=True))
+        broken = [column for column in (*needed, *optional) if "\n" in fields.get(column, "").strip()]
+        if broken:
+            raise InvalidTable(
+                f"Row {number} of {name} has a line break in column {broken[0]}: a double quote before it is not "
+                "closed, so that rows run together. Close it or take it out."
+            )
+        rows.append(fields)
     if not rows:
         raise InvalidTable(f"{name} has a header but no rows. Add one line for each radiograph.")
     return Table(columns, tuple(rows))
@@ -125,6 +140,10 @@ def _records(content: bytes, name: str, needed: Sequence[str]) -> list[list[str]
             return len(set(needed) & set(_named(header, needed))), len(header)
 
         return _split(text, max(SEPARATORS, key=fit))
+    except _Unclosed:
+        raise InvalidTable(
+            f"{name} has a double quote that is not closed, so that rows run together. Close it or take it out."
+        ) from None
     except (UnicodeDecodeError, csv.Error):
         raise InvalidTable(
             f"{name} is not a CSV text file. Save the table as comma-separated values (CSV) in UTF-8."
@@ -132,8 +151,16 @@ def _records(content: bytes, name: str, needed: Sequence[str]) -> list[list[str]
 
 
 def _split(text: str, separator: str) -> list[list[str]]:
-    records = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return [record for record in records if any(field.strip() for field in record)]
+    """Records with any text in them.
+
+    Raises:
+        _Unclosed: a quote is open at the end, and has swallowed what follows it.
+    """
+    records = csv.reader(io.StringIO(text + END, newline=""), delimiter=separator)
+    kept = [record for record in records if any(field.strip() for field in record)]
+    if not kept or kept[-1] != [END.strip()]:
+        raise _Unclosed
+    return kept[:-1]
 
 
 def _named(header: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

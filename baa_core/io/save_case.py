@@ -7,7 +7,9 @@ written is the picture as grey values, the sex and the bone age: no name, no dat
 from __future__ import annotations
 
 import csv
+import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -53,10 +55,18 @@ def save_confirmed_case(
     levels = np.asarray(np.round(radiograph.pixels * 65535), np.uint16)
     picture.write_bytes(cv2.imencode(".png", levels)[1].tobytes())
     labels = folder / "labels.csv"
-    new = not labels.exists()
+    if not labels.exists():
+        _begin(labels)
     with labels.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(COLUMNS)
-        writer.writerow([number, sex, f"{bone_age_months:g}", "train"])
+        csv.writer(file).writerow([number, sex, f"{bone_age_months:g}", "train"])
     return picture
+
+
+def _begin(labels: Path) -> None:
+    """Make the table with its header, whole and once, however many cases are saved at the same time."""
+    begun = labels.with_name(f"{labels.name}.{secrets.token_hex(8)}")
+    with begun.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(COLUMNS)
+    with suppress(FileExistsError):
+        os.link(begun, labels)  # fails where there is one
+    begun.unlink()

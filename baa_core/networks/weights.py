@@ -134,7 +134,9 @@ def read_manifest(folder: Path = DEFAULT_FOLDER) -> Manifest:
     """
     try:
         text = (folder / MANIFEST_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except UnicodeDecodeError as wrong:
+        raise _manifest_wrong("it is not text in UTF-8") from wrong
+    except OSError:  # not there; or the folder is a file, or may not be opened
         raise WeightsMissing(
             f"weights/{MANIFEST_FILE} is not there, so no network can be loaded. "
             "Get the weights folder as weights/README.md says, or name it with BAA_WEIGHTS."
@@ -256,7 +258,7 @@ def read_verified(name: str, folder: Path, manifest: Manifest | None = None) -> 
         )
     try:
         content = (folder / entry.file).read_bytes()
-    except FileNotFoundError:
+    except OSError:
         raise WeightsMissing(
             f"'{name}' needs weights/{entry.file}, which is not there. Get it as weights/README.md says; "
             f"its sha256 must be {entry.sha256[:12]}…"

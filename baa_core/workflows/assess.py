@@ -7,10 +7,12 @@ Example:
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -116,7 +118,14 @@ class Assessor:
     def versions(self) -> dict[str, str]:
         """What made the numbers: software, recipe, weights files and a local calibration."""
         local = {} if self.local is None else {"local_calibration": self.local.version}
-        return {**self.store.versions(self.recipe.members_in_use), "recipe": self.recipe.name, **local}
+        weights = self.store.versions(self.recipe.members_in_use)
+        return {**weights, "recipe": self.recipe.name, "calibration": self._calibration_version, **local}
+
+    @cached_property
+    def _calibration_version(self) -> str:
+        """The beginning of a sha256 of everything by which networks' outputs become months and intervals."""
+        known = json.dumps(self.store.manifest.calibration.get(self.recipe.name, {}), sort_keys=True)
+        return hashlib.sha256(known.encode()).hexdigest()[:12]
 
     def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
         """Every hand of a radiograph from left to right; at least one.

@@ -1,12 +1,14 @@
 import csv
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from baa_core.errors import HandNotFound, InvalidTable, WeightsMissing
-from baa_core.evaluation.batch import RESULT_COLUMNS, Batch, flatten, run_batch
+from baa_core.evaluation.batch import RESULT_COLUMNS, Batch, flatten, lock, run_batch
+from baa_core.networks.store import NetworkStore
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import HandChoice, Patient, Report, refusal
 from baa_core.workflows.assess import Assessor
@@ -265,3 +267,87 @@ def test_flatten_fills_every_column() -> None:
     assert tuple(flat) == RESULT_COLUMNS
     assert (flat["status"], flat["recipe"]) == ("refused", "tiny")
     assert (flat["error_type"], flat["error_message"]) == ("HandNotFound", "No hand there.")
+
+
+class Versioned(Counting):
+    """One that says what made its numbers, as the shipped assessor does."""
+
+    def __init__(self, assessor: Assessor, **changed: str) -> None:
+        super().__init__(assessor)
+        self.versions = {**assessor.versions, **changed}
+
+    def assess(self, source: Path, patient: Patient, *, hand: HandChoice | None = None) -> Report:
+        return replace(super().assess(source, patient, hand=hand), versions=self.versions)
+
+
+def test_results_of_another_calibration_are_not_gone_on_with(batch: Batch, tiny_assessor: Assessor) -> None:
+    assert len(tiny_assessor.versions["calibration"]) == 12
+    run(batch, Versioned(tiny_assessor))
+    lines = batch.results_csv.read_text().splitlines(keepends=True)
+    batch.results_csv.write_text("".join(lines[:2]))
+    content = batch.results_csv.read_bytes()
+    with pytest.raises(InvalidTable, match="another calibration"):
+        run(batch, Versioned(tiny_assessor, calibration="0" * 12))
+    assert batch.results_csv.read_bytes() == content
+    assert len(run(batch, Versioned(tiny_assessor))) == 4
+
+
+def test_the_version_of_the_calibration_is_that_of_its_values(tiny_assessor: Assessor) -> None:
+    store = tiny_assessor.store
+    name = tiny_assessor.recipe.name
+    known = {**store.manifest.calibration[name], "note": 1}
+    other = replace(store.manifest, calibration={**store.manifest.calibration, name: known})
+    changed = NetworkStore(other, store.folder)
+    moved = replace(tiny_assessor, store=changed)
+    assert moved.versions["calibration"] != tiny_assessor.versions["calibration"]
+
+
+def test_two_batches_cannot_write_one_file(batch: Batch, counting: Counting) -> None:
+    run(batch, counting)
+    whole = batch.results_csv.read_bytes()
+    batch.results_csv.write_bytes(whole[: len(whole) // 2])
+    half = batch.results_csv.read_bytes()
+    with batch.results_csv.open("a", encoding="utf-8") as other:
+        assert lock(other)
+        with pytest.raises(InvalidTable, match="another batch"):
+            run(batch, counting)
+        assert batch.results_csv.read_bytes() == half
+    assert without_times(run(batch, counting)) != []
+    assert len(read(batch.results_csv)) == 4
+
+
+def test_a_long_field_is_carried_through_and_read_again(batch: Batch, counting: Counting) -> None:
+    note = "long " * 60_000
+    write_table(batch.table_csv, "file,sex,note", f"0.png,female,{note}", "1.png,male,")
+    assert run(batch, counting)[0]["note"] == note
+    assert len(run(batch, counting)) == 2
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ('0.png,female,"open', "1.png,male,a", "2.png,male,b"),
+        ('"0.png,female,a', '1.png,male,"b', "2.png,male,c"),
+        ('0.png,"female', '1.png,"male'),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_row(batch: Batch, counting: Counting, lines: tuple[str, ...]) -> None:
+    write_table(batch.table_csv, "file,sex,note", *lines)
+    with pytest.raises(InvalidTable, match=r"quote|fields where"):
+        run(batch, counting)
+    assert not batch.results_csv.exists()
+
+
+def test_a_field_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting: Counting) -> None:
+    cells = ["=1+1", "+cmd", "@SUM(A1)", "-2.5", "+7", "plain", '=HYPERLINK("http://a.b")']
+    quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+    write_table(batch.table_csv, "file,sex,note", *(f"0.png,male,{cell}" for cell in quoted), '"=1.png",male,x')
+    rows = run(batch, counting)
+    assert [row["note"] for row in rows[:-1]] == [
+        "'=1+1", "'+cmd", "'@SUM(A1)", "-2.5", "+7", "plain", "'=HYPERLINK(\"http://a.b\")"
+    ]  # fmt: skip
+    assert rows[-1]["file"] == "'=1.png"
+    assert not [value for row in rows for value in row.values() if value.startswith(("=", "@"))]
+    asked = len(counting.asked)
+    assert run(batch, counting) == rows  # gone on with, as it is
+    assert len(counting.asked) == asked

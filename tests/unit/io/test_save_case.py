@@ -1,13 +1,15 @@
 """Saving a confirmed case: only with consent, nothing but what training needs, in the layout training reads."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from baa_core.errors import InvalidPatient
-from baa_core.io.save_case import save_confirmed_case
+from baa_core.io.save_case import COLUMNS, save_confirmed_case
 from baa_core.phantom import draw_phantom
+from baa_core.types import Radiograph
 from page.entries import Upload
 from page.examples import EXAMPLES, draw_example
 from page.save_case import keep
@@ -46,3 +48,14 @@ def test_the_page_keeps_a_case_only_with_consent_and_asks_again(tmp_path: Path) 
     said, consent = keep(cases, chosen, example.sex, "10", "1", True)
     assert "Kept as" in said and consent is False
     assert float(read_labels(cases / "labels.csv").bone_age_months.iloc[0]) == 121
+
+
+def test_cases_saved_at_once_have_one_header(tmp_path: Path) -> None:
+    radiograph = Radiograph(np.random.default_rng(1).random((120, 110)).astype(np.float32))
+    with ThreadPoolExecutor(8) as many:
+        list(many.map(lambda _: save_confirmed_case(tmp_path, radiograph, "male", 60.0, consent=True), range(24)))
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    assert len(lines) == 25
+    assert lines.count(lines[0]) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["labels.csv"]

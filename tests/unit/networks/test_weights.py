@@ -257,3 +257,12 @@ def test_the_shipped_weights_are_what_their_manifest_says(recipe: Recipe) -> Non
         assert manifest.weights[member.name].licence
     fitted = Calibration.from_dict(manifest.calibration[recipe.name])
     assert not fitted.bias or set(fitted.bias) >= {member.name for member in recipe.members}
+
+
+def test_a_weights_folder_that_is_a_file_or_no_text_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"weights")
+    with pytest.raises(WeightsMissing, match="BAA_WEIGHTS"):
+        read_manifest(tmp_path / "file")
+    (tmp_path / MANIFEST_FILE).write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(WeightsCorrupt, match="UTF-8"):
+        read_manifest(tmp_path)

@@ -259,6 +259,7 @@ def test_a_failed_upload_leaves_nothing(tmp_path: Path) -> None:
             Path(uploads).mkdir()
             (Path(uploads) / "tmpabc").write_bytes(b"half")
             await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": json.dumps([str(Path(uploads) / "tmpabc")]).encode()})
 
         async def nothing(*_):  # type: ignore[no-untyped-def]
             return {}
