@@ -155,7 +155,9 @@ def _check_versions(batch: Batch, done: Sequence[Done], assessor: CanAssess) -> 
         InvalidTable: they did.
     """
     versions = getattr(assessor, "versions", None)
-    for row in done if versions is not None else ():
+    if versions is None:
+        return
+    for row in done:
         if row.status == "ok" and row.versions != json.dumps(dict(versions)):
             raise InvalidTable(
                 f"{batch.results_csv.name} was begun with other weights or another calibration than are there now. It "

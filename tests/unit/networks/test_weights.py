@@ -263,6 +263,6 @@ def test_a_weights_folder_that_is_a_file_or_no_text_is_named_as_such(tmp_path: P
     (tmp_path / "file").write_bytes(b"weights")
     with pytest.raises(WeightsMissing, match="BAA_WEIGHTS"):
         read_manifest(tmp_path / "file")
-    (tmp_path / MANIFEST_FILE).write_bytes(b"\xff\xfe\x00{")
+    (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(WeightsCorrupt, match="UTF-8"):
         read_manifest(tmp_path)
