@@ -118,7 +118,8 @@ def card(panel: Panel, drawn: bool) -> str:
   {plain_verdict(panel)}
   <p>{escape(weightiest(panel))}</p>
   {please_note(panel.cautions)}
-  <p class="baa-fine">{escape(DISCLAIMER)} Made in {panel.seconds:.0f} seconds. {download_link(panel)}</p>
+  <p class="baa-fine"><span>{escape(DISCLAIMER)}</span> <span>Made in {panel.seconds:.0f} seconds.</span>
+  {download_link(panel)}</p>
 </section>
 """
 

@@ -68,7 +68,8 @@ COMPOSED = {
     "Remove this file", "The estimate is {0} above the chronological age of {1}, which lies {2} the interval.",
     "The estimate is {0} below the chronological age of {1}, which lies {2} the interval.",
     "The estimate is equal to the chronological age of {0}, which lies {1} the interval.", "Drop File Here",
-    "queue: {0} | {1}",
+    "queue: {0} | {1}", "number input for {0}", "range slider for {0}", "Reset to default value",
+    "{0} joint of the {1}",
 }  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def main() -> None:
         images, table, archive, out = (folder / part for part in ("images", "sexes.csv", "val.zip", "results.csv"))
         images.mkdir()
         table.write_text(table_of(pictures), encoding="utf-8")
-        with zipfile.ZipFile(archive, "w") as packed:
+        with zipfile.ZipFile(archive, "w", strict_timestamps=False) as packed:
             for path, _ in pictures:
                 packed.write(path, path.name)
                 (images / path.name).symlink_to(path.resolve())

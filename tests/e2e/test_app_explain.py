@@ -74,7 +74,30 @@ def decoded(address: str) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
 
 
+def test_verdict_and_map_come_first_and_all_of_it_takes_at_most_three_screens(explained: Page) -> None:
+    explained.set_viewport_size({"width": 1280, "height": 800})
+    assert explained.evaluate("document.documentElement.scrollHeight") <= 3 * 800
+    folds = explained.locator("#baa-panel button.label-wrap")
+    assert folds.count() == 6
+    for fold in folds.all():
+        assert len(fold.inner_text().strip()) > 20, "its outcome in a sentence"
+    first = folds.first.bounding_box()
+    for part in ("#baa-explained .baa-verdict", MAP):
+        assert explained.locator(part).bounding_box()["y"] < 800, "seen without scrolling"
+        assert explained.locator(part).bounding_box()["y"] < first["y"]
+    expect(explained.locator("#baa-bars")).not_to_be_visible()
+    explained.set_viewport_size({"width": 1280, "height": 1000})
+
+
+def unfold(page: Page) -> None:
+    """Open every fold that is closed."""
+    for fold in page.locator("#baa-panel button.label-wrap").all():
+        if "open" not in (fold.get_attribute("class") or "").split():
+            fold.click()
+
+
 def test_everything_is_there(explained: Page) -> None:
+    unfold(explained)
     for name in FIGURES:
         expect(explained.locator(f"#baa-{name} .js-plotly-plot")).to_be_visible()
     card = explained.locator("#baa-explained").inner_text()

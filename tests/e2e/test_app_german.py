@@ -12,6 +12,7 @@ from tests.e2e.served_page import PATIENCE_MS, Served, keep, serious_now
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DISCLAIMER = "Nur für Forschung und Lehre. Kein Medizinprodukt; nicht für Diagnose oder Behandlung."
+EXPLANATION_MS = 300_000  # 20 seconds on two free cores
 PHONE = {"width": 390, "height": 844}
 
 
@@ -75,7 +76,7 @@ def test_the_answer_its_charts_and_its_report_are_german(german: Page) -> None:
 
 
 def test_nothing_on_the_way_through_the_page_is_left_in_english(german: Page) -> None:
-    for name in ("Fall", "Erklären", "Vergleichen", "Stapel", "Lernen"):
+    for name in ("Fall", "Erklären", "Vergleichen", "Stapel", "Hilfe", "Lernen"):
         to_tab(german, name)
         german.wait_for_timeout(700)
     german.locator(".bl-hands .bl-frame img").first.wait_for()
@@ -89,6 +90,22 @@ def test_nothing_on_the_way_through_the_page_is_left_in_english(german: Page) ->
         german.get_by_role("tab", name=name).click()
         german.wait_for_timeout(300)
     assert not untranslated(german)
+
+
+def test_an_explanation_is_german_folds_charts_and_tables(german: Page) -> None:
+    to_tab(german, "Erklären")
+    german.get_by_role("radio", name="Gradient", exact=True).check()
+    german.locator("#baa-explain").click()
+    card = german.locator("#baa-explained .baa-result")
+    expect(card).to_contain_text("Gradient: Erklärung für", timeout=EXPLANATION_MS)
+    for fold in german.locator("#baa-panel button.label-wrap").all():
+        fold.click()
+    for name in ("bars", "deletion", "insertion", "robustness"):
+        german.locator(f"#baa-{name} .js-plotly-plot").wait_for()
+    expect(german.locator("#baa-deletion .legendtext").first).to_have_text("Karte: älter zuerst")
+    expect(german.locator("#baa-fold-joints")).to_contain_text("MCP-Gelenk des Daumens")
+    assert not untranslated(german)
+    keep(german, "german_explained_1280")
 
 
 def test_the_browser_translates_as_the_reports_do(german: Page) -> None:

@@ -3,9 +3,20 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from baa_core.reporting.charts import growth_figure
+from baa_core.explanation.faithfulness import Deletion, Removal
+from baa_core.explanation.region_effects import RegionEffect
+from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS, Robustness
+from baa_core.hand_anatomy import FINGER_NAMES
+from baa_core.reporting.charts import (
+    deletion_figure,
+    growth_figure,
+    insertion_figure,
+    regions_figure,
+    robustness_figure,
+)
 from baa_core.reporting.language import (
     CATALOGUES,
     accepted_language,
@@ -106,6 +117,24 @@ def test_charts_come_in_german_with_decimal_commas() -> None:
         said = " ".join(words_of(german.to_dict()))
         assert not re.search(r"\b(years?|months?|girls|boys|the|appears|age)\b", said), said
         assert translated_chart(figure, "en") is figure
+
+
+def test_charts_of_an_explanation_come_in_german() -> None:
+    lines = Removal(np.zeros(3, np.float32), np.ones(3, np.float32))
+    deletion = Deletion(np.linspace(0, 1, 3, dtype=np.float32), lines, (lines,), lines)
+    regions = {"carpals": RegionEffect(0.4, -1.0, 1.0), "radius_ulna": RegionEffect(4.2, -1.0, 1.0)}
+    changed = Robustness(dict.fromkeys((*TRANSFORMS, OTHER_SEX), 1.0))
+    figures = regions_figure(regions), deletion_figure(deletion), insertion_figure(deletion), robustness_figure(changed)
+    for figure in figures:
+        said = " ".join(words_of(translated_chart(figure, "de").to_dict()))
+        assert not re.search(
+            r"\b(older|younger|first|edges|chance|map|months?|the|hand|share|of|change|sex)\b", said
+        ), said
+
+
+@pytest.mark.parametrize("finger", FINGER_NAMES.values())
+def test_joints_are_named_in_german(finger: str) -> None:
+    assert re.fullmatch("MCP-Gelenk des [A-Z][a-z]+s", translated(f"MCP joint of the {finger}", "de"))
 
 
 @pytest.mark.parametrize(
