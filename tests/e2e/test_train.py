@@ -212,7 +212,7 @@ def test_speed_is_reported(drawn_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_minute_of_training_beats_predicting_the_mean(data_folder, tmp_path):
+def test_one_short_epoch_beats_predicting_the_mean(data_folder, tmp_path):
     labels = pd.read_csv(data_folder / "labels.csv").set_index("rsna_id")
     wanted = {"train": 1500, "val": 150}
     with tarfile.open(data_folder / "rsna_100px-0.tar") as archive:
@@ -228,7 +228,5 @@ def test_a_minute_of_training_beats_predicting_the_mean(data_folder, tmp_path):
     held_out = used[used.split == "val"]
     mean_error = (held_out.bone_age_months - used[used.split == "train"].bone_age_months.mean()).abs().mean()
     (tmp_path / "labels.csv").write_bytes((data_folder / "labels.csv").read_bytes())
-    train(*options_of(tmp_path, tmp_path), "--minutes", "1.5", "--epochs", "100")
-    result = result_of(tmp_path)
-    assert result["minutes"] < 2.5
-    assert result["best"] < 0.95 * mean_error
+    train(*options_of(tmp_path, tmp_path), "--epochs", "1")
+    assert result_of(tmp_path)["best"] < mean_error
