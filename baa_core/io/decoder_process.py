@@ -4,8 +4,9 @@ Decoders in C and C++ abort, crash, fill the memory or run for minutes on some d
 3.2.6, OpenJPEG and libjpeg-turbo). Here that ends this process, not the one that serves others. It may use
 `MOST_MEMORY_BYTES` of memory and `MOST_CPU_SECONDS` for each file, and can write no file.
 
-Request: `REQUEST` (task, length of the name, length of the data), name, data. Reply: `REPLY` (length of the JSON text,
-length of the pixels), JSON, pixels. JSON and no pickle: a decoder that was taken over cannot take over its parent.
+First it says `READY`. Request: `REQUEST` (task, length of the name, length of the data), name, data. Reply: `REPLY`
+(length of the JSON text, length of the pixels), JSON, pixels. JSON and no pickle: a decoder that was taken over cannot
+take over its parent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .limits import out_of_memory
 from .source import decode_source_header
 
 REQUEST, REPLY = struct.Struct("<cHQ"), struct.Struct("<IQ")
+READY = b"!"  # before the first reply: everything is loaded, and what ends the process from then on is a file
 RADIOGRAPH, HEADER = b"R", b"H"  # tasks
 MOST_MEMORY_BYTES = 4 * 2**30  # of addresses; 50 megapixel of 16-bit colour take about a half of it
 # Of processor time for each file. 49.5 megapixels take 4 s as 8-bit PNG and 6 s as 16-bit TIFF (2 GHz, one core).
@@ -42,6 +44,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
+    write_all(replies, READY)
     while head := read_exactly(requests, REQUEST.size):
         task, name_bytes, data_bytes = REQUEST.unpack(head)
         name = bytes(read_exactly(requests, name_bytes)).decode("utf-8", "replace")

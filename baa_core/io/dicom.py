@@ -133,6 +133,7 @@ def parse_dicom(data: bytes, name: str, keywords: Sequence[str] = DICOM_KEYWORDS
     """
     from pydicom import dcmread  # 0.2 s, which ordinary pictures need not wait for
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
 
     marked = data[MARK_AT : MARK_AT + 4] == MARK
     given = data if marked else data[dicom_start(data) or 0 :]
@@ -152,6 +153,8 @@ def parse_dicom(data: bytes, name: str, keywords: Sequence[str] = DICOM_KEYWORDS
         raise Damaged("the deflated dataset does not end with its picture")
     if "TransferSyntaxUID" not in dataset.file_meta and "PixelData" in dataset:
         dataset.file_meta.TransferSyntaxUID = syntax_of(dataset)
+    if not isinstance(dataset.file_meta.get("TransferSyntaxUID", UID("")), UID):
+        raise Damaged("the transfer syntax is no UID")
     return dataset
 
 
@@ -211,7 +214,7 @@ def _check_dicom(dataset: Dataset, name: str) -> None:
     """Refuse, before decoding, what is no single picture of the size its header tells."""
     from pydicom.encaps import get_frame
 
-    if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir()):
+    if not any(offered(dataset, keyword) for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise UnreadableImage(
             f"{name} is a DICOM file without a picture: a report or plan, or cut short. "
             "Export the radiograph itself again."

@@ -23,7 +23,17 @@ import numpy as np
 from .. import errors
 from ..errors import UnreadableImage, UnsupportedImage
 from ..types import Caution, FloatArray, Radiograph
-from .decoder_process import HEADER, MOST_CPU_SECONDS, RADIOGRAPH, REPLY, REQUEST, read_exactly, read_into, write_all
+from .decoder_process import (
+    HEADER,
+    MOST_CPU_SECONDS,
+    RADIOGRAPH,
+    READY,
+    REPLY,
+    REQUEST,
+    read_exactly,
+    read_into,
+    write_all,
+)
 from .dicom import dicom_start
 from .limits import MOST_PIXELS, damaged, kind_of, out_of_memory, undecodable
 from .source import SourceHeader
@@ -63,6 +73,7 @@ class _Decoder:
         self._files = 0
         self._memory_bytes = 0
         self.timed_out = False
+        self.ready = False
 
     @property
     def pid(self) -> int:
@@ -86,6 +97,8 @@ class _Decoder:
         clock.daemon = True
         clock.start()
         try:
+            if not self.ready:
+                self.ready = _expect(read_exactly(stdout, len(READY))) == READY
             encoded = name.encode("utf-8", "replace")[:1000]
             write_all(stdin, REQUEST.pack(task, len(encoded), len(data)) + encoded)
             write_all(stdin, data)
@@ -167,7 +180,7 @@ class _Pool:
                     self.start()  # the next file need not wait for it
                     if attempt == 1 and status in KILLED and not decoder.timed_out:
                         continue
-                    if status == 1:  # a Python error outside of a file; its traceback went to standard error
+                    if not decoder.ready and not decoder.timed_out:  # its traceback went to standard error
                         raise DecoderFault("the decoding process did not start") from None
                     raise _refusal(data, name, status, decoder.timed_out) from None
                 except BaseException:  # the caller was interrupted in the middle of an answer

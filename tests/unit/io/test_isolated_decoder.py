@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_a_decoder_that_was_killed_is_replaced(pool: isolated_decoder._Pool) -> 
     ("does", "words"),
     [
         ("os.abort()", "damaged or cut short"),
+        ("os._exit(1)", "damaged or cut short"),  # as libjpeg does inside gdcm
         ("os.kill(os.getpid(), 11)", "damaged or cut short"),
         ("os.kill(os.getpid(), 9)", "not enough memory"),
         ("bytearray(10 * 2**30)", "not enough memory"),
@@ -187,3 +189,21 @@ def test_a_forked_process_starts_decoders_of_its_own(pool: isolated_decoder._Poo
     finally:
         for decoder in kept:
             decoder.end()
+
+
+def test_a_decoder_that_does_not_start_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool
+) -> None:
+    monkeypatch.setattr(isolated_decoder, "START", "raise SystemExit(1)")
+    with pytest.raises(DecoderFault):
+        read_radiograph(PNG)
+
+
+FOUND = sorted((Path(__file__).parent / "fuzz").iterdir())
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_what_fuzzing_found_is_refused(pool: isolated_decoder._Pool, path: Path) -> None:
+    """Smallest finds of `benchmarks.fuzz`, packed: Python errors, and decoders that ended the process."""
+    with pytest.raises(UnreadableImage, match=r"^file "):
+        read_radiograph(zlib.decompress(path.read_bytes()), "file")
