@@ -75,9 +75,10 @@ def parse_table(content: bytes, name: str, needed: Sequence[str] = (), optional:
     columns = _named(records[0], (*needed, *optional))
     missing = [column for column in needed if column not in columns]
     if missing:
+        shown = "".join(letter for letter in ", ".join(columns)[:120] if letter.isprintable())
         raise InvalidTable(
             f"{name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
-            f"{', '.join(columns)[:120]}. Give a table of comma-separated values whose first line names its columns."
+            f"{shown}. Give a table of comma-separated values whose first line names its columns."
         )
     if len(set(columns)) != len(columns):
         raise InvalidTable(f"{name} names a column twice. Give every column a name of its own.")

@@ -47,13 +47,13 @@ def stretch(values: NDArray[Any], name: str, left_out: BoolArray | None = None) 
             f"{name} holds pixels that are not finite numbers (NaN or infinity). "
             "Export it again with whole-number pixels."
         )
-    if used.min() == used.max():
+    low, high = (0.0, 0.0) if used.min() == used.max() else grey_limits(used)
+    if low >= high:  # the same everywhere, but perhaps for a stray pixel
         raise UnsupportedImage(
             f"{name} is one even grey, black or white from edge to edge. "
             "A picture of a hand is expected; export it again."
         )
     exact: NDArray[Any] = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-    low, high = grey_limits(used)
     stretched: FloatArray = np.clip((exact - low) / (high - low), 0, 1).astype(np.float32)
     return stretched
 

@@ -233,6 +233,11 @@ def start_decoder() -> None:
     _POOL.start()
 
 
+def decoder_pids() -> list[int]:
+    """The decoding processes that wait for a file, for those who measure."""
+    return _POOL.pids()
+
+
 def decode_apart(data: bytes, name: str) -> Radiograph:
     """Decode a whole file in a process of its own, as `read_radiograph` describes it.
 
