@@ -20,6 +20,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -137,6 +138,7 @@ def build_parser() -> Parser:
     batch.add_argument("--images", type=Path, required=True, metavar="DIR", help="where the files are")
     batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
     batch.add_argument("--hand", choices=HAND_CHOICES, help="which of several hands, by its side of the picture")
+    batch.add_argument("--processes", type=int, default=1, metavar="N", help="assess on so many processes (default: 1)")
     batch.set_defaults(run=run_batch_command)
 
     calibrate = commands.add_parser("calibrate-local", help="fit a clinic's own correction", allow_abbrev=False)
@@ -319,8 +321,11 @@ def run_batch_command(options: argparse.Namespace) -> int:
     find_recipe(options.recipe)
     version = _read_calibration(options.calibration)
     batch = Batch(options.table, options.images, options.out, options.recipe, version, options.hand)
+    if options.processes < 1:
+        raise WrongUsage("--processes must be at least 1.")
+    load = partial(load_assessor, options.recipe, local_calibration=options.calibration)
     with redirect_stdout(sys.stderr):
-        tally = run_batch(batch, lambda: load_assessor(options.recipe, local_calibration=options.calibration))
+        tally = run_batch(batch, load, processes=options.processes)
     print(f"{tally.assessed} assessed, {tally.refused} refused: {options.out}")
     return SOME_REFUSED if tally.refused else ALL_ASSESSED
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ..errors import BoneAgeError, InvalidPatient, InvalidTable, SeveralHands, WeightsCorrupt, WeightsMissing
 from ..faults import log_fault
 from ..types import HandChoice, Patient, Report, parse_sex, refusal
+from .pool import assess_rows
 from .tables import Table, parse_number, read_table
 
 NEEDED_COLUMNS = ("file", "sex")
@@ -87,13 +88,16 @@ class Tally:
     refused: int
 
 
-def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progress: bool = True) -> Tally:
+def run_batch(
+    batch: Batch, load_assessor: Callable[[], CanAssess], show_progress: bool = True, processes: int = 1
+) -> Tally:
     """Assess every row of a table that its results do not hold yet.
 
     Args:
         batch: what to assess, and where the results go.
         load_assessor: called once, and only if there is a row left to assess.
         show_progress: draw a progress bar on standard error.
+        processes: on which rows are assessed; the results are the same, but for their seconds. See `pool`.
 
     Raises:
         InvalidTable: the table lacks columns, or the results file belongs to something else.
@@ -111,12 +115,16 @@ def run_batch(batch: Batch, load_assessor: Callable[[], CanAssess], show_progres
         if left:
             assessor = load_assessor()
             _check_versions(batch, done, assessor)
+            if processes > 1 and len(left) > 1:
+                results = assess_rows(batch, left, load_assessor, processes)
+            else:
+                results = (assess_row(batch, row, assessor) for row in left)
             writer = csv.DictWriter(handle, columns, lineterminator="\n")
             if handle.seek(0, os.SEEK_END) == 0:
                 writer.writeheader()
             bar = tqdm(left, "radiographs", len(table.rows), initial=len(done), unit="", disable=not show_progress)
-            for row in bar:
-                fields = flatten(assess_row(batch, row, assessor))
+            for row, result in zip(bar, results, strict=True):
+                fields = flatten(result)
                 writer.writerow(written_row(row, fields))
                 handle.flush()
                 done.append(Done(fields["status"], ""))
