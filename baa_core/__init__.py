@@ -6,8 +6,13 @@ Public names are imported when first asked for (PEP 562): `import baa_core.error
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# Before PyTorch is loaded, which reads it once. OpenMP's threads spin while they wait for one another: beside four busy
+# processes an assessment took 13 times as long with that (docs/speed.md). Whoever sets it outside has their way.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from .errors import (

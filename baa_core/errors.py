@@ -15,6 +15,7 @@
     │   └── LandmarksNotFound  a hand, but its joints cannot be placed
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
+    ├── EngineMissing          the software that computes the networks is unknown or not installed
     ├── UnknownRecipe          no recipe of that name
     ├── UnknownMethod          no explanation method of that name
     ├── NotFinite              a computation gave something that is no number
@@ -100,6 +101,10 @@ class WeightsMissing(BoneAgeError):
 
 class WeightsCorrupt(BoneAgeError):
     """A weights file is there but its sha256 or contents are not what the manifest says."""
+
+
+class EngineMissing(BoneAgeError):
+    """The inference engine that was asked for is unknown or not installed."""
 
 
 class UnknownRecipe(BoneAgeError):

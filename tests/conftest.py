@@ -95,6 +95,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("quick")
 
 
+@pytest.fixture(autouse=True)
+def pytorch_for_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of a test live too short to be worth the making of a graph; what is shipped runs as it is served."""
+    if request.node.get_closest_marker("quick") is not None:
+        monkeypatch.setenv("BAA_ENGINE", "torch")
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Two age members of unlike size and output, a hand and a sex network."""

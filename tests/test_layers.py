@@ -30,6 +30,7 @@ LEVEL = {package: number for number, packages in enumerate(ORDER) for package in
 DOORS: dict[str, tuple[str, ...]] = {
     "gradio": ("app", "page."),
     "plotly": ("baa_core.reporting.charts", "baa_core.reporting.timeline"),
+    "openvino": ("baa_core.networks.engine",),
     "captum": ("baa_core.explanation.lazy_captum",),
     "timm": ("baa_core.networks.backbones", "train.initial_weights"),
     "torchvision": ("baa_core.networks.torchvision_compat",),

@@ -299,10 +299,10 @@ class _Shown:
 
     def crop(self, region: BoolArray, ratio: float, turn_degrees: float, inverted: bool, low_high: Range) -> _Look:
         """A square around a region, turned counter-clockwise, with its greys stretched."""
-        low, high = low_high
-        pixels = np.clip((self._pixels(inverted) - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
+        pixels = self._pixels(inverted)
         picture = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
-        return self._run(_square_around(picture, region, ratio, turn_degrees, self.spec.side_px), turn_degrees)
+        shown = _square_around(picture, region, ratio, turn_degrees, self.spec.side_px, low_high)
+        return self._run(shown, turn_degrees)
 
     def second_chance(self, home: FloatArray, look: _Look, inverted: bool) -> BoolArray:
         """The hand in a crop around the largest region of a frame in which no hand was found.
@@ -395,8 +395,13 @@ class _Shown:
         )
 
 
-def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degrees: float, side_px: int) -> Picture:
-    """A square around a region, turned counter-clockwise, as (side_px, side_px); outside the picture is 0."""
+def _square_around(
+    picture: Picture, region: BoolArray, ratio: float, turn_degrees: float, side_px: int, low_high: Range
+) -> Picture:
+    """A square around a region, turned counter-clockwise, as (side_px, side_px); outside the picture is 0.
+
+    The two greys become 0 and 1.
+    """
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     points = np.concatenate(contours)[:, 0].astype(np.float64)
     turn = np.asarray(cv2.getRotationMatrix2D((0.0, 0.0), turn_degrees, 1.0)[:, :2], np.float64)
@@ -407,7 +412,7 @@ def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degre
     half = side / 2 * (abs(turn[0, 0]) + abs(turn[0, 1])) + 1
     first, last = np.floor(middle - half).astype(int), np.ceil(middle + half).astype(int)
     width, height = (int(length) + 1 for length in last - first)
-    near = crop(picture, int(first[1]), int(first[0]), height, width)
+    near = _stretched(crop(picture, int(first[1]), int(first[0]), height, width), *low_high)
     scale = side_px / side
     near = resized(near, scale) if scale < 1 else near
     inner = invert(compose(invert(picture.to_radiograph), near.to_radiograph))  # the picture's places to those of near
@@ -416,6 +421,12 @@ def _square_around(picture: Picture, region: BoolArray, ratio: float, turn_degre
     matrix = zoom * turn
     affine = np.column_stack([matrix, (side_px - 1) / 2 - matrix @ at])
     return warp(near, affine, side_px, side_px)
+
+
+def _stretched(picture: Picture, low: float, high: float) -> Picture:
+    """The same with two greys brought to 0 and 1; what its mask leaves out stays as it is."""
+    pixels = np.clip((picture.pixels - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
+    return replace(picture, pixels=np.where(picture.mask, pixels, picture.pixels))
 
 
 def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..recipes.schema import AGE_GROUPS_MONTHS, Architecture
 from .backbones import create_backbone, dense, softmax_mean_std
+from .engine import on_engine
 
 # Mean and deviation of bone age in Deeplasia's `data/parameters.yml` (FIELD.md section 1), rounded.
 AGE_MEAN_MONTHS = 127.32
@@ -48,7 +49,13 @@ class AgeNetwork(nn.Module):
             male: (N,), 1 for male and 0 for female: the one place where sex is encoded is `ensemble`.
                 Or (k*N,): the pictures are answered k times over, with one pass of the backbone.
         """
-        return self.logits_from(self.backbone(image), male)
+        return self.logits_from(self.features(image), male)
+
+    @on_engine
+    def features(self, image: Tensor) -> Tensor:
+        """What the backbone finds in pictures, (N, F)."""
+        found: Tensor = self.backbone(image)
+        return found
 
     def logits_from(self, features: Tensor, male: Tensor) -> Tensor:
         """`logits` of pictures whose features, (N, F), are known."""
@@ -89,8 +96,14 @@ class SexNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logit of "male", (N,)."""
-        logit: Tensor = self.head(self.backbone(image))
+        logit: Tensor = self.head(self.features(image))
         return logit[:, 0]
+
+    @on_engine
+    def features(self, image: Tensor) -> Tensor:
+        """What the backbone finds in pictures, (N, F)."""
+        found: Tensor = self.backbone(image)
+        return found
 
 
 HALF_RANGE_MONTHS = 119.5  # Iglovikov 2018 scales the age to [-1, 1]: 0 to 239 months
@@ -127,6 +140,12 @@ class SixHeads(nn.Module):
             found["expectation", who] = softmax_mean_std(self.expectation[who](features))
         return found
 
+    @on_engine
+    def features(self, image: Tensor) -> Tensor:
+        """What the backbone finds in pictures, (N, F)."""
+        found: Tensor = self.backbone(image)
+        return found
+
     def forward(self, image: Tensor, male: Tensor) -> Tensor:
         """Bone age in months, (k*N,): see `distribution`."""
         return self.distribution(image, male)[0]
@@ -141,7 +160,7 @@ class SixHeads(nn.Module):
             image: (N, 1, H, W).
             male: (k*N,), 1 for male and 0 for female.
         """
-        answers = self.answers_from(self.backbone(image))
+        answers = self.answers_from(self.features(image))
         times = len(male) // len(image)
 
         def chosen(kind: str, part: int) -> Tensor:
@@ -189,6 +208,12 @@ class GroupedAgeNetwork(nn.Module):
         raw: Tensor = self.regressors[sex][group](features)[:, 0]  # type: ignore[index]
         return centre + GROUP_DEVIATION_MONTHS * raw
 
+    @on_engine
+    def features(self, image: Tensor) -> Tensor:
+        """What the backbone finds in pictures, (N, F)."""
+        found: Tensor = self.backbone(image)
+        return found
+
     def route(self, features: Tensor, sex: int) -> Tensor:
         """Which group each picture goes to, (N,)."""
         if self.group is not None:
@@ -209,7 +234,7 @@ class GroupedAgeNetwork(nn.Module):
 
     def distribution(self, image: Tensor, male: Tensor) -> tuple[Tensor, Tensor]:
         """Months for pictures (N, 1, H, W) and sexes (k*N,), and 0: a regressor names one number only."""
-        features = self.backbone(image)
+        features = self.features(image)
         times = len(male) // len(image)
         by_sex = [self.months_from(features, sex).repeat(times) for sex in (0, 1)]
         months = torch.where(male > 0.5, by_sex[1], by_sex[0])

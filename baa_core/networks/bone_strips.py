@@ -89,11 +89,12 @@ class BoneStripHead(nn.Module):
         )
 
     def forward(self, strips: Tensor, measures: Tensor) -> Tensor:
-        """Logits, (N, out).
+        """Logits, (k*N, out).
 
         Args:
             strips: as `straightened` makes them, (N, bones, *samples).
-            measures: as `proportions` makes them, and the sex where it is an input, (N, F).
+            measures: as `proportions` makes them, and the sex where it is an input, (k*N, F): the strips are answered
+                k times over, with one pass of the convolutions.
         """
         level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
         even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
@@ -103,6 +104,8 @@ class BoneStripHead(nn.Module):
         summary = torch.relu(self.summary_norm(summary)).view(number, bones, -1)
         if self.training:
             summary = summary * (torch.rand(number, bones, 1, device=summary.device) >= UNSEEN_SHARE)
+        times = len(measures) // len(strips)
+        summary, level, contrast = (seen.repeat(times, *[1] * (seen.ndim - 1)) for seen in (summary, level, contrast))
         measured = self.measure_norm(torch.cat([measures, level, contrast], dim=1)).clamp(-FARTHEST, FARTHEST)
         said: Tensor = self.classifier(torch.cat([summary.flatten(1), measured], dim=1))
         return said
@@ -172,11 +175,10 @@ class BoneAgeNetwork(BoneNetwork):
         """
         places = self.places(image) if places is None else places
         strips, known = self.strips(image, places), proportions(places)
-        times = len(male) // len(image)
-        return softmax_mean_std(self.logits_from(strips.repeat(times, 1, 1, 1), known.repeat(times, 1), male))
+        return softmax_mean_std(self.logits_from(strips, known.repeat(len(male) // len(image), 1), male))
 
     def logits_from(self, strips: Tensor, known: Tensor, male: Tensor) -> Tensor:
-        """Class logits, (N, CLASSES), from strips, proportions and sexes."""
+        """Class logits, (k*N, CLASSES), from strips of N pictures and proportions and sexes of k*N."""
         said: Tensor = self.head(strips, torch.cat([known, male[:, None]], dim=1))
         return said
 

@@ -22,6 +22,7 @@ from ..hand_anatomy import FINGERS, LANDMARKS
 from ..recipes.schema import Architecture
 from .age import CLASSES
 from .backbones import create_backbone, dense, softmax_mean_std
+from .engine import on_engine
 from .landmarks import LandmarkNetwork, hand_frame
 
 PATCH_PX: Final = 64
@@ -142,7 +143,11 @@ def joint_patches(image: Tensor, places: Tensor, margin_px: int = 0) -> tuple[Te
         patches, (N, J, P, P), P = PATCH_PX + 2 * margin_px; and which of them hold a joint, bool (N, J): the middle is
         within the picture and the patch is not of one grey.
     """
-    middle, up, right = joint_frames(places)
+    return _cut(image, *joint_frames(places), margin_px)
+
+
+def _cut(image: Tensor, middle: Tensor, up: Tensor, right: Tensor, margin_px: int = 0) -> tuple[Tensor, Tensor]:
+    """`joint_patches` in frames as `joint_frames` gives them, of all joints or of some."""
     samples = SUPERSAMPLED * (PATCH_PX + 2 * margin_px)
     reach = 1 + 2 * margin_px / PATCH_PX
     line = ((torch.arange(samples, device=image.device) + 0.5) / samples * 2 - 1) * reach
@@ -150,7 +155,7 @@ def joint_patches(image: Tensor, places: Tensor, margin_px: int = 0) -> tuple[Te
     at = at + line[:, None] * right[:, :, None, None]
     grid = 2 * at.flip(-1) - 1  # column first, from -1 to 1
     found = grid_sample(image, grid.flatten(1, 2), padding_mode="border", align_corners=False)
-    found = avg_pool2d(found.reshape(len(image), len(JOINTS), samples, samples), SUPERSAMPLED)
+    found = avg_pool2d(found.reshape(len(image), middle.shape[1], samples, samples), SUPERSAMPLED)
     inside = ((middle > 0) & (middle < 1)).all(dim=-1)
     contrast = found.detach()[..., margin_px : margin_px + PATCH_PX, margin_px : margin_px + PATCH_PX]
     return found, inside & (contrast.std(dim=(2, 3)) > LEAST_CONTRAST)
@@ -178,6 +183,7 @@ class PatchEncoder(nn.Module):
         self.width = int(self.backbone.feature_info[STAGE]["num_chs"])  # type: ignore[index]
         self.backbone.prune_intermediate_layers([STAGE], prune_norm=True)  # type: ignore[operator]
 
+    @on_engine
     def forward(self, patches: Tensor) -> Tensor:
         """Feature maps (N, C, P/16, P/16) of patches (N, 1, P, P)."""
         (found,) = self.backbone.forward_intermediates(  # type: ignore[operator]
@@ -308,8 +314,16 @@ class JointAgeNetwork(LandmarkNetwork):
         return self._answer(image, self.places(image) if places is None else places, male)
 
     def with_fixed_landmarks(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2)."""
-        return lambda pictures, male: softmax_mean_std(self._answer(pictures, places, male).logits)[0]
+        """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2).
+
+        Not for several threads: a patch that shows what it showed in an earlier picture is not described anew.
+        """
+        tokens = _KeptTokens(self.head, places)
+
+        def months(pictures: Tensor, male: Tensor) -> Tensor:
+            return softmax_mean_std(self.head.pool(*tokens(pictures), male).logits)[0]
+
+        return months
 
     def months_without(self, image: Tensor, places: Tensor, male: Tensor, left_out: Tensor) -> Tensor:
         """Bone age in months of one picture, (1, 1, S, S), with joints left out, as in training: (M,).
@@ -351,3 +365,73 @@ class JointAgeNetwork(LandmarkNetwork):
         times = len(male) // len(image)
         tokens: Tensor = self.head.tokens(patches)
         return self.head.pool(tokens.repeat(times, 1, 1), valid.repeat(times, 1), male)
+
+
+KEPT_PICTURES: Final = 2  # an explanation changes the picture, and the blurred hand
+FEW_SHARE: Final = 0.6  # of the patches that are described anew; of more, all are
+AT_ONCE: Final = 8  # patches are described in multiples of this, so that the engine meets few sizes of batch
+
+
+class _KeptTokens:
+    """Tokens of pictures with the joints at the same places, (N, K, 2), of which some patches changed since before.
+
+    An occluded square lies on a few of the joints. The tokens are those that `JointPatchHead.tokens` gives.
+    """
+
+    def __init__(self, head: JointPatchHead, places: Tensor) -> None:
+        self.head, self.frames = head, joint_frames(places)
+        middle, up, right = self.frames
+        reach = up.abs() + right.abs()
+        self.least, self.most = middle - reach, middle + reach
+        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []  # pictures, tokens, valid
+
+    def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, J, TOKEN) of pictures (N, 1, S, S), and which of them are of a joint, (N, J)."""
+        if torch.is_grad_enabled() and pictures.requires_grad:
+            return self._all(pictures)
+        for before, tokens, valid in self.kept:
+            if before.shape == pictures.shape:
+                touched = self._touched(before != pictures)
+                if float(touched.float().mean()) <= FEW_SHARE:
+                    return self._some(pictures, touched, tokens, valid)
+        made = self._all(pictures)
+        self.kept = [(pictures.clone(), *made), *self.kept[: KEPT_PICTURES - 1]]
+        return made
+
+    def _all(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        patches, valid = _cut(pictures, *self.frames)
+        return self.head.tokens(patches), valid
+
+    def _touched(self, changed: Tensor) -> Tensor:
+        """Patches, (N, J), whose box meets the box of what changed, (N, 1, S, S)."""
+        side, touched = changed.shape[-1], torch.ones(self.least.shape[:2], dtype=torch.bool)
+        for axis in (0, 1):
+            places = (torch.arange(side) + 0.5) / side
+            along = changed.any(dim=3 - axis)[:, 0]
+            first = torch.where(along, places, torch.inf).amin(dim=1, keepdim=True)
+            last = torch.where(along, places, -torch.inf).amax(dim=1, keepdim=True)
+            near = 1.5 / side  # a sample sees its neighbours
+            touched &= (self.least[..., axis] - near <= last) & (self.most[..., axis] + near >= first)
+        # Beyond the picture its edge is repeated.
+        outside = (self.least < 0).any(dim=-1) | (self.most > 1).any(dim=-1)
+        return touched | (outside & changed.flatten(1).any(dim=1, keepdim=True))
+
+    def _some(self, pictures: Tensor, touched: Tensor, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Some tokens made anew, the others as before."""
+        number, joint = touched.nonzero(as_tuple=True)
+        if not len(number):
+            return tokens, valid
+        cut = []
+        for n in number.unique().tolist():
+            middle, up, right = (part[n : n + 1, joint[number == n]] for part in self.frames)
+            cut.append(_cut(pictures[n : n + 1], middle, up, right))
+        patches, there = (torch.cat([part[0] for part in parts]) for parts in zip(*cut, strict=True))
+        spare = -len(patches) % AT_ONCE
+        padded, joints = (
+            torch.cat([patches, patches[:1].expand(spare, -1, -1)]),
+            torch.cat([joint, joint[:1].expand(spare)]),
+        )
+        tokens, valid = tokens.clone(), valid.clone()
+        tokens[number, joint] = self.head.tokens(padded[None], joints)[0, : len(patches)]
+        valid[number, joint] = there
+        return tokens, valid

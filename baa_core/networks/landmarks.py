@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from ..hand_anatomy import _AT, BONES
 from ..recipes.schema import Architecture
 from .backbones import create_backbone, dense
+from .engine import on_engine
 
 PLACED_PX: Final = 224  # side at which joints are placed, as the network that does it was trained
 WRIST, _MIDDLE_TIP = _AT["wrist"], _AT["middle_finger4"]
@@ -59,6 +60,7 @@ class LandmarkNetwork(nn.Module):
             nn.ReLU(inplace=True),
         )
 
+    @on_engine
     def heatmaps(self, image: Tensor) -> Tensor:
         """The heatmap of each landmark: (N, K, S/4, S/4), each one's sum 1, S a multiple of 32."""
         stages = self.backbone.forward_intermediates(  # type: ignore[operator]
@@ -138,5 +140,11 @@ class KeyPointNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> LandmarkOutput:
         """Places for pictures (N, 1, H, W); their spread is 0, since the network gives none."""
-        places = 0.5 + 0.25 * self.head(self.backbone(image)).reshape(len(image), -1, 2)
+        places = 0.5 + 0.25 * self.head(self.features(image)).reshape(len(image), -1, 2)
         return LandmarkOutput(places, torch.zeros_like(places[..., 0]))
+
+    @on_engine
+    def features(self, image: Tensor) -> Tensor:
+        """What the backbone finds in pictures, (N, F)."""
+        found: Tensor = self.backbone(image)
+        return found

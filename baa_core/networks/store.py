@@ -16,6 +16,7 @@ from torch import nn
 from ..recipes.schema import Member
 from ..version import __version__
 from .backbones import fold_norms
+from .engine import engine_version, put_on_engine
 from .weights import DEFAULT_FOLDER, Manifest, load_network, read_manifest
 
 SHA_DIGITS = 12  # of a weights file, in `NetworkStore.versions`
@@ -84,11 +85,17 @@ class NetworkStore:
             for member in members
             if member.name in self.manifest.weights
         }
-        return {"baa_core": __version__, "torch": torch.__version__, "python": platform.python_version(), **weights}
+        return {
+            "baa_core": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            **engine_version(),
+            **weights,
+        }
 
 
 def _ready(member: Member, folder: Path, manifest: Manifest) -> nn.Module:
-    """A network as it is served; also when asked for within `torch.inference_mode`."""
+    """A network as it is served, on the engine; also when asked for within `torch.inference_mode`."""
     with torch.inference_mode(False):
         folded = fold_norms(load_network(member, folder, manifest)).requires_grad_(False)
-        return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return put_on_engine(folded.to(memory_format=torch.channels_last))  # type: ignore[call-overload]

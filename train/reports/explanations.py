@@ -38,6 +38,7 @@ from baa_core.explanation.faithfulness import Deletion, Removal, chance, curves,
 from baa_core.explanation.methods import METHODS, Method, evidence, find_method
 from baa_core.explanation.verdict import STABLE_FROM
 from baa_core.networks.bone_strips import BoneNetwork
+from baa_core.networks.engine import put_on_torch
 from baa_core.recipes import DEFAULT_RECIPE
 from baa_core.types import DISCLAIMER, FloatArray, Patient
 from baa_core.workflows.assess import Assessor, load_assessor
@@ -106,7 +107,7 @@ def method_rows(context: ExplanationContext, rsna_id: int, name: str) -> list[Ro
 
 def shuffled(network: nn.Module) -> nn.Module:
     """The network with the values of every parameter in another order; joints are placed as before."""
-    copied = deepcopy(network)
+    copied = put_on_torch(deepcopy(network))
     part = copied.head if isinstance(copied, BoneNetwork) else copied
     generator = torch.Generator().manual_seed(SHUFFLED_SEED)
     for parameter in part.parameters():

@@ -177,3 +177,24 @@ def test_cells_of_patches_are_laid_back_onto_the_hand_with_their_total(network, 
     home = network.to_picture_grid(cells, picture, network.places(picture))
     assert home.shape == picture.shape
     assert float(home.sum()) == pytest.approx(float(cells.sum()), rel=1e-3)
+
+
+def test_a_changed_square_moves_the_answer_as_if_all_patches_were_described_anew():
+    torch.manual_seed(0)
+    network = build(SHAPE).requires_grad_(False)
+    assert isinstance(network, JointAgeNetwork)
+    places = torch.cat([landmarks(), landmarks(mirrored=True)])
+    pictures, male = torch.rand(2, 1, SIDE_PX, SIDE_PX), torch.ones(2)
+    kept = network.with_fixed_landmarks(places)
+    described: list[int] = []
+    network.head.encoder.register_forward_pre_hook(lambda _, given: described.append(len(given[0])))
+    with torch.inference_mode():
+        kept(pictures, male)
+        for row, column in ((0, 0), (60, 100), (120, 90), (200, 200)):
+            changed = pictures.clone()
+            changed[..., row : row + 50, column : column + 50] = 0.3
+            described.clear()
+            found, fewer = kept(changed, male), sum(described)
+            torch.testing.assert_close(found, network.with_fixed_landmarks(places)(changed, male), atol=1e-4, rtol=0)
+            assert fewer < 2 * len(JOINTS)
+        assert torch.equal(kept(pictures, male), kept(pictures, male))

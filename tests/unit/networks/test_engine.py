@@ -1,0 +1,151 @@
+"""Networks on the engine: the same answers as in PyTorch, gradients and changed copies untouched, nothing sent out."""
+
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+from torch import nn
+
+from baa_core.errors import EngineMissing
+from baa_core.networks import engine
+from baa_core.networks.build import build
+from baa_core.networks.engine import ATTRIBUTE, put_on_engine, put_on_torch
+from baa_core.networks.hand import HandNetwork
+from baa_core.recipes.schema import Architecture
+from tests.conftest import REPOSITORY
+
+HAND = Architecture("fastsurfer", task="hand", hidden=(8,), sex_features=0)
+AGE = Architecture("test_efficientnet", hidden=(16,), sex_features=4)
+LANDMARKS = Architecture("test_efficientnet", task="landmarks", hidden=(16,), sex_features=0)
+SEX = Architecture("test_efficientnet", task="sex", hidden=(16,), sex_features=0)
+
+
+def frozen(architecture: Architecture) -> nn.Module:
+    torch.manual_seed(0)
+    return build(architecture).requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def on_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAA_ENGINE", "openvino")
+
+
+@pytest.mark.parametrize("architecture", [HAND, AGE, LANDMARKS, SEX], ids=lambda architecture: architecture.task)
+def test_a_network_on_the_engine_answers_as_in_pytorch(architecture: Architecture) -> None:
+    """For any number of pictures, by one graph."""
+    network, other = frozen(architecture), put_on_engine(frozen(architecture))
+    for batch in (1, 3):
+        image = torch.rand(batch, 1, 128, 128)
+        given = (image, torch.ones(batch)) if architecture is AGE else (image,)
+        with torch.inference_mode():
+            alone, served = network(*given), other(*given)
+        assert type(served) is type(alone)
+        torch.testing.assert_close(served, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_equal_neighbours_are_pooled_as_in_pytorch() -> None:
+    """A black frame is full of equal values; of equals the first one counts, as when the network learned."""
+    network = frozen(HAND)
+    assert isinstance(network, HandNetwork)
+    even = torch.zeros(1, 1, 128, 128)
+    x = network.down[0](network.stem(even))
+    largest, places = nn.functional.max_pool2d(x, 2, return_indices=True)
+    there = nn.functional.max_unpool2d(largest, places, [2, 2])
+    from baa_core.networks.hand import _pooled, _unpooled
+
+    own, at = _pooled(x)
+    assert torch.equal(own, largest)
+    assert torch.equal(_unpooled(own, at), there)
+
+
+def test_a_gradient_stays_in_pytorch() -> None:
+    network = frozen(AGE)
+    image, male = torch.rand(1, 1, 64, 64), torch.ones(1)
+    wanted = image.clone().requires_grad_()
+    network(wanted, male).sum().backward()
+    found = image.clone().requires_grad_()
+    put_on_engine(network)(found, male).sum().backward()
+    assert found.grad is not None and torch.equal(found.grad, wanted.grad)
+
+
+def test_a_copy_whose_parameters_are_changed_answers_by_them() -> None:
+    network, image = put_on_engine(frozen(SEX)), torch.rand(1, 1, 64, 64)
+    before = network(image)
+    other = put_on_torch(deepcopy(network))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    assert not torch.allclose(other(image), before)
+    assert torch.equal(network(image), before)
+    assert all(ATTRIBUTE not in vars(module) for module in other.modules())
+
+
+def test_threads_that_share_a_network_get_the_same_answers() -> None:
+    network = put_on_engine(frozen(SEX))
+    images = torch.rand(8, 1, 64, 64)
+    alone = [network(image[None]) for image in images]
+    found: dict[int, torch.Tensor] = {}
+    threads = [
+        Thread(target=lambda n=n: found.update({n: network(images[n : n + 1])}))  # type: ignore[misc]
+        for n in range(len(images))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[n], alone[n]) for n in range(len(images)))
+
+
+def test_pytorch_alone_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAA_ENGINE", "torch")
+    network = put_on_engine(frozen(SEX))
+    assert all(ATTRIBUTE not in vars(module) for module in network.modules())
+    assert engine.engine_version() == {}
+
+
+def test_an_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAA_ENGINE", "tvm")
+    with pytest.raises(EngineMissing, match="torch, openvino"):
+        put_on_engine(frozen(SEX))
+
+
+def test_a_missing_engine_is_said_and_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.openvino.cache_clear()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineMissing, match="BAA_ENGINE to torch"):
+        put_on_engine(frozen(SEX))
+    monkeypatch.undo()
+    engine.openvino.cache_clear()
+
+
+def in_new_process(code: str, folder: Path, **environment: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "BAA_ENGINE")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=kept | {"PYTHONPATH": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_nobody_is_told_that_the_engine_is_used(tmp_path: Path) -> None:
+    """OpenVINO's own import would send a note of use if its telemetry is installed: here it would say so."""
+    (tmp_path / "openvino_telemetry").mkdir()
+    (tmp_path / "openvino_telemetry" / "__init__.py").write_text("print('telemetry')")
+    said = in_new_process("from baa_core.networks.engine import openvino; openvino(); print('done')", tmp_path)
+    assert said == "done"
+
+
+def test_threads_do_not_spin_unless_somebody_wants_them_to(tmp_path: Path) -> None:
+    code = "import baa_core, os; print(os.environ['OMP_WAIT_POLICY'])"
+    assert in_new_process(code, tmp_path) == "passive"
+    assert in_new_process(code, tmp_path, OMP_WAIT_POLICY="active") == "active"
