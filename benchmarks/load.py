@@ -104,8 +104,8 @@ def different_answers(url: str, clients: int, requests: int) -> list[str]:
 
 
 @contextmanager
-def page() -> Iterator[str]:
-    """A page of our own in a process of its own; its address."""
+def page() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A page of our own in a process of its own: its address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -125,7 +125,7 @@ def page() -> Iterator[str]:
                         break
                 except (urllib.error.URLError, OSError):
                     time.sleep(0.2)
-            yield url
+            yield url, process
         finally:
             process.terminate()
             process.wait(timeout=90)
@@ -142,7 +142,7 @@ def main() -> int:
     if options.url:
         wrong = different_answers(options.url.rstrip("/"), options.clients, options.requests)
     else:
-        with page() as url:
+        with page() as (url, _):
             wrong = different_answers(url, options.clients, options.requests)
     asked = options.clients * options.requests
     print(f"{asked} requests of {options.clients} clients in {time.perf_counter() - start:.0f} s:", end=" ")

@@ -385,3 +385,15 @@ def test_ctrl_c_while_modules_load_says_nothing() -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         assert b"Traceback" not in said
+
+
+def test_the_browser_is_given_nothing_to_keep_but_the_language() -> None:
+    stores = ("localStorage", "sessionStorage", "document.cookie", "indexedDB", "caches.open")
+    lines = {
+        (path.name, line.strip())
+        for path in (REPOSITORY / "page").glob("*.*")
+        for line in path.read_text("utf-8").splitlines()
+        if any(store in line for store in stores)
+    }
+    assert {name for name, _ in lines} == {"language.js"}
+    assert len(lines) == 2  # one reads, one writes
