@@ -52,7 +52,7 @@ _NO_WORDS = re.compile(
     r"|University of Pisa"
     r"|^[A-Za-z]* ?phalanx of the$|^(Prox|Mid)(\.|dle ph\.|\. ph\.)$|^(Proximal|Middle ph\.|Distal|Something)$"
     r"|^Helvetica|^input\[|^M\{|^translate|^rotate|^inset\(|px sans-serif|^metacarpal\{0\}$|^\(\) =>"
-    r"|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # training
+    r"|^\x01|^on whole thumbnails|^age and sex from the same features|^on the masks that the hand"  # training
 )
 # Templates whose instances have entries of their own, because German bends what stands in their places.
 BENT = {
