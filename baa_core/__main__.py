@@ -139,6 +139,7 @@ def build_parser() -> Parser:
     batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
     batch.add_argument("--hand", choices=HAND_CHOICES, help="which of several hands, by its side of the picture")
     batch.add_argument("--processes", type=int, default=1, metavar="N", help="assess on so many processes (default: 1)")
+    batch.add_argument("--engine", choices=("pool", "ray"), default="pool", help="what shares the rows out")
     batch.set_defaults(run=run_batch_command)
 
     calibrate = commands.add_parser("calibrate-local", help="fit a clinic's own correction", allow_abbrev=False)
@@ -325,7 +326,7 @@ def run_batch_command(options: argparse.Namespace) -> int:
         raise WrongUsage("--processes must be at least 1.")
     load = partial(load_assessor, options.recipe, local_calibration=options.calibration)
     with redirect_stdout(sys.stderr):
-        tally = run_batch(batch, load, processes=options.processes)
+        tally = run_batch(batch, load, processes=options.processes, engine=options.engine)
     print(f"{tally.assessed} assessed, {tally.refused} refused: {options.out}")
     return SOME_REFUSED if tally.refused else ALL_ASSESSED
 

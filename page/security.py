@@ -26,6 +26,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from starlette.requests import ClientDisconnect
+
 from .html import NEUTRAL
 from .uploads import UploadFolder
 
@@ -230,6 +232,8 @@ class Guard:
                     answer["body"] = body
                 elif answer["status"] == 200:
                     answer.update(status=400, start=None)
+            except ClientDisconnect:  # who hangs up in the middle gets no answer, and no traceback in the log
+                return
             finally:
                 if answer["status"] != 200:
                     self.uploads.discard(folder)

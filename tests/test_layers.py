@@ -40,6 +40,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "albumentations": ("train.data.augmentation",),
     "lightning": ("train.",),
     "pandas": ("train.", "baa_core.evaluation."),
+    "ray": ("baa_core.evaluation.ray_engine",),
     "scipy": ("train.", "baa_core.estimation."),
     "threadpoolctl": ("baa_core.preprocessing.clustering",),
 }

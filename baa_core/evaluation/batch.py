@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, Literal, NamedTuple, Protocol, TextIO
 
 from tqdm import tqdm
 
@@ -23,6 +23,7 @@ from ..errors import BoneAgeError, InvalidPatient, InvalidTable, SeveralHands, W
 from ..faults import log_fault
 from ..types import HandChoice, Patient, Report, parse_sex, refusal
 from .pool import assess_rows
+from .ray_engine import assess_rows_on_ray
 from .tables import Table, parse_number, read_table
 
 NEEDED_COLUMNS = ("file", "sex")
@@ -89,7 +90,11 @@ class Tally:
 
 
 def run_batch(
-    batch: Batch, load_assessor: Callable[[], CanAssess], show_progress: bool = True, processes: int = 1
+    batch: Batch,
+    load_assessor: Callable[[], CanAssess],
+    show_progress: bool = True,
+    processes: int = 1,
+    engine: Literal["pool", "ray"] = "pool",
 ) -> Tally:
     """Assess every row of a table that its results do not hold yet.
 
@@ -98,6 +103,7 @@ def run_batch(
         load_assessor: called once, and only if there is a row left to assess.
         show_progress: draw a progress bar on standard error.
         processes: on which rows are assessed; the results are the same, but for their seconds. See `pool`.
+        engine: what shares the rows out: processes of this machine, or Ray (`ray_engine`).
 
     Raises:
         InvalidTable: the table lacks columns, or the results file belongs to something else.
@@ -115,7 +121,9 @@ def run_batch(
         if left:
             assessor = load_assessor()
             _check_versions(batch, done, assessor)
-            if processes > 1 and len(left) > 1:
+            if engine == "ray":
+                results = assess_rows_on_ray(batch, left, load_assessor, processes)
+            elif processes > 1 and len(left) > 1:
                 results = assess_rows(batch, left, load_assessor, processes)
             else:
                 results = (assess_row(batch, row, assessor) for row in left)

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -52,19 +53,29 @@ def load_nothing() -> Fake:
     raise WeightsMissing("The weights are not there.")
 
 
-def rows_of(tmp_path: Path, files: list[str], processes: int) -> tuple[bytes, tuple[int, int]]:
-    folder = tmp_path / str(processes)
+def rows_of(
+    tmp_path: Path, files: list[str], processes: int, engine: Literal["pool", "ray"] = "pool"
+) -> tuple[bytes, tuple[int, int]]:
+    folder = tmp_path / f"{engine}{processes}"
     folder.mkdir()
     table = folder / "table.csv"
     table.write_text("file,sex\n" + "".join(f"{name},{('female', 'male')[n % 2]}\n" for n, name in enumerate(files)))
     batch = Batch(table, folder, folder / "results.csv", "fake")
-    tally = run_batch(batch, partial(load_fake, folder), show_progress=False, processes=processes)
+    tally = run_batch(batch, partial(load_fake, folder), show_progress=False, processes=processes, engine=engine)
     return batch.results_csv.read_bytes(), (tally.assessed, tally.refused)
 
 
 def test_two_processes_give_the_rows_of_one(tmp_path: Path) -> None:
     files = [f"{'bad' if number % 4 == 0 else 'hand'}{'x' * number}.png" for number in range(12)]
     assert rows_of(tmp_path, files, 1) == rows_of(tmp_path, files, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_two_actors_of_ray_give_the_rows_of_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    files = [f"{'bad' if number % 4 == 0 else 'hand'}{'x' * number}.png" for number in range(12)]
+    assert rows_of(tmp_path, files, 1) == rows_of(tmp_path, files, 2, "ray")
 
 
 def test_a_killed_process_is_replaced_and_its_row_done_again(tmp_path: Path) -> None:

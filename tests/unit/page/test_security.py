@@ -18,6 +18,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from starlette.requests import ClientDisconnect
 
 import app
 from page.html import NEUTRAL
@@ -204,6 +205,22 @@ def test_an_upload_is_answered_without_a_path_of_this_machine(tmp_path: Path) ->
 def test_an_upload_named_by_dots_leaves_nothing(tmp_path: Path) -> None:
     (reply,) = asked("/gradio_api/upload", uploads=UploadFolder(tmp_path), put=("..",))
     assert reply["status"] == 400
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_visitor_who_hangs_up_in_the_middle_leaves_neither_file_nor_traceback(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path)
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        Path(uploads).mkdir()
+        (Path(uploads) / "half").write_bytes(b"x")
+        raise ClientDisconnect
+
+    async def nothing(*_: Any) -> dict[str, Any]:
+        return {}
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+    asyncio.run(Guard(behind, uploads)(scope, nothing, nothing))
     assert list(tmp_path.iterdir()) == []
 
 
