@@ -122,11 +122,11 @@ def run_batch(
             assessor = load_assessor()
             _check_versions(batch, done, assessor)
             if engine == "ray":
-                results = assess_rows_on_ray(batch, left, load_assessor, processes)
+                results = assess_rows_on_ray(RowAssessor(batch, load_assessor), left, processes)
             elif processes > 1 and len(left) > 1:
-                results = assess_rows(batch, left, load_assessor, processes)
+                results = assess_rows(RowAssessor(batch, load_assessor), left, processes)
             else:
-                results = (assess_row(batch, row, assessor) for row in left)
+                results = map(RowAssessor(batch, load_assessor, assessor), left)
             writer = csv.DictWriter(handle, columns, lineterminator="\n")
             if handle.seek(0, os.SEEK_END) == 0:
                 writer.writeheader()
@@ -138,6 +138,35 @@ def run_batch(
                 done.append(Done(fields["status"], ""))
     refused = sum(row.status == "refused" for row in done)
     return Tally(assessed=len(done) - refused, refused=refused)
+
+
+@dataclass
+class RowAssessor:
+    """Assesses rows of one batch; its assessor is loaded for the first of them, in whichever process that is.
+
+    Attributes:
+        batch: as asked for.
+        load_assessor: must be picklable where there are several processes (a function of a module, or a partial).
+        assessor: where it is loaded already; then this is not to be sent to another process.
+    """
+
+    batch: Batch
+    load_assessor: Callable[[], CanAssess]
+    assessor: CanAssess | None = None
+
+    def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
+        """A row's report or refusal.
+
+        Raises:
+            BoneAgeError: about no row in particular.
+        """
+        if self.assessor is None:
+            self.assessor = self.load_assessor()
+        return assess_row(self.batch, row, self.assessor)
+
+    def refuse(self, row: Mapping[str, str], error: Exception) -> dict[str, Any]:
+        """The refusal of a row for an error outside of the assessor."""
+        return refusal(row["file"], self.batch.recipe, error)
 
 
 class Done(NamedTuple):
@@ -203,7 +232,7 @@ def carried_name(column: str) -> str:
     return f"input_{column}" if column in RESULT_COLUMNS else column
 
 
-def assess_row(batch: Batch, row: dict[str, str], assessor: CanAssess) -> dict[str, Any]:
+def assess_row(batch: Batch, row: Mapping[str, str], assessor: CanAssess) -> dict[str, Any]:
     """One row's report or refusal."""
     try:
         path = _inside(batch.images, row["file"])

@@ -9,21 +9,29 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BoneAgeError
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
-    from .batch import Batch, CanAssess
-
 MOST_TRIES = 3
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class AssessesRows(Protocol):
+    """What is sent to each process, by pickle, before it has assessed anything."""
+
+    def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
+        """A row's report or refusal; BoneAgeError about no row in particular."""
+
+    def refuse(self, row: Mapping[str, str], error: Exception) -> dict[str, Any]:
+        """The refusal of a row for an error."""
 
 
 @dataclass
@@ -35,21 +43,18 @@ class _Worker:
     row: int | None = None
 
 
-def assess_rows(
-    batch: Batch, rows: Sequence[Mapping[str, str]], load_assessor: Callable[[], CanAssess], processes: int
-) -> Iterator[dict[str, Any]]:
+def assess_rows(assess: AssessesRows, rows: Sequence[Mapping[str, str]], processes: int) -> Iterator[dict[str, Any]]:
     """Each row's report or refusal as a dict, in order.
 
     Args:
-        batch: as asked for.
+        assess: does one row; each process has its own copy.
         rows: of the table.
-        load_assessor: called once in each process; must be picklable (a function of a module, or a partial of one).
         processes: at most so many.
 
     Raises:
         BoneAgeError: no assessor could be loaded.
     """
-    start = pickle.dumps((batch, load_assessor))
+    start = pickle.dumps(assess)
     waiting, tries = list(range(len(rows)))[::-1], [0] * len(rows)
     finished: dict[int, dict[str, Any]] = {}
     workers = [_begin(start, processes) for _ in range(min(processes, len(rows)))]
@@ -72,7 +77,7 @@ def assess_rows(
                     if tries[row] < MOST_TRIES:
                         waiting.append(row)
                         continue
-                    answer = _lost(batch, rows[row])
+                    answer = assess.refuse(rows[row], ProcessLookupError(f"it ended {MOST_TRIES} processes"))
                 worker.row = None
                 if isinstance(answer, Exception):
                     raise answer
@@ -123,25 +128,15 @@ def _end(worker: _Worker) -> None:
 
 def _work(pipe: Connection, start: bytes) -> None:
     """In a process of the pool: answer rows until the pipe is closed."""
-    from .batch import assess_row
-
-    assessor: CanAssess | None = None
+    assess: AssessesRows | None = None
     while True:
         try:
             row = pipe.recv()
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            batch, load_assessor = pickle.loads(start)
-            assessor = assessor or load_assessor()
-            answer: Any = assess_row(batch, row, assessor)
-        except BoneAgeError as error:  # about no row in particular
+            assess = assess or pickle.loads(start)
+            answer: Any = assess(row)
+        except BoneAgeError as error:
             answer = error
         pipe.send(answer)
-
-
-def _lost(batch: Batch, row: Mapping[str, str]) -> dict[str, Any]:
-    """The refusal of a row that ended its process each time."""
-    from ..types import refusal
-
-    return refusal(row["file"], batch.recipe, ProcessLookupError(f"the process ended {MOST_TRIES} times"))

@@ -9,27 +9,24 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import EngineMissing
-
-if TYPE_CHECKING:
-    from .batch import Batch, CanAssess
+from .pool import AssessesRows
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS_AT_ONCE = 4  # that an actor takes; the results of so many are lost when it ends, and are made again
 
 
 def assess_rows_on_ray(
-    batch: Batch, rows: Sequence[Mapping[str, str]], load_assessor: Callable[[], CanAssess], workers: int
+    assess: AssessesRows, rows: Sequence[Mapping[str, str]], workers: int
 ) -> Iterator[dict[str, Any]]:
     """Each row's report or refusal as a dict, in order. Arguments as of `pool.assess_rows`.
 
     Raises:
         EngineMissing: Ray is not installed.
-        BoneAgeError: no assessor could be loaded.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent to Ray's makers
     try:
@@ -38,7 +35,6 @@ def assess_rows_on_ray(
     except ImportError as missing:
         raise EngineMissing('Ray is not installed. Install it by: pip install "ray[data]>=2.60,<3"') from missing
     del pyarrow  # Ray Data needs it, and says so late
-    load_assessor()  # what cannot be loaded stops the batch here, and not in every row
     started = not ray.is_initialized()
     if started:
         ray.init(
@@ -52,7 +48,7 @@ def assess_rows_on_ray(
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        start = pickle.dumps((batch, load_assessor))
+        start = pickle.dumps(assess)
         items = [{"row": json.dumps(dict(row))} for row in rows]
         made = ray.data.from_items(items, override_num_blocks=max(1, len(items) // ROWS_AT_ONCE)).map_batches(
             _Assessing, fn_constructor_args=(start,), batch_size=ROWS_AT_ONCE, num_cpus=1,
@@ -69,11 +65,7 @@ class _Assessing:
     """An actor: one assessor, rows as JSON in, results as JSON out."""
 
     def __init__(self, start: bytes) -> None:
-        self.batch, load_assessor = pickle.loads(start)
-        self.assessor = load_assessor()
+        self.assess: AssessesRows = pickle.loads(start)
 
     def __call__(self, table: dict[str, Any]) -> dict[str, Any]:
-        from .batch import assess_row
-
-        results = [assess_row(self.batch, json.loads(row), self.assessor) for row in table["row"]]
-        return {"result": [json.dumps(result) for result in results]}
+        return {"result": [json.dumps(self.assess(json.loads(row))) for row in table["row"]]}
