@@ -44,7 +44,7 @@ format: $(VENV)/.develop  ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-screenshot: $(VENV)/.develop chromium  ## draw docs/screenshot.png anew from a phantom
+screenshot: $(VENV)/.develop chromium  ## draw docs/screenshot.png and docs/learn.png anew from drawn hands
 	$(BIN)/python -m tests.e2e.screenshot
 
 # The page's tests need a browser. Without one they are skipped with a reason, or fail if BAA_REQUIRE_BROWSER=1.

@@ -151,6 +151,7 @@ def test_the_main_path_by_keyboard_alone(served: Served, browser: Browser) -> No
     page.locator("#baa-picture figure[data-open]").wait_for()
     until("#baa-report button")
     page.keyboard.press("Enter")
+    page.locator("#baa-json").wait_for()  # as whoever presses Tab sees the menu open first
     until("#baa-json")
     with page.expect_download() as started:
         page.keyboard.press("Enter")
