@@ -1,0 +1,204 @@
+"""What one engine takes on this machine, in a process of its own: `python -m benchmarks` runs it for each of them.
+
+    BAA_ENGINE=openvino python -m benchmarks.engines        one JSON object
+
+Every time is a median, on one drawn radiograph. `naive` in place of an engine's name is the same work the way a script
+would do it: the same networks in plain eager PyTorch, one picture, one view and one sex at a time, heatmap included,
+with an autograd that also keeps gradients of the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from baa_core.estimation.ensemble import encode_sex
+from baa_core.evaluation.batch import Batch, run_batch
+from baa_core.explanation.heatmap import smooth_and_scale
+from baa_core.hand.landmarks import place_landmarks
+from baa_core.hand.segmentation import find_hand
+from baa_core.io import read_radiograph
+from baa_core.networks.tta import apply_tta, placed
+from baa_core.networks.weights import load_network
+from baa_core.phantom import draw_phantom
+from baa_core.preprocessing.prepare import prepare
+from baa_core.recipes import DEFAULT_RECIPE
+from baa_core.recipes.schema import Member, TestTimeAugmentation
+from baa_core.types import SEXES, Patient
+from baa_core.workflows.assess import Assessor, load_assessor
+from baa_core.workflows.explain import explain_estimate
+
+PATIENT = Patient(sex="male", chronological_age_months=120)
+SPINNING = 4  # processes beside, on the busy machine
+FEW_ROWS, MANY_ROWS = 4, 28  # of two batches, whose difference leaves the start out
+
+
+def draw_radiograph(folder: Path) -> Path:
+    """A phantom of a usual size, written as a PNG."""
+    phantom = draw_phantom(120.0, "male")
+    path = folder / "phantom.png"
+    path.write_bytes(bytes(cv2.imencode(".png", np.round(phantom.radiograph.pixels * 255).astype(np.uint8))[1]))
+    return path
+
+
+def seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """Median seconds of some work, after doing it once unwatched."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Four processes beside that never wait, until the end."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(SPINNING)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class Naive:
+    """The same networks called plainly: default memory layout, one view and one sex at a time."""
+
+    def __init__(self, assessor: Assessor) -> None:
+        self.recipe = assessor.recipe
+        self.networks = {
+            member.name: load_network(member, assessor.store.folder).to(memory_format=torch.contiguous_format)
+            for member in self.recipe.members_in_use
+        }
+
+    def assess(self, path: Path, heatmap: bool = True) -> float:
+        """Months, by way of the same steps; the heatmap is made and thrown away."""
+        radiograph = read_radiograph(path)
+        hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input)
+        if self.recipe.landmarks is not None:
+            member = self.recipe.landmarks
+            hand = place_landmarks(radiograph, hand, member, self.networks[member.name])
+        with torch.no_grad():
+            for member in self.recipe.sex:
+                for view, beside in self.views(radiograph, hand, member, member.views):
+                    self.networks[member.name](view, **beside)
+        months, heats = [], []
+        for member in self.recipe.members:
+            network = self.networks[member.name]
+            with torch.no_grad():
+                for view, beside in self.views(radiograph, hand, member, self.recipe.views):
+                    months += [float(network(view, encode_sex([sex]), **beside)) for sex in SEXES]
+            if not heatmap:
+                continue
+            gradients = []
+            mirrored = TestTimeAugmentation(self.recipe.views.mirror)
+            for number, (view, beside) in enumerate(self.views(radiograph, hand, member, mirrored)):
+                view.requires_grad_()
+                network.zero_grad()
+                network(view, encode_sex(["male"]), **beside).sum().backward()
+                gradient = view.grad if view.grad is not None else torch.zeros_like(view)
+                gradients.append(gradient.flip(3) if number else gradient)
+            heat = smooth_and_scale(torch.stack(gradients).mean(dim=0)[0, 0].abs().numpy())
+            heats.append(prepare(radiograph, hand, member.input).to_radiograph_grid(heat))
+        return float(np.mean(months))
+
+    def views(
+        self, radiograph: Any, hand: Any, member: Member, views: TestTimeAugmentation
+    ) -> list[tuple[torch.Tensor, dict[str, torch.Tensor]]]:
+        """The prepared picture in every view, one by one, and where its joints lie for a network that goes by them."""
+        made = prepare(radiograph, hand, member.input)
+        beside = placed(self.networks[member.name], made, views)
+        pictures = apply_tta(torch.tensor(made.image), views).split(1)
+        places = beside["places"].split(1) if beside else [None] * len(pictures)
+        return [(v.clone(), {} if p is None else {"places": p}) for v, p in zip(pictures, places, strict=True)]
+
+
+def batch_seconds(path: Path, folder: Path, rows: int, processes: int, recipe: str = DEFAULT_RECIPE) -> float:
+    """Seconds of a batch of one radiograph many times over, networks loaded within."""
+    table, results = folder / "table.csv", folder / f"results_{rows}_{processes}.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([["file", "sex"], *[[path.name, "male"]] * rows])
+    results.unlink(missing_ok=True)
+    start = time.perf_counter()
+    done = run_batch(
+        Batch(table, path.parent, results, recipe), partial(load_assessor, recipe), False, processes=processes
+    )
+    if done.assessed != rows:
+        raise SystemExit("The drawn radiograph was refused: the figures would mean nothing.")
+    return time.perf_counter() - start
+
+
+def batch_images_per_second(path: Path, folder: Path, processes: int) -> float:
+    """Rows a second of the `batch` command once it runs."""
+    few, many = (batch_seconds(path, folder, processes * rows, processes) for rows in (FEW_ROWS, MANY_ROWS))
+    return processes * (MANY_ROWS - FEW_ROWS) / (many - few)
+
+
+def measure(repeats: int, naive: bool, folder: Path) -> dict[str, Any]:
+    """Everything but the start of the page."""
+    path = draw_radiograph(folder)
+    assessor = load_assessor(DEFAULT_RECIPE)
+    if naive:
+        plain = Naive(assessor)
+        works = {
+            "assess": partial(plain.assess, path, heatmap=False),
+            "assess with heatmap": partial(plain.assess, path),
+        }
+    else:
+        works = {
+            "assess": partial(assessor.assess, path, PATIENT),
+            "assess with heatmap": partial(assessor.assess, path, PATIENT, explain=True),
+        }
+    found: dict[str, Any] = {f"{name}, s": seconds_of(work, repeats) for name, work in works.items()}
+    if not naive:
+        found["stages"] = assessor.assess(path, PATIENT, explain=True).stage_seconds
+        explain = partial(explain_estimate, assessor, assessor.find(path), PATIENT)
+        found["explain, s"] = seconds_of(explain, 1)
+        found["peak memory, MB"] = peak_rss_mb()
+        for processes in (1, 2):
+            found[f"batch {processes}, images/s"] = batch_images_per_second(path, folder, processes)
+    with busy_machine():
+        found |= {f"{name} busy, s": seconds_of(work, max(3, repeats // 2)) for name, work in works.items()}
+    return found
+
+
+def main() -> None:
+    """Measure the engine that BAA_ENGINE names; one JSON object on standard output."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--naive", action="store_true", help="plain eager PyTorch in place of an engine")
+    parser.add_argument("--repeats", type=int, default=7, help="how often each thing is timed (default: 7)")
+    options = parser.parse_args()
+    if options.naive:
+        os.environ["BAA_ENGINE"] = "torch"
+    with tempfile.TemporaryDirectory() as name:
+        print(json.dumps(measure(options.repeats, options.naive, Path(name))))
+
+
+if __name__ == "__main__":
+    main()
