@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from baa_core.errors import BoneAgeError
@@ -15,6 +14,7 @@ from baa_core.io import start_decoder
 from baa_core.types import Patient, Report
 
 from .html import NEUTRAL
+from .worker import Worker
 
 if TYPE_CHECKING:
     from baa_core.explanation.report import Panel
@@ -42,8 +42,8 @@ class CanAnswer(Protocol):
 class Loading:
     """An assessor that loads in the background, and the one place of the page where networks run.
 
-    One call runs at a time in the whole process, whichever way it came. The queue sees to the order; the lock here
-    sees to it that nothing passes the queue.
+    One call runs at a time in the whole process, whichever way it came, and all in one thread (`worker`). The queue
+    sees to the order; the worker sees to it that nothing passes the queue.
 
     Args:
         recipe: of Case, Explain, Batch and Learn.
@@ -54,7 +54,7 @@ class Loading:
         self._recipe = recipe
         self._calibration = calibration
         self._compared: dict[str, Assessor] = {}
-        self._turn = Lock()
+        self._worker = Worker()
         self._begins = ThreadPoolExecutor(max_workers=1)
         self._store: NetworkStore | None = None
         start_decoder()
@@ -91,15 +91,13 @@ class Loading:
 
     def assess(self, source: bytes, patient: Patient, **options: Any) -> Report:
         """Wait until loaded and free, then assess."""
-        with self._turn:
-            return self._assessor().assess(source, patient, **options)
+        return self._worker.run(lambda: self._assessor().assess(source, patient, **options))
 
     def explain_estimate(self, source: bytes | Findings, patient: Patient, method: str, **options: Any) -> Panel:
         """Wait until loaded and free, then explain."""
         from baa_core.workflows.explain import explain_estimate
 
-        with self._turn:
-            return explain_estimate(self._assessor(), source, patient, method, **options)
+        return self._worker.run(lambda: explain_estimate(self._assessor(), source, patient, method, **options))
 
     def compare(self, source: bytes, patient: Patient, **options: Any) -> Iterator[Compared]:
         """Assess by one system after another, one turn for each; each is loaded when its turn comes first."""
@@ -107,8 +105,7 @@ class Loading:
 
         answers = compare(source, patient, load=self._comparing, **options)
         while True:
-            with self._turn:
-                answer = next(answers, None)
+            answer = self._worker.run(lambda: next(answers, None))
             if answer is None:
                 return
             yield answer

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..recipes.schema import Architecture
-from .engine import on_engine
 
 
 class HandOutput(NamedTuple):
@@ -69,7 +68,6 @@ class HandNetwork(nn.Module):
         self.mask = nn.Sequential(nn.Conv2d(filters, 16, 3, padding=1), nn.PixelShuffle(4))
         self.answers = nn.Sequential(nn.Linear(2 * filters, 64), nn.ReLU(inplace=True), nn.Linear(64, 4))
 
-    @on_engine
     def forward(self, image: Tensor) -> HandOutput:
         """Answers for pictures (N, 1, S, S), S a multiple of 128."""
         x = self.stem(image)
@@ -77,35 +75,14 @@ class HandNetwork(nn.Module):
         for block in self.down:
             x = block(x)
             skips.append(x)
-            x, place = _pooled(x)
+            x, place = nn.functional.max_pool2d(x, 2, return_indices=True)
             places.append(place)
         x = self.bottom(x)
         answers = self.answers(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)).float()
         for block in self.up:
-            x = _unpooled(x, places.pop())
+            x = nn.functional.max_unpool2d(x, places.pop(), [2, 2])
             x = block(torch.maximum(x, skips.pop()))
         return HandOutput(self.mask(x).float(), answers[:, 0], answers[:, 1:3], answers[:, 3])
-
-
-def _pooled(x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The largest of each 2 x 2 pixels of (N, C, H, W), and at which of the four it is, the first one of equals.
-
-    As `max_pool2d` and `max_unpool2d` of PyTorch do it, in operations that every engine has.
-    """
-    corners = [x[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    largest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
-    places: list[Tensor] = []
-    free = torch.ones_like(largest)
-    for corner in corners:
-        here = (corner == largest).to(x.dtype) * free
-        free = free - here
-        places.append(here)
-    return largest, places
-
-
-def _unpooled(x: Tensor, places: list[Tensor]) -> Tensor:
-    """(N, C, H, W) on a grid twice as fine: each value at its place, 0 elsewhere."""
-    return nn.functional.pixel_shuffle(torch.stack([x * here for here in places], dim=2).flatten(1, 2), 2)
 
 
 class MaskNetwork(nn.Module):
@@ -121,7 +98,6 @@ class MaskNetwork(nn.Module):
         self.up = nn.ModuleList(_pair(2 * width, width) for width in widths[:-1])
         self.mask = nn.Conv2d(widths[0], 1, 1)
 
-    @on_engine
     def forward(self, image: Tensor) -> Tensor:
         """Logits of "hand", (N, 1, H, W), for pictures whose sides are multiples of 16."""
         skips: list[Tensor] = []

@@ -15,7 +15,6 @@ from baa_core.errors import EngineMissing
 from baa_core.networks import engine
 from baa_core.networks.build import build
 from baa_core.networks.engine import ATTRIBUTE, put_on_engine, put_on_torch
-from baa_core.networks.hand import HandNetwork
 from baa_core.recipes.schema import Architecture
 from tests.conftest import REPOSITORY
 
@@ -35,7 +34,7 @@ def on_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BAA_ENGINE", "openvino")
 
 
-@pytest.mark.parametrize("architecture", [HAND, AGE, LANDMARKS, SEX], ids=lambda architecture: architecture.task)
+@pytest.mark.parametrize("architecture", [AGE, LANDMARKS, SEX], ids=lambda architecture: architecture.task)
 def test_a_network_on_the_engine_answers_as_in_pytorch(architecture: Architecture) -> None:
     """For any number of pictures, by one graph."""
     network, other = frozen(architecture), put_on_engine(frozen(architecture))
@@ -48,19 +47,12 @@ def test_a_network_on_the_engine_answers_as_in_pytorch(architecture: Architectur
         torch.testing.assert_close(served, alone, atol=1e-4, rtol=1e-4)
 
 
-def test_equal_neighbours_are_pooled_as_in_pytorch() -> None:
-    """A black frame is full of equal values; of equals the first one counts, as when the network learned."""
-    network = frozen(HAND)
-    assert isinstance(network, HandNetwork)
-    even = torch.zeros(1, 1, 128, 128)
-    x = network.down[0](network.stem(even))
-    largest, places = nn.functional.max_pool2d(x, 2, return_indices=True)
-    there = nn.functional.max_unpool2d(largest, places, [2, 2])
-    from baa_core.networks.hand import _pooled, _unpooled
-
-    own, at = _pooled(x)
-    assert torch.equal(own, largest)
-    assert torch.equal(_unpooled(own, at), there)
+def test_an_outline_is_drawn_by_pytorch() -> None:
+    """One pixel more in a mask moves an age network by up to 0.8 months, so no rounding may decide about it."""
+    image = torch.rand(1, 1, 128, 128)
+    with torch.inference_mode():
+        for alone, served in zip(frozen(HAND)(image), put_on_engine(frozen(HAND))(image), strict=True):
+            assert torch.equal(alone, served)
 
 
 def test_a_gradient_stays_in_pytorch() -> None:

@@ -1,0 +1,41 @@
+"""The page's one thread for networks."""
+
+from contextvars import ContextVar
+from threading import Thread, current_thread
+
+import pytest
+
+from page.worker import Worker, trim_memory
+
+SESSION: ContextVar[str] = ContextVar("SESSION", default="nobody's")
+
+
+def test_all_work_runs_in_one_thread_whoever_asks() -> None:
+    worker, ran_in = Worker(), set()
+    askers = [Thread(target=lambda: ran_in.add(worker.run(current_thread))) for _ in range(8)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert len(ran_in) == 1
+    assert current_thread() not in ran_in
+
+
+def test_work_sees_the_session_of_who_asked() -> None:
+    SESSION.set("mine")
+    assert Worker().run(SESSION.get) == "mine"
+
+
+def test_a_failure_is_the_askers_and_the_next_one_is_served() -> None:
+    worker = Worker()
+
+    def fails() -> None:
+        raise KeyboardInterrupt("stopped")
+
+    with pytest.raises(KeyboardInterrupt, match="stopped"):
+        worker.run(fails)
+    assert worker.run(lambda: 1) == 1
+
+
+def test_memory_can_be_given_back_anywhere() -> None:
+    trim_memory()
