@@ -77,7 +77,7 @@ def assess_rows(assess: AssessesRows, rows: Sequence[Mapping[str, str]], process
                     if tries[row] < MOST_TRIES:
                         waiting.append(row)
                         continue
-                    answer = assess.refuse(rows[row], ProcessLookupError(f"it ended {MOST_TRIES} processes"))
+                    answer = assess.refuse(rows[row], ProcessLookupError())
                 worker.row = None
                 if isinstance(answer, Exception):
                     raise answer
