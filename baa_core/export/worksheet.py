@@ -85,7 +85,7 @@ def _hand(canvas: Any, say: Say, hand: LessonHand, place: int) -> None:
     canvas.setFont("Helvetica-Bold", 10)
     canvas.drawString(left, top - height - 15, f"{hand.number}. {say(CHILD[hand.sex])}")
     canvas.setFont("Helvetica", 10)
-    canvas.drawRightString(left + width, top - height - 15, say("Bone age: ______ years ______ months"))
+    canvas.drawString(left, top - height - 34, say("Bone age: ______ years ______ months"))
 
 
 def _solutions(canvas: Any, say: Say, hands: tuple[LessonHand, ...]) -> None:
