@@ -125,6 +125,7 @@ def _pictures() -> dict[str, bytes]:
         "damaged.png": png[:3000] + bytes(400) + png[3400:],
         "one_by_one.png": encoded(Image.new("L", (1, 1), 200), "PNG"),
         "side_of_99.png": encoded(grey.resize((99, 240)), "PNG"),
+        "strip.png": encoded(Image.fromarray(np.tile((hand * 255).astype(np.uint8)[:110], (1, 30))), "PNG"),
         "all_black.png": encoded(Image.new("L", (300, 300)), "PNG"),
         "all_white.jpg": encoded(Image.new("RGB", (300, 300), "white"), "JPEG"),
         "fully_transparent.png": encoded(Image.new("RGBA", (300, 300), (9, 99, 200, 0)), "PNG"),

@@ -18,6 +18,7 @@ from PIL import Image
 from ..errors import BoneAgeError, UnreadableImage, UnsupportedImage
 
 LEAST_SIDE_PX = 100  # the smallest thumbnails in common use for bone age are 100 x 100
+MOST_ASPECT = 10  # of the longer side to the shorter; beyond it networks would be given squares of gigapixels
 MOST_PIXELS = 50_000_000  # several times the largest detector; beyond it a file is a mistake or an attack
 MOST_BYTES = 400 * 2**20  # 50 megapixel of 16-bit colour and some header
 MOST_INFLATED_BYTES = 2 * MOST_PIXELS + 2**24  # one grey picture of that size and its header, once unpacked
@@ -133,7 +134,7 @@ def check_size(height: int, width: int, name: str) -> None:
     """Check the size a header claims, in pixels, before anything is decoded.
 
     Raises:
-        UnsupportedImage: a side under 100 px, or over 50 megapixel.
+        UnsupportedImage: a side under 100 px, over 50 megapixel, or one side more than ten times as long as the other.
     """
     if height * width > MOST_PIXELS:
         raise too_large(name, f"{width} × {height} px")
@@ -141,6 +142,10 @@ def check_size(height: int, width: int, name: str) -> None:
         raise UnsupportedImage(
             f"{name} is too small ({width} × {height} px). "
             f"Both sides must be at least {LEAST_SIDE_PX} px; choose the radiograph at its original size."
+        )
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise UnsupportedImage(
+            f"{name} is a strip ({width} × {height} px), as no radiograph of a hand is. Crop it to the hand."
         )
 
 
