@@ -69,7 +69,7 @@ COMPOSED = {
     "The estimate is {0} below the chronological age of {1}, which lies {2} the interval.",
     "The estimate is equal to the chronological age of {0}, which lies {1} the interval.", "Drop File Here",
     "queue: {0} | {1}", "number input for {0}", "range slider for {0}", "Reset to default value",
-    "{0} joint of the {1}",
+    "{0} joint of the {1}", "steps", "{0}/{1} steps",
 }  # fmt: skip
 
 
