@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from baa_core.workflows.compare import Compared
     from baa_core.workflows.findings import Findings
 
+FIRST_HAND_PX = 500  # height of a drawn hand, large enough for every network of the default system
 LOG = logging.getLogger("bone_age.page")
 
 
@@ -61,10 +62,15 @@ class Loading:
         self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
 
     def _load(self, recipe: str) -> Assessor:
-        from baa_core.workflows.assess import load_assessor  # here: PyTorch takes seconds, and the page need not wait
+        from baa_core.phantom import draw_phantom, to_png  # here: PyTorch takes seconds, and the page need not wait
+        from baa_core.workflows.assess import load_assessor
 
         assessor = load_assessor(recipe, store=self._open(), local_calibration=self._calibration)
         assessor.warm_up()
+        drawn = draw_phantom(120.0, "male", height_px=FIRST_HAND_PX)
+        assessor.assess(
+            to_png(drawn.radiograph), Patient()
+        )  # the engine makes its graphs before a visitor waits for them
         return assessor
 
     def _open(self) -> NetworkStore:
