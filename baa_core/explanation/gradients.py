@@ -125,6 +125,11 @@ def sketched_gradients(_network: nn.Module, forward: Forward, model_input: Model
 def last_feature_map(network: nn.Module, forward: Forward, picture: Tensor) -> nn.Module:
     """The module whose output is the last thing with height and width before the network pools.
 
+    Args:
+        network: as it is explained.
+        forward: the same as a function of the picture alone.
+        picture: a leaf that wants a gradient.
+
     Raises:
         ValueError: the network makes no feature map.
     """
@@ -136,8 +141,8 @@ def last_feature_map(network: nn.Module, forward: Forward, picture: Tensor) -> n
 
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        with torch.inference_mode():
-            forward(picture.detach())
+        with torch.enable_grad():  # in PyTorch, whose modules the hooks are on
+            forward(picture)
     finally:
         for hook in hooks:
             hook.remove()

@@ -7,14 +7,19 @@ from copy import deepcopy
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from baa_core.errors import EngineMissing
+from baa_core.estimation.ensemble import age_forward
+from baa_core.explanation.methods import METHODS
 from baa_core.networks import engine
 from baa_core.networks.build import build
 from baa_core.networks.engine import ATTRIBUTE, put_on_engine, put_on_torch
+from baa_core.preprocessing.picture import IDENTITY
+from baa_core.preprocessing.prepare import ModelInput
 from baa_core.recipes.schema import Architecture
 from tests.conftest import REPOSITORY
 
@@ -141,3 +146,14 @@ def test_threads_do_not_spin_unless_somebody_wants_them_to(tmp_path: Path) -> No
     code = "import baa_core, os; print(os.environ['OMP_WAIT_POLICY'])"
     assert in_new_process(code, tmp_path) == "passive"
     assert in_new_process(code, tmp_path, OMP_WAIT_POLICY="active") == "active"
+
+
+@pytest.mark.parametrize("name", ["saliency", "grad_cam", "occlusion"])
+def test_a_method_explains_a_network_on_the_engine_as_in_pytorch(name: str) -> None:
+    pixels = np.random.default_rng(0).standard_normal((1, 1, 64, 64)).astype(np.float32)
+    given = ModelInput(pixels, np.ones((64, 64), bool), IDENTITY, (64, 64))
+    alone, served = frozen(AGE), put_on_engine(frozen(AGE))
+    maps = [
+        METHODS[name].attribute(net, age_forward(net, "male", mirror=True), given).months for net in (alone, served)
+    ]
+    np.testing.assert_allclose(maps[1], maps[0], atol=1e-3 * np.abs(maps[0]).max())
