@@ -115,7 +115,7 @@ def test_strong_compression_shows_after_the_file_was_stored_anew(quality: int, t
 
 
 def test_sixteen_bits_are_kept() -> None:
-    ramp = np.tile(np.arange(3000, 3000 + 2048, dtype=np.uint16), (128, 1))
+    ramp = np.tile(np.arange(3000, 3000 + 2048, dtype=np.uint16), (256, 1))
     radiograph = read_radiograph(grey("PNG", ramp))
     assert len(np.unique(radiograph.pixels)) == 2048
 
