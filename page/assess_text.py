@@ -198,8 +198,8 @@ STAGES: Mapping[str, tuple[str, str]] = {
     "finding the hand": ("Finding the hand", "A network outlines the hand and tells which way its fingers point."),
     "estimating": (
         "Estimating",
-        "Background removed, turned upright, cut out and evened in contrast; each network then estimates the bone age "
-        "for the given sex, and another checks the sex. The interval follows the estimate, "
+        "Background removed, turned upright, cut out and equalised in contrast; each network then estimates the bone "
+        "age for the given sex, and another checks the sex. The interval follows the estimate, "
         "how sure each network is and how far they disagree; its size was enough for 9 of 10 hands that had no part in "
         "the training.",
     ),

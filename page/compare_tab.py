@@ -73,7 +73,7 @@ class CompareHandlers:
         hidden = gr.update(visible=False)
         return card, hidden, None, hidden, gr.update(choices=[], value=None), gr.skip(), "", None, *[""] * len(NAMES)
 
-    def told(self, card: str, systems: dict[str, str]) -> tuple[Any, ...]:
+    def outputs(self, card: str, systems: dict[str, str]) -> tuple[Any, ...]:
         """The card on top and some systems' cards; all else stays as it is."""
         return card, *[gr.skip()] * 7, *(systems.get(name, gr.skip()) for name in NAMES)
 
@@ -150,7 +150,7 @@ class CompareHandlers:
 
         Full-size pictures are let go with each answer: only small ones are kept.
         """
-        yield self.told(words.under_way(0), {name: words.waiting(name, WAITS) for name in NAMES} | at_work(0))
+        yield self.outputs(words.under_way(0), {name: words.waiting(name, WAITS) for name in NAMES} | at_work(0))
         rows: list[dict[str, Any]] = []
         predictions: list[Prediction | None] = []
         cautions: list[tuple[Caution, ...]] = []
@@ -163,11 +163,11 @@ class CompareHandlers:
             card, seen = shown_of(compared)
             if seen:
                 traces[compared.recipe] = seen
-            yield self.told(words.under_way(len(rows)), {compared.recipe: card} | at_work(len(rows)))
+            yield self.outputs(words.under_way(len(rows)), {compared.recipe: card} | at_work(len(rows)))
         spread = summarise_comparison(predictions)
         values = to_dict(chosen.name, rows, spread)
-        told = [(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)]
-        plot = in_language(systems_figure(told))
+        assessed = [(words.title(row["recipe"]), made) for row, made in zip(rows, predictions, strict=True)]
+        plot = in_language(systems_figure(assessed))
         yield self.finished(words.card(spread, values, chosen.drawn, of_all(cautions)), plot, traces)
 
     def finished(self, card: str, plot: Any, traces: Traces) -> tuple[Any, ...]:

@@ -14,8 +14,8 @@ def text_report(content: ReportContent) -> str:
     """Plain text of at most `COLUMNS` characters a line, one sentence a paragraph; without heatmap or picture."""
     parts = []
     for heading, sentences in content.sections():
-        told = map(content.said, sentences)
-        body = "\n".join(textwrap.fill(sentence, COLUMNS, break_long_words=False) for sentence in told)
+        worded = map(content.said, sentences)
+        body = "\n".join(textwrap.fill(sentence, COLUMNS, break_long_words=False) for sentence in worded)
         parts.append(f"{content.said(heading)}\n{body}")
     software = ", ".join(f"{name} {version}" for name, version in content.software.items())
     weights = ", ".join(f"{name} {sha}" for name, sha in content.weights_sha256.items())

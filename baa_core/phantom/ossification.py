@@ -125,8 +125,8 @@ def facts() -> tuple[Fact, ...]:
     for row in _table()["rows"]:
         centre, published = centres[row["centre"]], row["published"]
         ages = None if published is None else (_pair(published[0]), _pair(published[1]))
-        told = {**row, "months": _pair(row["months"]), "published": ages}
-        found.append(Fact(title=centre["title"], kind=centre["kind"], **told))
+        values = {**row, "months": _pair(row["months"]), "published": ages}
+        found.append(Fact(title=centre["title"], kind=centre["kind"], **values))
     return tuple(found)
 
 

@@ -81,7 +81,7 @@ HAND = Member(
     architecture=Architecture("fastsurfer", task="hand", hidden=(32,), sex_features=0),
     input=whole_frame(512),
     training=TrainingPlan(
-        epochs=40, batch_size=16, learning_rate=4e-3, loss="mask", augment="film", images=("thumbnails", "sharp")
+        epochs=40, batch_size=16, learning_rate=4e-3, loss="mask", augment="", images=("thumbnails", "sharp")
     ),
 )
 

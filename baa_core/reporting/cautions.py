@@ -78,8 +78,8 @@ def about_picture(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]
             Caution("rotated", f"The fingers point {turn} of straight up; the hand was turned for the estimate.")
         )
     framing = measure_framing(hand)
-    told = any(caution.code == "cut_off" for caution in hand.cautions)  # by the joints, which tell what is cut
-    if framing.fingers_on_edge_share >= CUT_SHARE and not told:
+    cut_by_joints = any(caution.code == "cut_off" for caution in hand.cautions)  # by the joints, which tell what is cut
+    if framing.fingers_on_edge_share >= CUT_SHARE and not cut_by_joints:
         found.append(
             Caution(
                 "cut_off",

@@ -166,24 +166,24 @@ def systems_figure(rows: Sequence[tuple[str, Prediction | None]]) -> go.Figure:
         rows: the system's title and its prediction, from the top; None where it refused.
     """
     titles = [title for title, _ in rows]
-    told = [(title, made) for title, made in rows if made is not None]
+    assessed = [(title, made) for title, made in rows if made is not None]
     figure = go.Figure()
     figure.add_scatter(
-        x=[made.bone_age_months / 12 for _, made in told], y=[title for title, _ in told], mode="markers",
+        x=[made.bone_age_months / 12 for _, made in assessed], y=[title for title, _ in assessed], mode="markers",
         marker={"color": BLUE, "size": 11},
         error_x={
             "type": "data", "symmetric": False, "color": BLUE, "thickness": 2, "width": 7,
-            "array": [(made.interval_months[1] - made.bone_age_months) / 12 for _, made in told],
-            "arrayminus": [(made.bone_age_months - made.interval_months[0]) / 12 for _, made in told],
+            "array": [(made.interval_months[1] - made.bone_age_months) / 12 for _, made in assessed],
+            "arrayminus": [(made.bone_age_months - made.interval_months[0]) / 12 for _, made in assessed],
         },
         text=[
             f"{years_and_months(made.bone_age_months)}<br>90 % interval: "
             f"{years_and_months(made.interval_months[0])} to {years_and_months(made.interval_months[1])}"
-            for _, made in told
+            for _, made in assessed
         ],
         hovertemplate="%{y}: %{text}<extra></extra>",
     )  # fmt: skip
-    ends = [months / 12 for _, made in told for months in made.interval_months] or [0.0, 18.0]
+    ends = [months / 12 for _, made in assessed for months in made.interval_months] or [0.0, 18.0]
     for title, made in rows:
         if made is None:
             figure.add_annotation(

@@ -180,10 +180,10 @@ class _Translator:
             parts = divider.split(text)
             if len(parts) == 1:
                 continue
-            told = [Found(part, True) if number % 2 else self.part(part) for number, part in enumerate(parts)]
-            unknown = sum(found is None or not found.whole for found in told)
-            if any(told[::2]) and (best[1] is None or unknown < best[0]):
-                words = "".join(found.text if found else part for found, part in zip(told, parts, strict=True))
+            matches = [Found(part, True) if number % 2 else self.part(part) for number, part in enumerate(parts)]
+            unknown = sum(found is None or not found.whole for found in matches)
+            if any(matches[::2]) and (best[1] is None or unknown < best[0]):
+                words = "".join(found.text if found else part for found, part in zip(matches, parts, strict=True))
                 best = unknown, Found(words, not unknown)
         return best[1]
 

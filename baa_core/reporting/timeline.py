@@ -47,13 +47,13 @@ def timeline_figure() -> go.Figure:
         ]
         figure.add_scatter(x=_segments(fusing), y=_levels(levels), line={"color": colour, "width": 6}, **group)
         for event, marker, shown in (("appears", symbol, True), ("fused", "line-ns-open", False)):
-            told = [(level, by_event[fact.centre, event]) for level, fact in zip(levels, rows, strict=True)
+            dated = [(level, by_event[fact.centre, event]) for level, fact in zip(levels, rows, strict=True)
                     if (fact.centre, event) in by_event]  # fmt: skip
             figure.add_scatter(
-                x=[fact.months[number] / 12 for _, fact in told], y=[level for level, _ in told], mode="markers",
+                x=[fact.months[number] / 12 for _, fact in dated], y=[level for level, _ in dated], mode="markers",
                 name=f"{_SEX_TITLES[sex]}: appears, then fuses (thick)", legendgroup=sex, showlegend=shown,
                 marker={"symbol": marker, "size": 8, "color": colour, "line": {"width": 2, "color": colour}},
-                text=[_hover(fact, number) for _, fact in told], hovertemplate="%{text}<extra></extra>",
+                text=[_hover(fact, number) for _, fact in dated], hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
     lay_out(figure, "", "bone age (years)", "")
     figure.update_layout(height=80 + 25 * len(rows), margin={"l": 8, "r": 12, "t": 44, "b": 44})

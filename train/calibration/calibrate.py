@@ -41,7 +41,14 @@ from baa_core.workflows.assess import Assessor
 
 from ..command_line import says_problems
 from ..data.samples import Sample, find_samples, read_labels, read_sample
-from .interval_widths import LEAST_PICTURES, ONE_WIDTH, OTHER_SEX, fit_widths, fit_widths_at_low_resolution, write_proof
+from .interval_widths import (
+    LEAST_PICTURES,
+    ONE_WIDTH,
+    OTHER_SEX,
+    fit_widths,
+    fit_widths_at_low_resolution,
+    write_validation,
+)
 
 TABLE_COLUMNS = ("kind", "split", "sex", "true_months", "probability_male")
 DEVIATION = "{}_deviation"  # beside a member's column of months
@@ -304,7 +311,7 @@ def fit_calibration(bias: Mapping[str, LinearBias], pictures: pd.DataFrame) -> C
 
 
 def run(args: argparse.Namespace, command: str) -> Calibration:
-    """Collect weights and predict, or take the table given; fit, prove, and write all of it.
+    """Collect weights and predict, or take the table given; fit, validate, and write all of it.
 
     Raises:
         BoneAgeError: what is needed is not there.
@@ -323,8 +330,8 @@ def run(args: argparse.Namespace, command: str) -> Calibration:
     if recipe.name in manifest.calibration:  # fitted by train.reports.cuts
         kept = Calibration.from_dict(manifest.calibration[recipe.name]).cut_factors
         calibration = replace(calibration, cut_factors=kept)
-    proof = args.weights / "evaluation" / recipe.name
-    write_proof(pictures, calibration, proof, command, found)
+    validation = args.weights / "evaluation" / recipe.name
+    write_validation(pictures, calibration, validation, command, found)
     fitted = {**manifest.calibration, recipe.name: calibration.to_dict()}
     write_manifest(Manifest(manifest.weights, fitted), args.weights)
     return calibration

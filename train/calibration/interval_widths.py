@@ -1,7 +1,7 @@
 """How wide an interval must be: fitted on `val`, and proven there by cross-validation.
 
 The shape of the width comes from children known only as thumbnails, its factor from sharp radiographs that the shape
-has not seen. In the proof neither has seen the pictures it is judged on: both are fitted anew without each tenth.
+has not seen. In the validation neither has seen the pictures it is judged on: both are fitted anew without each tenth.
 Where a network of the recipe is left out on thumbnails (`Member.least_hand_px`), their shape says nothing about sharp
 radiographs. Then the width follows the deviation alone, and each kind has a factor of its own.
 
@@ -68,14 +68,14 @@ FITTED = (
     "The scale follows the estimate, how widely the networks spread their belief over the months, and how far they lie "
     "apart. For each fold it is fitted on the thumbnails of the other folds, "
 )
-BELIEVED = (
+BY_DEVIATION_TEXT = (
     "The scale is the mean standard deviation of the networks' distributions over the months; nothing of it is fitted, "
     "since a network is left out on thumbnails, whose hands are too short for it. For each fold is fitted "
 )
 RANKED = (
     "the factor on their pictures of the same kind (sharp radiographs, thumbnails), as the lowest that holds the "
-    f"promised share of all with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand. So a little "
-    "more than is promised is held on average. The networks never learned from `val`; which of their training steps "
+    f"nominal share of all with a confidence of {100 * CONFIDENCE:g} %, whichever pictures are at hand. So a little "
+    "more than is nominal is covered on average. The networks never learned from `val`; which of their training steps "
     "was kept was chosen on it."
 )
 
@@ -207,7 +207,7 @@ def measure_unknown_sex(pictures: pd.DataFrame, agreement_probability: float) ->
             probabilities = true_sex[row], 1 - true_sex[row]
             ends[row] = mixture_interval(parts, probabilities, model), interval(parts[np.argmax(probabilities)], model)
     true = pictures.true_months.to_numpy(float)[:, None]
-    held, widths = (ends[..., 0] <= true) & (true <= ends[..., 1]), ends[..., 1] - ends[..., 0]
+    covered, widths = (ends[..., 0] <= true) & (true <= ends[..., 1]), ends[..., 1] - ends[..., 0]
     groups = {
         "all pictures": np.ones(len(male), bool),
         "sharp": is_sharp(pictures),
@@ -217,7 +217,7 @@ def measure_unknown_sex(pictures: pd.DataFrame, agreement_probability: float) ->
         name: {
             "n": int(some.sum()),
             **{
-                kind: {"share": float(held[some, k].mean()), "width_months": float(widths[some, k].mean())}
+                kind: {"share": float(covered[some, k].mean()), "width_months": float(widths[some, k].mean())}
                 for k, kind in enumerate(KINDS)
             },
         }
@@ -228,7 +228,7 @@ def measure_unknown_sex(pictures: pd.DataFrame, agreement_probability: float) ->
 
 def measure_coverage(pictures: pd.DataFrame, half_widths: pd.Series) -> dict[str, dict[str, Any]]:
     """Share held and mean width (nothing reaches below birth): of all, by sex, by band of three years, by both."""
-    held = (pictures.true_months - pictures.months).abs() <= half_widths
+    covered = (pictures.true_months - pictures.months).abs() <= half_widths
     widths = pictures.months + half_widths - (pictures.months - half_widths).clip(lower=0)
     groups = {"all": np.ones(len(pictures), bool)} | {sex: (pictures.sex == sex).to_numpy() for sex in SEXES}
     bands = age_bands(pictures.true_months.to_numpy(float), COVERAGE_BANDS_MONTHS)
@@ -236,7 +236,7 @@ def measure_coverage(pictures: pd.DataFrame, half_widths: pd.Series) -> dict[str
     return {
         name: {
             "n": int(inside.sum()),
-            "share": float(held[inside].mean()),
+            "share": float(covered[inside].mean()),
             "width_months": float(widths[inside].mean()),
         }
         for name, inside in groups.items()
@@ -283,34 +283,35 @@ def validate_coverage(
     }
 
 
-def to_markdown(proof: dict[str, Any], command: str) -> str:
+def to_markdown(validation: dict[str, Any], command: str) -> str:
     """The tables people read, with the command line that made them."""
-    names = list(proof["coverage"])
+    names = list(validation["coverage"])
     nominal = [
-        [f"{100 * level:g} %", *(_percent(proof["reliability"][name][level]) for name in names)] for level in LEVELS
+        [f"{100 * level:g} %", *(_percent(validation["reliability"][name][level]) for name in names)]
+        for level in LEVELS
     ]
-    low, middle, high = proof["half_width_months_5_50_95_percent"]
-    scale = f"{FITTED}and " if "thumbnails_as_served" in proof else BELIEVED
-    plain = "; ".join(f"{name}: {_held(group)}" for name, group in proof["one_width_for_all"].items())
+    low, middle, high = validation["half_width_months_5_50_95_percent"]
+    scale = f"{FITTED}and " if "thumbnails_as_served" in validation else BY_DEVIATION_TEXT
+    plain = "; ".join(f"{name}: {_covered(group)}" for name, group in validation["one_width_for_all"].items())
     parts = [
         f"# Coverage of the interval on `val`\n\nMade by `{command}`.\n\n{FOLDED}{scale}{RANKED}\n",
-        "## Promised against observed\n",
-        "![Share of intervals that hold the reference, against the promised share](reliability.svg)\n",
-        markdown_table(("promised", *names), nominal),
+        "## Nominal against empirical coverage\n",
+        "![Share of intervals that hold the reference, against the nominal share](reliability.svg)\n",
+        markdown_table(("nominal", *names), nominal),
         f"Half widths of the sharp radiographs run from {low:.1f} (5 %) over {middle:.1f} (50 %) to {high:.1f} months "
         f"(95 %). With one width for all pictures instead, {plain}.\n",
     ]
-    if "thumbnails_as_served" in proof:
+    if "thumbnails_as_served" in validation:
         parts += [
             "Thumbnails with the factor that is served, which comes from sharp radiographs, and the scale fitted on "
-            f"them: {_held(proof['thumbnails_as_served'])}.\n"
+            f"them: {_covered(validation['thumbnails_as_served'])}.\n"
         ]
-    if "sex_unknown" in proof:
-        rows = [_unknown_sex_row(name, group) for name, group in proof["sex_unknown"].items()]
+    if "sex_unknown" in validation:
+        rows = [_unknown_sex_row(name, group) for name, group in validation["sex_unknown"].items()]
         parts += ["## With the sex left out\n", UNKNOWN_SEX, markdown_table(UNKNOWN_HEADER, rows)]
-    if "bias" in proof:
-        parts += [f"## Bias\n\n{proof['bias'][:1].upper()}{proof['bias'][1:]}.\n"]
-    for name, groups in proof["coverage"].items():
+    if "bias" in validation:
+        parts += [f"## Bias\n\n{validation['bias'][:1].upper()}{validation['bias'][1:]}.\n"]
+    for name, groups in validation["coverage"].items():
         rows = [_row(group_name, group) for group_name, group in groups.items()]
         parts += [f"## By sex and age: {name}\n", markdown_table(HEADER, rows)]
     return "\n".join([*parts, f"Bands by reference age. {DISCLAIMER}\n"])
@@ -326,8 +327,8 @@ def reliability_drawing(shares: Mapping[str, Mapping[float, float]]) -> str:
     """
     size, margin, low = 400.0, 48.0, 0.4
 
-    def at(promised: float, held: float) -> tuple[float, float]:
-        along, up = ((max(low, share) - low) / (1 - low) for share in (promised, held))
+    def at(nominal: float, covered: float) -> tuple[float, float]:
+        along, up = ((max(low, share) - low) / (1 - low) for share in (nominal, covered))
         return margin + along * (size - 2 * margin), size - margin - up * (size - 2 * margin)
 
     (left, bottom), (right, top) = at(low, low), at(1, 1)
@@ -345,21 +346,21 @@ def reliability_drawing(shares: Mapping[str, Mapping[float, float]]) -> str:
             f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>',
         ]
     for row, ((name, observed), colour) in enumerate(zip(shares.items(), (BLUE, ORANGE, GREEN), strict=False)):
-        places = [at(promised, held) for promised, held in observed.items()]
+        places = [at(nominal, covered) for nominal, covered in observed.items()]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts += [f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>']
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>' for x, y in places]
         parts += [f'<text x="{margin + 8}" y="{margin + 16 + 16 * row}" fill="{colour}">{escape(name)}</text>']
     middle = size / 2
     parts += [
-        f'<text x="{middle}" y="{size - 10}" text-anchor="middle">promised</text>',
+        f'<text x="{middle}" y="{size - 10}" text-anchor="middle">nominal</text>',
         f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">held</text>',
         f'<text x="{middle}" y="{size + 14}" text-anchor="middle" font-size="11">{escape(DISCLAIMER)}</text>',
     ]
     return "\n".join([*parts, "</svg>", ""])
 
 
-def write_proof(pictures: pd.DataFrame, calibration: Calibration, folder: Path, command: str, bias: str) -> None:
+def write_validation(pictures: pd.DataFrame, calibration: Calibration, folder: Path, command: str, bias: str) -> None:
     """Write coverage.json, coverage.md and reliability.svg.
 
     Args:
@@ -369,12 +370,12 @@ def write_proof(pictures: pd.DataFrame, calibration: Calibration, folder: Path, 
         command: the command line.
         bias: what was found about bias lines, in words.
     """
-    proof = {"bias": bias, **validate_coverage(pictures, calibration.interval, calibration.agreement_probability)}
+    validation = {"bias": bias, **validate_coverage(pictures, calibration.interval, calibration.agreement_probability)}
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"command": command, **proof, "disclaimer": DISCLAIMER}
+    document = {"command": command, **validation, "disclaimer": DISCLAIMER}
     replace_file(folder / "coverage.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    replace_file(folder / "coverage.md", to_markdown(proof, command).encode())
-    replace_file(folder / "reliability.svg", reliability_drawing(proof["reliability"]).encode())
+    replace_file(folder / "coverage.md", to_markdown(validation, command).encode())
+    replace_file(folder / "reliability.svg", reliability_drawing(validation["reliability"]).encode())
 
 
 def _row(name: str, group: dict[str, Any]) -> list[str]:
@@ -391,7 +392,7 @@ def _unknown_sex_row(name: str, group: dict[str, Any]) -> list[str]:
     return [name, str(group["n"]), *map(_percent, shares), *(f"{width:.1f}" for width in widths)]
 
 
-def _held(group: dict[str, Any]) -> str:
+def _covered(group: dict[str, Any]) -> str:
     return f"{_percent(group['share'])} held, mean width {group['width_months']:.1f} months"
 
 

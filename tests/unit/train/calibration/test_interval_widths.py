@@ -152,12 +152,12 @@ def test_too_few_pictures_are_said() -> None:
 
 def test_the_proof_says_where_an_aim_is_missed() -> None:
     pictures = children(300, 60)
-    proof = validate_coverage(pictures, fit_widths(pictures))
-    json.dumps(proof, allow_nan=False)
+    validation = validate_coverage(pictures, fit_widths(pictures))
+    json.dumps(validation, allow_nan=False)
     name = "sharp radiographs, n = 60"
-    assert set(proof["coverage"][name]) >= {"all", "female", "male"}
-    proof["coverage"][name]["all"]["share"] = 0.5
-    text = to_markdown(proof, "the command")
+    assert set(validation["coverage"][name]) >= {"all", "female", "male"}
+    validation["coverage"][name]["all"]["share"] = 0.5
+    text = to_markdown(validation, "the command")
     assert "Made by `the command`" in text
     assert "| all | 60 | 50.0 % | 87-93 %, missed |" in text
     assert all(f"| {100 * level:g} % |" in text for level in LEVELS)
