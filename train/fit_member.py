@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--nodes", type=int, default=1, help="machines, each started by torchrun")
     line.add_argument("--minutes", type=float, help="end cleanly inside this time budget")
     line.add_argument("--epochs", type=int, help="instead of the recipe's")
+    line.add_argument("--batch-size", type=int, help="pictures a step, instead of the recipe's")
     line.add_argument("--init", help="scratch, imagenet, a member's name or a .safetensors file; else the recipe's")
     line.add_argument(
         "--further", action="store_true", help="go on with the member's own weights, gently: name them with --init"
@@ -87,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
         member = replace(member, training=member.paper, architecture=own)
     if args.further:
         member = replace(member, training=member.training.fine_tuning())
-    changes = {k: v for k, v in {"epochs": args.epochs, "init": args.init}.items() if v is not None}
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "init": args.init}
+    changes = {k: v for k, v in given.items() if v is not None}
     member = replace(member, training=replace(member.training, **changes))
     cores = os.cpu_count() or 1
     options = Options(
