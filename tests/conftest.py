@@ -7,6 +7,7 @@ networks of the same classes, untrained, small enough to build in a blink.
 import csv
 import os
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ import torch
 
 from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
+from baa_core.networks import store
 from baa_core.networks.build import build
+from baa_core.networks.engine import engine_name
 from baa_core.networks.hand import CompetitiveBlock, HandNetwork
 from baa_core.networks.store import NetworkStore
 from baa_core.networks.weights import Manifest, WeightsEntry, save_network, write_manifest
@@ -35,6 +38,7 @@ from baa_core.types import HandMask, MeasuredError, Radiograph
 from baa_core.workflows.assess import Assessor, load_assessor
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED_WEIGHTS = store.DEFAULT_FOLDER
 PLAN = TrainingPlan(epochs=1, batch_size=2, learning_rate=1e-3)
 
 
@@ -100,6 +104,25 @@ def pytorch_for_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.
     """Networks of a test live too short to be worth the making of a graph; what is shipped runs as it is served."""
     if request.node.get_closest_marker("quick") is not None:
         monkeypatch.setenv("BAA_ENGINE", "torch")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_networks_loaded_once() -> Iterator[None]:
+    """Every command that is run in this process shares the shipped networks: to load them takes longer than to run."""
+    opened: Callable[[Path | None], NetworkStore] = NetworkStore.of_folder
+    shared: dict[str, NetworkStore] = {}
+
+    def of_folder(folder: Path | None = None) -> NetworkStore:
+        if folder is not None or store.DEFAULT_FOLDER != SHIPPED_WEIGHTS:
+            return opened(folder)
+        engine = engine_name()
+        if engine not in shared:
+            shared[engine] = opened(folder)
+        return shared[engine]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NetworkStore, "of_folder", staticmethod(of_folder))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from baa_core.estimation.ensemble import age_forward, encode_sex
+from baa_core.explanation import gradients
 from baa_core.explanation.methods import METHODS
 from baa_core.explanation.verdict import correlation
 from baa_core.networks.age import AgeNetwork
@@ -24,7 +25,7 @@ from baa_core.types import HandMask
 from baa_core.workflows.assess import Assessor
 
 MOST_SIMILAR = 0.5  # correlation of the smoothed signed maps before and after, on average
-SEEDS = (0, 1, 2)  # of the random weights: a coarse map may resemble a chance one once
+SEEDS = (0, 1)  # of the random weights: a coarse map may resemble a chance one once
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +58,15 @@ def with_random_top(network: AgeNetwork, seed: int) -> AgeNetwork:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_random_weights_destroy_the_map(
-    network: AgeNetwork, drawn: ModelInput, name: str, record_property: Callable[[str, object], None]
+    network: AgeNetwork,
+    drawn: ModelInput,
+    name: str,
+    record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(gradients, "HALVINGS", 0)  # the months need not add up here
     one, *others = (
-        METHODS[name].attribute(net, age_forward(net, "male", mirror=True), drawn).months
+        METHODS[name].attribute(net, age_forward(net, "male", mirror=False), drawn).months
         for net in (network, *(with_random_top(network, seed) for seed in SEEDS))
     )
     similarity = fmean(correlation(one, other) for other in others)
