@@ -58,7 +58,7 @@ def test_any_picture_is_stretched_in_order_or_refused(values: np.ndarray, kind: 
     try:
         pixels = decode_radiograph(data, "any").pixels
     except UnreadableImage:
-        assert len(np.unique(values)) <= 2  # one even grey, but for a stray
+        assert np.unique(values, return_counts=True)[1].max() > 0.99 * values.size  # one even grey, but for strays
         return
     assert pixels.min() == 0
     assert pixels.max() == 1
