@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..networks.age import AgeNetwork
 from ..networks.bone_strips import BoneAgeNetwork
 from ..networks.joint_patches import JointAgeNetwork
-from ..networks.tta import apply_tta, placed, places_for_tta, tensor
+from ..networks.tta import apply_tta, distinct_views, placed, places_for_tta, tensor
 from ..networks.weights import check_finite
 from ..preprocessing.prepare import ModelInput
 from ..recipes.schema import TestTimeAugmentation
@@ -34,7 +34,7 @@ def encode_sex(sexes: tuple[Sex, ...] | list[Sex]) -> Tensor:
 
 
 def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | None = None) -> Forward:
-    """A network as a function of the picture alone: (1, C, S, S) to months (1,), differentiable.
+    """A network as a function of pictures alone: (N, C, S, S) to months (N,), differentiable.
 
     Explanations are of the picture as it stands (and its mirror image), never of turned ones.
 
@@ -46,14 +46,17 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | 
             afterwards; None to place them anew on each.
     """
     answer: Callable[[Tensor, Tensor], Tensor] = network
+    views, one_by_one = TestTimeAugmentation(mirror), False
     if fixed is not None and isinstance(network, BoneAgeNetwork | JointAgeNetwork):
+        views, one_by_one = distinct_views(network, fixed, views), True
         with torch.inference_mode(False):  # what is made inside cannot be differentiated through
-            answer = network.with_fixed_landmarks(places_for_tta(network, fixed, TestTimeAugmentation(mirror)))
+            answer = network.with_fixed_landmarks(places_for_tta(network, fixed, views))
 
-    def months(image: Tensor) -> Tensor:
-        both = apply_tta(image, TestTimeAugmentation(mirror))
-        answers = answer(both, encode_sex([sex] * len(both)))
-        return answers.mean(dim=0, keepdim=True)
+    def months(images: Tensor) -> Tensor:
+        if one_by_one and len(images) > 1:
+            return torch.cat([months(image) for image in images.split(1)])
+        seen = apply_tta(images, views)
+        return answer(seen, encode_sex([sex] * len(seen))).view(-1, len(images)).mean(dim=0)
 
     return months
 
@@ -100,9 +103,10 @@ def predict_months_by_sex(
     found: dict[Sex, dict[str, NetworkOutput]] = {sex: {} for sex in sexes}
     with torch.inference_mode():
         for name, network in networks.items():
-            image = apply_tta(tensor(inputs[name]), views)
+            seen = distinct_views(network, inputs[name], views)
+            image = apply_tta(tensor(inputs[name]), seen)
             codes = encode_sex([sex for sex in sexes for _ in range(len(image))])
-            answers = network.distribution(image, codes, **placed(network, inputs[name], views))
+            answers = network.distribution(image, codes, **placed(network, inputs[name], seen))
             check_finite(network, *answers)
             mean, deviation = mixture(*(part.reshape(len(sexes), -1) for part in answers))
             for sex, months, spread in zip(sexes, mean.tolist(), deviation.tolist(), strict=True):
@@ -138,8 +142,8 @@ def predict_sex(
     found = {}
     with torch.inference_mode():
         for name, network in networks.items():
-            beside = placed(network, inputs[name], views[name])
-            logits = network(apply_tta(tensor(inputs[name]), views[name]), **beside)
+            seen = distinct_views(network, inputs[name], views[name])
+            logits = network(apply_tta(tensor(inputs[name]), seen), **placed(network, inputs[name], seen))
             check_finite(network, logits)
             found[name] = float(logits.sigmoid().mean())
     return found

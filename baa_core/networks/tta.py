@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
@@ -52,6 +54,17 @@ def places_for_tta(
         with torch.no_grad():
             return network.places(apply_tta(tensor(model_input), views))
     return tta_places(torch.tensor(model_input.places)[None], views)
+
+
+def distinct_views(network: nn.Module, model_input: ModelInput, views: TestTimeAugmentation) -> TestTimeAugmentation:
+    """The views on which a network's answers can differ.
+
+    Where joints were placed already, a network of bones or joints cuts the same strips or patches out of a picture and
+    out of its mirror image, so its answers are equal but for rounding.
+    """
+    if isinstance(network, BoneNetwork | JointAgeNetwork) and model_input.places is not None:
+        return replace(views, mirror=False)
+    return views
 
 
 def placed(network: nn.Module, model_input: ModelInput, views: TestTimeAugmentation) -> dict[str, Tensor]:

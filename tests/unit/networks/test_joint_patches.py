@@ -1,16 +1,19 @@
 """Patches around the joints, and the network over them, on hands whose landmarks are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from baa_core.estimation.ensemble import age_forward
+from baa_core.estimation.ensemble import age_forward, predict_months
 from baa_core.explanation.methods import METHODS
 from baa_core.hand_anatomy import LANDMARKS
 from baa_core.networks.build import build
 from baa_core.networks.joint_patches import JOINTS, PATCH_PX, JointAgeNetwork, joint_frames, joint_patches
+from baa_core.networks.tta import apply_tta, placed
 from baa_core.preprocessing.prepare import ModelInput
-from baa_core.recipes.schema import Architecture
+from baa_core.recipes.schema import Architecture, TestTimeAugmentation
 
 SHAPE = Architecture("test_efficientnet", heads="joints", hidden=(16,), sex_features=0, dropout=0.0)
 SIDE_PX = 256
@@ -162,6 +165,25 @@ def test_both_sexes_are_answered_in_one_pass(network, prepared):
         girls, boys = network(pictures, torch.zeros(2)), network(pictures, torch.ones(2))
     assert months.tolist() == pytest.approx([*girls.tolist(), *boys.tolist()], abs=1e-3)
     assert (deviation > 1).all()
+
+
+@pytest.mark.parametrize("heads", ["joints", "bones"])
+def test_an_answer_by_known_places_costs_one_view_and_is_that_of_both(heads):
+    """In the mirror image a network of joints or bones reads the same patches or strips once more."""
+    torch.manual_seed(0)
+    reader, both = build(replace(SHAPE, heads=heads)).requires_grad_(False).eval(), TestTimeAugmentation()
+    pixels, places = torch.rand(1, 1, SIDE_PX, SIDE_PX).numpy(), landmarks()[0].numpy()
+    given = ModelInput(pixels, np.ones((SIDE_PX, SIDE_PX), np.bool_), np.eye(2, 3), (SIDE_PX, SIDE_PX), places=places)
+    with torch.inference_mode():
+        pictures = apply_tta(torch.tensor(given.image), both)
+        each = reader(pictures, torch.ones(2), **placed(reader, given, both))
+        seen: list[int] = []
+        reader.head.register_forward_pre_hook(lambda _, taken: seen.append(len(taken[0])))
+        months = predict_months({"a": reader}, {"a": given}, "male", both)["a"].months
+        explained = float(age_forward(reader, "male", mirror=True, fixed=given)(pictures[:1]))
+    assert each.tolist() == pytest.approx([months, months], abs=1e-3)
+    assert explained == pytest.approx(months, abs=1e-3)
+    assert all(count == 1 for count in seen)
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "saliency"])
