@@ -25,8 +25,10 @@ import argparse
 import atexit
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from page.uploads import UploadFolder, make_private_folder
 
@@ -117,6 +119,27 @@ def static_file(request: Request) -> Response:
     return FileResponse(path) if path in STATIC else PlainTextResponse("There is no such file.", 404)
 
 
+@asynccontextmanager
+async def knowing_uploads(server: gr.routes.App) -> AsyncIterator[None]:
+    """Before the server answers its first request: where uploads go, and that forgotten ones go."""
+    server.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
+    forget_old_sessions(server.state_holder, UPLOADS)
+    yield
+
+
+def server_options(framed: bool, names: Collection[str] | None) -> dict[str, Any]:
+    """What Gradio's server is made with: the guard, the page's own routes and uploads. Arguments as of `Guard`."""
+    # A route and no mount: Starlette looks for mounted files under the proxy's path too, which the proxy has taken off.
+    static = Route("/baa-static/{name}", static_file)
+    health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
+    return {
+        "middleware": [Middleware(Guard, uploads=UPLOADS, framed=framed, names=names)],
+        "routes": [catalogue_route(), health, PICTURES, static],
+        "lifespan": knowing_uploads,
+        **dict.fromkeys(("docs_url", "redoc_url", "openapi_url")),
+    }
+
+
 def serve(
     page: gr.Blocks,
     host: str,
@@ -141,13 +164,8 @@ def serve(
     in_space = "SPACE_ID" in os.environ
     any_name = in_space or (host not in LOOPBACK and not names)
     known = None if any_name else {*LOOPBACK, host, *(name.lower() for name in names)}
-    guard = Middleware(Guard, uploads=UPLOADS, framed=in_space, names=known)
     harden_gradio()
     no_proxy_for(host)
-    # A route and no mount: Starlette looks for mounted files under the proxy's path too, which the proxy has taken off.
-    static = Route("/baa-static/{name}", static_file)
-    health = Route("/baa-health", lambda _: PlainTextResponse("ok"))  # for whoever watches over a container
-    routes = [catalogue_route(), health, PICTURES, static]
     os.chdir(PRIVATE_FOLDER)  # Gradio may hand out files of the folder it runs in: let that be an empty one
     page.launch(
         server_name="0.0.0.0" if in_space else host,
@@ -162,7 +180,7 @@ def serve(
         state_session_capacity=SESSIONS,
         allowed_paths=[],
         blocked_paths=[str(PAGE.parent)],
-        app_kwargs={"middleware": [guard], "routes": routes, "docs_url": None, "redoc_url": None, "openapi_url": None},
+        app_kwargs=server_options(in_space, known),
         auth=list(login) or None,
         enable_monitoring=False,
         strict_cors=True,
@@ -174,8 +192,6 @@ def serve(
         + f'<script src="baa-static/{LIBRARY}"></script>'
         + "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS),
     )
-    page.app.uploaded_file_dir = UPLOADS  # type: ignore[assignment]  # Gradio makes a path of it
-    forget_old_sessions(page.app.state_holder, UPLOADS)
     print(f"The page answers at {page.local_url} (stop with Ctrl+C). {DISCLAIMER}", flush=True)
     page.block_thread()
 
@@ -209,6 +225,8 @@ def main() -> None:
         serve(page, options.host, options.port, open_browser, options.root_path, options.allow_host, login)
     except (OSError, ValueError) as error:  # a port in use, a login file that is none
         sys.exit(f"The page could not start: {error}")
+    except KeyboardInterrupt:  # before it answers; afterwards Gradio ends it
+        sys.exit(130)
 
 
 def read_login(path: Path) -> list[tuple[str, str]]:

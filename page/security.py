@@ -81,11 +81,19 @@ def is_proxy_route(path: str) -> bool:
 
 def is_open_route(path: str) -> bool:
     """True for what this page asks its server for."""
-    _, api, rest = path.rpartition("/gradio_api/")
-    if api:
-        first = rest.partition("/")[0]
+    if (route := api_route(path)) is not None:
+        first = route.partition("/")[0]
         return first in API_ROUTES or first.startswith("file=")
     return path.rstrip("/").rpartition("/")[2] not in CLOSED_PAGES
+
+
+def api_route(path: str) -> str | None:
+    """What follows the beginning of Gradio's API in a path, "queue/join" say; None elsewhere.
+
+    A name at a path's end says nothing of its route: Gradio takes events under /gradio_api/run/ANYTHING.
+    """
+    _, api, rest = path.partition("/gradio_api/")
+    return rest.rstrip("/") if api else None
 
 
 def is_foreign(headers: dict[bytes, bytes]) -> bool:
@@ -176,13 +184,13 @@ class Guard:
         if scope["method"] == "POST" and is_upload(path):
             await self.take_in(scope, receive, send, headers)
             return
-        if scope["method"] == "POST" and not path.rstrip("/").endswith("/login"):  # a form, for Gradio's own check
-            body = await read_body(receive)
-            verdict = judge(body)
+        if scope["method"] == "POST":
+            body, is_form = await read_body(receive), is_login(path)  # which Gradio checks itself
+            verdict = judge_size(body) if is_form else judge(body)
             if verdict is not None:
                 await refuse(send, *verdict)
                 return
-            body = self.with_whole_paths(body)
+            body = body if is_form else self.with_whole_paths(body)
             scope = {**scope, "headers": with_length(scope.get("headers", ()), len(body))}
             receive = replay(body, receive)
             if any(route in path for route in QUEUE_ROUTES):
@@ -292,7 +300,12 @@ def counted(receive: Receive, most_bytes: int) -> Receive:
 
 def is_upload(path: str) -> bool:
     """True for the route that takes files."""
-    return path.rstrip("/").endswith("/upload")
+    return api_route(path) == "upload"
+
+
+def is_login(path: str) -> bool:
+    """True for the route that takes a form with name and password."""
+    return api_route(path) is None and path.rstrip("/").endswith("/login")
 
 
 def saying_busy(send: Send) -> Send:
@@ -358,10 +371,15 @@ async def read_body(receive: Receive) -> bytes:
     return body[: LARGEST_JSON_BYTES + 1]
 
 
+def judge_size(body: bytes) -> tuple[int, str] | None:
+    """The refusal a body deserves for its size, or None."""
+    return (413, "This request is too large.") if len(body) > LARGEST_JSON_BYTES else None
+
+
 def judge(body: bytes) -> tuple[int, str] | None:
     """The refusal an event's body deserves as (status, sentence), or None."""
-    if len(body) > LARGEST_JSON_BYTES:
-        return 413, "This request is too large."
+    if (refusal := judge_size(body)) is not None:
+        return refusal
     try:
         content = json.loads(body) if body else None
     except (ValueError, RecursionError):

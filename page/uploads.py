@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,8 @@ from pathlib import Path
 from threading import Lock
 from uuid import uuid4
 
-FOLDER_PREFIX = "bone-age-"
+FOLDER_PREFIX = "bone-age-uploads-"
+OWN_NAME = re.compile(rf"{FOLDER_PREFIX}[a-z0-9_]{{8}}")  # as `tempfile.mkdtemp` makes it: no folder of anybody else
 MOST_BYTES = 2 * 2**30  # of the disk, for all uploads that are under way or wait to be read
 WAITS_SECONDS = 300  # for an upload to be read; the page reads it at once, behind those of at most 16 visitors
 _ONE: ContextVar[str | None] = ContextVar("upload", default=None)
@@ -37,8 +40,8 @@ def make_private_folder() -> Path:
 
         _hold(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
-            if other != folder and not other.is_symlink() and other.is_dir() and _is_old_and_own(other):
-                with suppress(OSError):
+            with suppress(OSError):  # held by its process, or another one deletes it at the same time
+                if other != folder and OWN_NAME.fullmatch(other.name) and _is_old_and_own(other):
                     descriptor = _hold(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(other, ignore_errors=True)
                     os.close(descriptor)
@@ -59,9 +62,10 @@ def _hold(folder: Path, how: int) -> int:
 
 
 def _is_old_and_own(folder: Path) -> bool:
-    """Made by this user, and not just now by a process that has not locked it yet."""
-    said = folder.stat()
-    return said.st_uid == os.getuid() and time.time() - said.st_mtime > 5
+    """A folder and no link, of this user alone, and not made just now by a process that has not locked it yet."""
+    said = folder.lstat()
+    private = stat.S_ISDIR(said.st_mode) and stat.S_IMODE(said.st_mode) == 0o700
+    return private and said.st_uid == os.getuid() and time.time() - said.st_mtime > 5
 
 
 class UploadFolder(os.PathLike[str]):
@@ -141,7 +145,7 @@ class UploadFolder(os.PathLike[str]):
 
     def discard(self, path: Path) -> None:
         """Delete the folder of the upload that `path` belongs to; nothing outside the private folder."""
-        if self.root not in path.parents:
+        if self.root not in path.parents or ".." in path.parts:
             return
         top = self.root / path.relative_to(self.root).parts[0]
         if top.is_dir():

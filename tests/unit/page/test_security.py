@@ -19,10 +19,11 @@ from typing import Any
 import gradio as gr
 import pytest
 from starlette.requests import ClientDisconnect
+from starlette.testclient import TestClient
 
 import app
 from page.html import NEUTRAL
-from page.security import LOOPBACK, MOST_UPLOAD_BYTES, Guard, Rate, judge
+from page.security import LARGEST_JSON_BYTES, LOOPBACK, MOST_UPLOAD_BYTES, Guard, Rate, judge
 from page.sessions import answers, forget_sessions, harden_gradio, no_proxy_for
 from page.uploads import MOST_BYTES, UploadFolder, make_private_folder
 
@@ -157,11 +158,32 @@ def test_a_name_that_is_not_this_servers_is_not_answered() -> None:
         "/gradio_api/custom_component/a/b/c/d",
         "/monitoring",
         "/bone-age/gradio_api/deep_link",
+        "/gradio_api/deep_link/gradio_api/info",
     ],
 )
 def test_what_the_page_does_not_need_does_not_exist(path: str) -> None:
     for method in ("GET", "POST"):
         assert asked(path, method)[0]["status"] == 404
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/run/login", "/gradio_api/run/upload", "/gradio_api/api/upload/"])
+def test_no_name_at_a_paths_end_lets_an_event_pass_unread(tmp_path: Path, path: str) -> None:
+    """Gradio takes an event under any name: by the number of its function in the body."""
+    address = {"path": "http://127.0.0.1:22/", "meta": {"_type": "gradio.FileData"}}
+    event = json.dumps({"fn_index": 1, "data": [address]}).encode()
+    (reply,) = asked(path, body=event, uploads=UploadFolder(tmp_path))
+    assert (reply["status"], reply["given"]) == (403, None)
+
+
+def test_a_login_larger_than_any_is_refused(tmp_path: Path) -> None:
+    (reply,) = asked("/login", body=b"username=a&password=" + b"a" * LARGEST_JSON_BYTES, uploads=UploadFolder(tmp_path))
+    assert (reply["status"], reply["given"]) == (413, None)
+
+
+def test_a_login_is_passed_on_as_it_came(tmp_path: Path) -> None:
+    for path in ("/login", "/bone-age/login/"):
+        (reply,) = asked(path, body=b"username=anna&password=upload-a", uploads=UploadFolder(tmp_path))
+        assert (reply["status"], reply["given"]) == (200, b"username=anna&password=upload-a")
 
 
 def test_one_client_cannot_ask_without_end_and_others_still_can() -> None:
@@ -200,6 +222,21 @@ def test_an_upload_is_answered_without_a_path_of_this_machine(tmp_path: Path) ->
     assert json.loads(reply["given"])["data"] == [
         {"path": str(tmp_path / name), "meta": {"_type": "gradio.FileData"}}, "upload-er"
     ]  # fmt: skip
+
+
+def test_the_first_request_of_all_may_be_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loops: list[asyncio.AbstractEventLoop]
+) -> None:
+    monkeypatch.setattr(app, "UPLOADS", UploadFolder(tmp_path))
+    with gr.Blocks() as page:
+        gr.File()
+    page.max_file_size = None  # as `launch` sets it
+    server = gr.routes.App.create_app(page, app_kwargs=app.server_options(False, None))
+    with TestClient(server) as visitor:
+        answer = visitor.post("/gradio_api/upload", files={"files": ("hand.png", b"pixels")})
+    assert answer.status_code == 200
+    (name,) = answer.json()
+    assert (tmp_path / name).read_bytes() == b"pixels"
 
 
 def test_an_upload_named_by_dots_leaves_nothing(tmp_path: Path) -> None:
@@ -250,6 +287,18 @@ def test_an_upload_that_nobody_reads_goes(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [arriving]
 
 
+def test_only_what_lies_in_the_private_folder_is_deleted(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path / "private")
+    other = tmp_path / "other"
+    for folder in (uploads.root / "upload-1", other):
+        folder.mkdir(parents=True)
+    for path in (other / "hand.png", uploads.root / ".." / "other" / "hand.png", uploads.root):
+        uploads.discard(path)
+    assert other.exists() and (uploads.root / "upload-1").exists()
+    uploads.discard(uploads.root / "upload-1" / "hash" / "hand.png")
+    assert not (uploads.root / "upload-1").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks of folders")
 def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = "import time; from page.uploads import make_private_folder as m; print(m(), flush=True); time.sleep(60)"
@@ -263,8 +312,13 @@ def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path, monke
         (folder / "upload-1").mkdir()
         (folder / "upload-1" / "hand.png").write_bytes(b"pixels")
         os.utime(folder, (0, 0))
-    stranger = tmp_path / "bone-age-file"
-    stranger.write_bytes(b"no folder")
+    strangers = [
+        tmp_path / name for name in ("bone-age-assessor", "bone-age-uploads-of-1999", "bone-age-uploads-12345678")
+    ]
+    for stranger in strangers:  # a copy of this repository, say
+        stranger.mkdir(mode=0o755)
+        (stranger / "work").write_bytes(b"somebody's")
+        os.utime(stranger, (0, 0))
     running[0].send_signal(signal.SIGKILL)
     running[0].wait()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -273,7 +327,7 @@ def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path, monke
         assert not folders[0].exists()
         assert (folders[1] / "upload-1" / "hand.png").exists()
         assert own.exists()
-        assert stranger.exists()
+        assert all((stranger / "work").exists() for stranger in strangers)
     finally:
         running[1].kill()
         running[1].wait()
