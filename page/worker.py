@@ -28,7 +28,10 @@ class Worker:
         """What the work gives, in the caller's context; what it raises is raised here."""
         future: Future[Any] = Future()
         self._asked.put((future, copy_context(), work))
-        return cast(Made, future.result())
+        try:
+            return cast(Made, future.result())
+        finally:
+            del future  # an error knows this frame: with the future in it, both and the picture would stay for a while
 
     def _work(self) -> None:
         while True:
@@ -42,6 +45,8 @@ class Worker:
             future.set_result(context.run(work))
         except BaseException as error:  # noqa: BLE001 it is the caller's
             future.set_exception(error)
+        finally:
+            del future
 
 
 def trim_memory() -> None:

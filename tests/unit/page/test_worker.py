@@ -1,5 +1,8 @@
 """The page's one thread for networks."""
 
+import gc
+import weakref
+from contextlib import suppress
 from contextvars import ContextVar
 from threading import Thread, current_thread
 
@@ -35,6 +38,31 @@ def test_a_failure_is_the_askers_and_the_next_one_is_served() -> None:
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         worker.run(fails)
     assert worker.run(lambda: 1) == 1
+
+
+def test_a_refused_picture_is_let_go_at_once() -> None:
+    """An error holds the frames it came through, and with them the picture, until it is forgotten itself."""
+
+    class Picture:
+        pass
+
+    def refuses(picture: Picture) -> None:
+        raise ValueError
+
+    def asks() -> weakref.ref[Picture]:
+        picture = Picture()
+        with suppress(ValueError):
+            worker.run(lambda: refuses(picture))
+        return weakref.ref(picture)
+
+    worker = Worker()
+    gc.disable()
+    try:
+        kept = asks()
+        worker.run(lambda: None)  # the thread is done with the one before
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_memory_can_be_given_back_anywhere() -> None:
