@@ -15,6 +15,7 @@ import json
 import os
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -105,22 +106,26 @@ def _answer(task: bytes, name: str, data: bytes) -> tuple[dict[str, Any], NDArra
 
 
 def _limit_once() -> None:
-    """Limits of memory and files, where the system knows them; on Windows the parent's clock alone holds."""
+    """Limits of memory and files, where the system knows them; on Windows the parent's clock alone holds.
+
+    Where a lower limit is set from outside, that one stays.
+    """
     try:
         import resource
     except ImportError:
         return
-    for what, most in (
-        (resource.RLIMIT_AS, MOST_MEMORY_BYTES),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
+    if sys.platform != "darwin":  # there a process begins with more addresses than this, and the limit is refused
+        limits[resource.RLIMIT_AS] = MOST_MEMORY_BYTES
+    for what, most in limits.items():
+        most = _lower(most, resource.getrlimit(what)[1])
         resource.setrlimit(what, (most, most))
     if sys.platform == "linux":
         import fcntl
 
         for stream in (0, 1):  # both ends of a pipe share its size
-            fcntl.fcntl(stream, F_SETPIPE_SZ, PIPE_BYTES)
+            with suppress(OSError):  # a user's pipes may have 64 MiB in all: those of about 30 such processes
+                fcntl.fcntl(stream, F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _limit_cpu() -> None:
@@ -130,8 +135,14 @@ def _limit_cpu() -> None:
     except ImportError:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     most = int(used.ru_utime + used.ru_stime) + MOST_CPU_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    resource.setrlimit(resource.RLIMIT_CPU, (_lower(most, hard), hard))
+
+
+def _lower(most: int, hard: int) -> int:
+    """A limit, or the system's own where that is lower; -1 is none (`resource.RLIM_INFINITY`)."""
+    return most if hard < 0 else min(most, hard)
 
 
 def _memory_bytes() -> int:

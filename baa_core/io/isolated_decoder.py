@@ -13,7 +13,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import BoundedSemaphore, Lock, Timer
 from typing import Any
@@ -42,7 +43,8 @@ LOG = logging.getLogger("baa_core")
 ROOT = Path(__file__).resolve().parents[2]
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from baa_core.io.decoder_process import main; main()"
 MOST_DECODERS = 2  # at the same time: one file that takes its whole time does not make the others wait
-MOST_SECONDS = 60  # by the clock, start included; on a busy machine processor time comes slowly
+MOST_SECONDS = 60  # by the clock; on a busy machine processor time comes slowly
+MOST_START_SECONDS = 120  # until a new process is ready, which is no file's fault
 MOST_FILES = 1000  # decoded by one process: decoders may leak
 MOST_IDLE_BYTES = 600 * 2**20  # held by a process that waits; after importing it is about 120 MB
 MOST_REPLY_BYTES = 2**20  # of JSON
@@ -93,31 +95,42 @@ class _Decoder:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise _Ended
-        clock = Timer(MOST_SECONDS, self._stop_late)
+        try:
+            if not self.ready:
+                with self._at_most(MOST_START_SECONDS):
+                    self.ready = _expect(read_exactly(stdout, len(READY))) == READY
+            with self._at_most(MOST_SECONDS):
+                encoded = name.encode("utf-8", "replace")[:1000]
+                write_all(stdin, REQUEST.pack(task, len(encoded), len(data)) + encoded)
+                write_all(stdin, data)
+                said_bytes, pixel_bytes = REPLY.unpack(_expect(read_exactly(stdout, REPLY.size)))
+                if said_bytes > MOST_REPLY_BYTES or pixel_bytes > 4 * MOST_PIXELS:
+                    raise _Ended
+                answer: dict[str, Any] = json.loads(_expect(read_exactly(stdout, said_bytes)))
+                pixels = None
+                if pixel_bytes:
+                    height, width = answer["shape"]
+                    if 4 * height * width != pixel_bytes:
+                        raise _Ended
+                    pixels = np.empty((height, width), np.float32)
+                    if not read_into(stdout, pixels.data.cast("B")):
+                        raise _Ended
+            self._files += 1
+            self._memory_bytes = int(answer["memory_bytes"])
+        except (OSError, ValueError, KeyError, TypeError) as fault:  # a closed pipe, or a reply that is none
+            raise _Ended from fault
+        return answer, pixels
+
+    @contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        """End the process when it takes longer."""
+        clock = Timer(seconds, self._stop_late)
         clock.daemon = True
         clock.start()
         try:
-            if not self.ready:
-                self.ready = _expect(read_exactly(stdout, len(READY))) == READY
-            encoded = name.encode("utf-8", "replace")[:1000]
-            write_all(stdin, REQUEST.pack(task, len(encoded), len(data)) + encoded)
-            write_all(stdin, data)
-            said_bytes, pixel_bytes = REPLY.unpack(_expect(read_exactly(stdout, REPLY.size)))
-            if said_bytes > MOST_REPLY_BYTES or pixel_bytes > 4 * MOST_PIXELS:
-                raise _Ended
-            answer: dict[str, Any] = json.loads(_expect(read_exactly(stdout, said_bytes)))
-            pixels = None
-            if pixel_bytes:
-                pixels = np.empty(tuple(answer["shape"]), np.float32)
-                if pixels.nbytes != pixel_bytes or not read_into(stdout, pixels.data.cast("B")):
-                    raise _Ended
-        except (OSError, ValueError, KeyError, TypeError) as fault:  # a closed pipe, or a reply that is none
-            raise _Ended from fault
+            yield
         finally:
             clock.cancel()
-        self._files += 1
-        self._memory_bytes = int(answer["memory_bytes"])
-        return answer, pixels
 
     def _stop_late(self) -> None:
         self.timed_out = True
@@ -180,7 +193,7 @@ class _Pool:
                     self.start()  # the next file need not wait for it
                     if attempt == 1 and status in KILLED and not decoder.timed_out:
                         continue
-                    if not decoder.ready and not decoder.timed_out:  # its traceback went to standard error
+                    if not decoder.ready:  # why, its traceback on standard error says
                         raise DecoderFault("the decoding process did not start") from None
                     raise _refusal(data, name, status, decoder.timed_out) from None
                 except BaseException:  # the caller was interrupted in the middle of an answer

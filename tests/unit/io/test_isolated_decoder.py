@@ -199,6 +199,33 @@ def test_a_decoder_that_does_not_start_is_no_fault_of_the_file(
         read_radiograph(PNG)
 
 
+def test_a_decoder_that_starts_too_slowly_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool
+) -> None:
+    monkeypatch.setattr(isolated_decoder, "START", "import time; time.sleep(60)")
+    monkeypatch.setattr(isolated_decoder, "MOST_START_SECONDS", 0.5)
+    with pytest.raises(DecoderFault):
+        read_radiograph(PNG)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import resource as r; r.setrlimit(r.RLIMIT_AS, (3 * 2**30,) * 2)",  # as `ulimit -v` on a cluster
+        "import resource as r; r.setrlimit(r.RLIMIT_CPU, (8, 8))",
+        "from baa_core.io import decoder_process as d; d.PIPE_BYTES = -1",  # no larger pipe is granted
+    ],
+)
+def test_a_machine_of_lower_limits_still_reads(
+    monkeypatch: pytest.MonkeyPatch, pool: isolated_decoder._Pool, before: str
+) -> None:
+    root = str(isolated_decoder.ROOT)
+    main = f"import sys; sys.path.insert(0, {root!r}); {before}; from baa_core.io.decoder_process import main; main()"
+    monkeypatch.setattr(isolated_decoder, "START", main)
+    assert read_radiograph(PNG).shape == HAND.shape
+
+
 FOUND = sorted((Path(__file__).parent / "fuzz").iterdir())
 
 
