@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
-from threading import Lock
+from threading import Lock, local
 from types import ModuleType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -101,11 +101,17 @@ def on_engine(method: Callable[Given, Made]) -> Callable[Given, Made]:
     def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
         module, *given = cast(tuple[Any, ...], args)
         graphs = vars(module).get(ATTRIBUTE)
-        if graphs is None or kwargs or (torch.is_grad_enabled() and any(each.requires_grad for each in given)):
+        wants_gradient = torch.is_grad_enabled() and any(each.requires_grad for each in given)
+        # While the graph of another method is made this one must be traced with it, or would count as a constant.
+        if graphs is None or kwargs or wants_gradient or getattr(_HERE, "making", False):
             return method(*args, **kwargs)
         return cast(Made, graphs.run(method, module, given))
 
     return run
+
+
+_MAKING: Final = Lock()  # one graph at a time: `torch.jit.trace` keeps the names of modules in a global variable
+_HERE: Final = local()  # whether this thread makes one
 
 
 class _Graphs:
@@ -113,7 +119,6 @@ class _Graphs:
 
     def __init__(self) -> None:
         self._made: dict[Any, _Graph] = {}
-        self._lock = Lock()
 
     def __deepcopy__(self, _memo: object) -> _Graphs:
         return self
@@ -126,9 +131,13 @@ class _Graphs:
         key = (method.__name__, tuple(each.shape[1:] for each in given))
         graph = self._made.get(key)
         if graph is None:
-            with self._lock:
-                if key not in self._made:
-                    self._made[key] = _Graph(method, module, given)
+            with _MAKING:
+                _HERE.making = True
+                try:
+                    if key not in self._made:
+                        self._made[key] = _Graph(method, module, given)
+                finally:
+                    _HERE.making = False
                 graph = self._made[key]
         return graph(given)
 
@@ -182,7 +191,7 @@ class _Graph:
             request = self._idle.pop()
         except IndexError:
             request = self._model.create_infer_request()
-        request.infer([each.contiguous().numpy() for each in given], share_inputs=True)
+        request.infer([each.detach().contiguous().numpy() for each in given], share_inputs=True)
         found = [torch.tensor(request.get_output_tensor(number).data) for number in range(self._outputs)]
         self._idle.append(request)
         return found[0] if self._type is None else self._type(*found)

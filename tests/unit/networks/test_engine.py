@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 from threading import Thread
@@ -17,7 +18,7 @@ from baa_core.estimation.ensemble import age_forward
 from baa_core.explanation.methods import METHODS
 from baa_core.networks import engine
 from baa_core.networks.build import build
-from baa_core.networks.engine import ATTRIBUTE, put_on_engine, put_on_torch
+from baa_core.networks.engine import ATTRIBUTE, on_engine, put_on_engine, put_on_torch
 from baa_core.preprocessing.picture import IDENTITY
 from baa_core.preprocessing.prepare import ModelInput
 from baa_core.recipes.schema import Architecture
@@ -96,6 +97,44 @@ def test_threads_that_share_a_network_get_the_same_answers() -> None:
     for thread in threads:
         thread.join()
     assert all(torch.equal(found[n], alone[n]) for n in range(len(images)))
+
+
+def test_threads_may_ask_several_networks_for_the_first_time_at_once() -> None:
+    """`torch.jit.trace`, by which a graph is made, cannot run twice at a time."""
+    networks, image = [put_on_engine(frozen(SEX)) for _ in range(4)], torch.rand(1, 1, 64, 64)
+    with ThreadPoolExecutor(len(networks)) as threads:
+        found = list(threads.map(lambda network: network(image), networks))
+    assert all(torch.equal(each, found[0]) for each in found)
+
+
+class Nested(nn.Module):
+    """A method on the engine that calls another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 3)]).requires_grad_(False)
+
+    @on_engine
+    def inner(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layers[0](image)
+
+    @on_engine
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.layers[1](self.inner(image))
+
+
+def test_a_method_on_the_engine_may_call_another_one() -> None:
+    """Where the other one's answer about the picture of the tracing was kept, all pictures would get it."""
+    plain = Nested()
+    served = put_on_engine(deepcopy(plain))
+    for image in torch.rand(2, 1, 1, 8, 8):
+        torch.testing.assert_close(served(image), plain(image), atol=1e-4, rtol=1e-4)
+
+
+def test_a_picture_that_could_have_a_gradient_is_answered_without_one() -> None:
+    network, image = put_on_engine(frozen(SEX)), torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.features(image.clone().requires_grad_()), network.features(image))
 
 
 def test_pytorch_alone_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
