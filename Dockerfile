@@ -3,6 +3,7 @@
 #   docker build -t bone-age .
 #   docker run --rm --read-only --tmpfs /tmp --network bridge -p 127.0.0.1:7860:7860 bone-age
 #
+# The networks use every core that they see. With `--cpus N` add `-e OMP_NUM_THREADS=N`: that limit they do not see.
 # Behind a proxy under a path: add `-e GRADIO_ROOT_PATH=/bone-age` (the proxy strips the path).
 # `python -m benchmarks.container` performs these steps in a clean folder, where there is no docker, and measures them.
 FROM python:3.11-slim-bookworm
@@ -13,7 +14,6 @@ ENV GRADIO_ANALYTICS_ENABLED=False
 ENV HF_HUB_OFFLINE=1
 ENV HOME=/tmp
 ENV TMPDIR=/tmp
-ENV OMP_NUM_THREADS=2
 
 WORKDIR /app
 COPY requirements.txt ./

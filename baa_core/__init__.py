@@ -10,8 +10,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-# Before PyTorch is loaded, which reads it once. OpenMP's threads spin while they wait for one another: beside four busy
-# processes an assessment took 13 times as long with that (docs/speed.md). Whoever sets it outside has their way.
+# Before PyTorch is loaded, which reads it once. OpenMP's threads spin while they wait for one another, and take the
+# cores from those they wait for where other processes are busy (docs/speed.md). Whoever sets it outside has their way.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:

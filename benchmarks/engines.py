@@ -1,6 +1,7 @@
 """What one engine takes on this machine, in a process of its own: `python -m benchmarks` runs it for each of them.
 
     BAA_ENGINE=openvino python -m benchmarks.engines        one JSON object
+    python -m benchmarks.engines --parts                    a table: CPU time of each part that OpenVINO computes
 
 Every time is a median, on one drawn radiograph. `naive` in place of an engine's name is the same work the way a script
 would do it: the same networks in plain eager PyTorch, one picture, one view and one sex at a time, heatmap included,
@@ -18,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -35,6 +38,7 @@ from baa_core.explanation.heatmap import smooth_and_scale
 from baa_core.hand.landmarks import place_landmarks
 from baa_core.hand.segmentation import find_hand
 from baa_core.io import read_radiograph
+from baa_core.networks import engine
 from baa_core.networks.tta import apply_tta, placed
 from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
@@ -188,15 +192,68 @@ def measure(repeats: int, naive: bool, folder: Path) -> dict[str, Any]:
     return found
 
 
+def parts(repeats: int, folder: Path) -> str:
+    """CPU milliseconds for each method on the engine, as an assessment calls it, and for its graph."""
+    assessor, path = load_assessor(DEFAULT_RECIPE), draw_radiograph(folder)
+    calls: list[tuple[Callable[..., object], torch.nn.Module, Sequence[torch.Tensor]]] = []
+    run = engine._Graphs.run
+
+    def noted(graphs: engine._Graphs, method: Any, module: torch.nn.Module, given: Sequence[torch.Tensor]) -> Any:
+        calls.append((method, module, [each.clone() for each in given]))
+        return run(graphs, method, module, given)
+
+    with mock.patch.dict(os.environ, BAA_ENGINE="openvino"), mock.patch.object(engine._Graphs, "run", noted):
+        assessor.assess(path, PATIENT)
+    lines = ["| part | pictures | PyTorch, plain layout | PyTorch, channels last | OpenVINO | making its graph |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for method, module, given in calls:
+        name = next(m.name for m in assessor.recipe.members_in_use if module in [*assessor.network(m).modules()])
+        plain, lasting = (
+            [each.contiguous(memory_format=layout) for each in given]
+            for layout in (torch.contiguous_format, torch.channels_last)
+        )
+        copy = engine.put_on_torch(deepcopy(module)).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        start = time.process_time()
+        graph = engine._Graph(method, module, given)
+        made = time.process_time() - start
+        with torch.inference_mode():
+            times = [
+                cpu_seconds_of(partial(method, copy, *plain), repeats),
+                cpu_seconds_of(partial(method, module, *lasting), repeats),
+                cpu_seconds_of(partial(graph, given), repeats),
+                made,
+            ]
+        number, *_, side = given[0].shape
+        cells = " | ".join(f"{1000 * seconds:.0f}" for seconds in times)
+        lines.append(f"| {name}, {method.__name__} | {number} x {side} px | {cells} |")
+    return "\n".join(lines)
+
+
+def cpu_seconds_of(work: Callable[[], object], repeats: int) -> float:
+    """Median processor time of some work, of all threads of this process, after doing it once unwatched."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return median(times)
+
+
 def main() -> None:
     """Measure the engine that BAA_ENGINE names; one JSON object on standard output."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--naive", action="store_true", help="plain eager PyTorch in place of an engine")
+    parser.add_argument("--parts", action="store_true", help="CPU time of each part, as a table")
     parser.add_argument("--repeats", type=int, default=7, help="how often each thing is timed (default: 7)")
     options = parser.parse_args()
     if options.naive:
         os.environ["BAA_ENGINE"] = "torch"
     with tempfile.TemporaryDirectory() as name:
+        if options.parts:
+            torch.set_num_threads(1)
+            print(parts(options.repeats, Path(name)))
+            return
         print(json.dumps(measure(options.repeats, options.naive, Path(name))))
 
 

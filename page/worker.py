@@ -1,7 +1,7 @@
 """The one thread in which networks run, and memory that goes back to the system after each piece of work.
 
 Handlers of the page run in up to forty threads. PyTorch, OpenMP and the allocator keep memory for every thread that
-ever computed: the page grew from 0.8 to 6.6 GB in an hour of explaining and comparing (`python -m benchmarks.memory`).
+ever computed (`python -m benchmarks.memory` shows how it grows).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Which software computes a network's forward pass: PyTorch, or OpenVINO, which takes half the time on a CPU.
 
 The environment variable `BAA_ENGINE` names one of `ENGINES`; `DEFAULT` if it is not set. Both compute in float32:
-`python -m benchmarks` prints what each takes, docs/speed.md how far their answers differ.
+`python -m benchmarks` prints what each takes, `python -m benchmarks.agreement` how far their answers differ.
 
 A method of a network marked with `on_engine` is computed by OpenVINO if the network was put on it (`put_on_engine`, as
 `store` does with every network it serves) and no gradient is asked for. Gradients, training and copies with changed
-parameters stay in PyTorch. So do the networks that draw outlines: where rounding decided about one pixel of a mask, an
-age network moved by up to 0.8 months (one of 60 `val` radiographs). The graph is made from the verified weights in
+parameters stay in PyTorch. So do the networks that draw outlines: rounding would decide about single pixels of a mask,
+and a mask decides about every picture made with it. The graph is made from the verified weights in
 memory, when it is first needed; no second file of weights is written or read.
 """
 

@@ -54,7 +54,7 @@ def test_a_network_on_the_engine_answers_as_in_pytorch(architecture: Architectur
 
 
 def test_an_outline_is_drawn_by_pytorch() -> None:
-    """One pixel more in a mask moves an age network by up to 0.8 months, so no rounding may decide about it."""
+    """A mask decides about every picture made with it, so no rounding may decide about its pixels."""
     image = torch.rand(1, 1, 128, 128)
     with torch.inference_mode():
         for alone, served in zip(frozen(HAND)(image), put_on_engine(frozen(HAND))(image), strict=True):
