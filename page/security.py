@@ -22,7 +22,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -190,11 +190,11 @@ class Guard:
             if verdict is not None:
                 await refuse(send, *verdict)
                 return
-            body = body if is_form else self.with_whole_paths(body)
+            body, uploads = (body, []) if is_form else self.with_whole_paths(body)
             scope = {**scope, "headers": with_length(scope.get("headers", ()), len(body))}
             receive = replay(body, receive)
             if any(route in path for route in QUEUE_ROUTES):
-                send = saying_busy(send)
+                send = saying_busy(self.keeping(uploads, send))
         if scope["method"] == "GET" and any(route in path for route in ANSWER_ROUTES):
             send = naming_errors(send)
         await self.app(scope, receive, send)
@@ -252,18 +252,29 @@ class Guard:
         await send({**answer["start"], "headers": kept})
         await send({"type": "http.response.body", "body": answer["body"]})
 
-    def with_whole_paths(self, body: bytes) -> bytes:
-        """An event whose files are named as the browser knows them, with their whole paths."""
+    def with_whole_paths(self, body: bytes) -> tuple[bytes, list[str]]:
+        """An event whose files are named as the browser knows them, with their whole paths; and those names."""
         if UploadFolder.PREFIX.encode() not in body:
-            return body
+            return body, []
         content = json.loads(body)
-        left = [content]
+        left, names = [content], []
         while left:
             item = left.pop()
             left += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
             if isinstance(item, dict) and isinstance(item.get("path"), str):
+                names.append(item["path"])
                 item["path"] = self.uploads.whole_path(item["path"])
-        return json.dumps(content).encode()
+        return json.dumps(content).encode(), names
+
+    def keeping(self, uploads: Sequence[str], send: Send) -> Send:
+        """A `send` that keeps an event's uploads until its turn comes, if the queue takes it."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                self.uploads.await_event(uploads)
+            await send(message)
+
+        return sending
 
     def with_headers(self, send: Send) -> Send:
         """A `send` that adds the safe headers to every answer."""

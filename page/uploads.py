@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,6 +25,9 @@ FOLDER_PREFIX = "bone-age-uploads-"
 OWN_NAME = re.compile(rf"{FOLDER_PREFIX}[a-z0-9_]{{8}}")  # as `tempfile.mkdtemp` makes it: no folder of anybody else
 MOST_BYTES = 2 * 2**30  # of the disk, for all uploads that are under way or wait to be read
 WAITS_SECONDS = 300  # for an upload to be read; the page reads it at once, behind those of at most 16 visitors
+# For one whose event waits in the queue, behind 16 others: an explanation takes 30 s on two cores, and three times as
+# long beside busy processes (docs/speed.md).
+QUEUED_SECONDS = 1800
 _ONE: ContextVar[str | None] = ContextVar("upload", default=None)
 
 
@@ -80,6 +83,7 @@ class UploadFolder(os.PathLike[str]):
         self.root = root
         self._lock = Lock()
         self._arriving: dict[str, int] = {}  # folder of an upload under way, and the bytes it may have
+        self._queued: set[str] = set()  # folders of uploads whose event waits in the queue
 
     def __fspath__(self) -> str:
         name = _ONE.get()
@@ -135,12 +139,20 @@ class UploadFolder(os.PathLike[str]):
         """The path of an upload by its name in an answer; any other text as it is."""
         return str(self.root / name) if name.startswith(self.PREFIX) else name
 
-    def discard_waiting(self, seconds: float = WAITS_SECONDS) -> None:
+    def await_event(self, names: Iterable[str]) -> None:
+        """Uploads, by their names in an answer, that an event in the queue will read."""
+        with self._lock:
+            self._queued |= {name.partition("/")[0] for name in names}
+
+    def discard_waiting(self, seconds: float = WAITS_SECONDS, queued_seconds: float = QUEUED_SECONDS) -> None:
         """Delete uploads that nobody read: their visitor is gone, or the queue was full."""
-        now = time.time()
-        for folder in self.root.glob(f"{self.PREFIX}*"):
+        now, folders = time.time(), list(self.root.glob(f"{self.PREFIX}*"))
+        with self._lock:
+            self._queued &= {folder.name for folder in folders}
+        for folder in folders:
             with suppress(OSError), self._lock:
-                if folder.name not in self._arriving and now - folder.stat().st_mtime > seconds:
+                most = queued_seconds if folder.name in self._queued else seconds
+                if folder.name not in self._arriving and now - folder.stat().st_mtime > most:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self, path: Path) -> None:

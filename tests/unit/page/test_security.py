@@ -53,6 +53,7 @@ def asked(
     answer: bytes = b"passed on",
     put: tuple[str, ...] = (),
     times: int = 1,
+    status: int = 200,
     **headers: str,
 ) -> list[dict[str, Any]]:
     """What a caller gets through the guard: status, body, headers, and what the application behind it was given."""
@@ -75,7 +76,7 @@ def asked(
                     file.write_bytes(content)
             said = json.dumps([str(file) for file in paths]).encode()
         got[-1]["given"] = content
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": said})
 
     async def run() -> None:
@@ -285,6 +286,19 @@ def test_an_upload_that_nobody_reads_goes(tmp_path: Path) -> None:
         arriving.mkdir()
         uploads.discard_waiting(seconds=-1)
         assert list(tmp_path.iterdir()) == [arriving]
+
+
+def test_an_upload_stays_as_long_as_its_event_waits_in_the_queue(tmp_path: Path) -> None:
+    uploads = UploadFolder(tmp_path)
+    for answer, left in ((503, 0), (200, 1)):
+        (reply,) = asked("/gradio_api/upload", body=b"pixels", uploads=uploads, put=("hand.png",))
+        (name,) = json.loads(reply["body"])
+        asked(body=json.dumps({"data": [{"path": name}]}).encode(), uploads=uploads, status=answer)
+        uploads.discard_waiting(seconds=-1, queued_seconds=60)
+        assert len(list(tmp_path.iterdir())) == left
+    uploads.await_event(["upload-" + "a" * 300, "..", "\0"])  # whoever names them
+    uploads.discard_waiting(seconds=-1, queued_seconds=-1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_what_lies_in_the_private_folder_is_deleted(tmp_path: Path) -> None:
