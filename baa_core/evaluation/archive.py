@@ -15,6 +15,8 @@ from pathlib import PurePosixPath
 from ..errors import InvalidArchive
 
 MOST_ENTRIES = 500  # radiographs, tables and others; a clinic's afternoon has tens
+MOST_RECORDS = 10_000  # entries, folders and hidden files: each is listed before it can be left out
+RECORD_START = b"PK\x01\x02"  # of the list at the end of a zip (APPNOTE 6.3.10, 4.3.12)
 MOST_ENTRY_BYTES = 100 * 2**20  # as for a single upload of the page
 MOST_BYTES = 2 * 2**30  # of all entries unpacked, one after another
 MOST_RATIO = 250  # of unpacked to packed; deflate reaches 1000 on zeros, a radiograph on black about 20
@@ -74,13 +76,13 @@ def open_archive(content: bytes, name: str) -> Archive:
     """
     found: dict[str, list[str]] = {"picture": [], "table": [], "other": [], "refused": []}
     total = 0
+    if (records := content.count(RECORD_START)) > MOST_RECORDS:  # `ZipFile` would keep a million in memory
+        raise _too_many(name, records)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = [entry for entry in archive.infolist() if not _is_hidden(entry)]
             if len(entries) > MOST_ENTRIES:
-                raise InvalidArchive(
-                    f"{name} holds {len(entries)} files; at most {MOST_ENTRIES} are taken at once. Divide it."
-                )
+                raise _too_many(name, len(entries))
             seen: set[str] = set()
             for entry in entries:
                 path, shown = entry.filename, PurePosixPath(entry.filename).name[:60]
@@ -108,6 +110,10 @@ def open_archive(content: bytes, name: str) -> Archive:
     except FAULTS:
         raise InvalidArchive(f"{name} is no zip that can be read: it is damaged or cut short. Make it again.") from None
     return Archive(*(tuple(found[kind]) for kind in ("picture", "table", "other", "refused")))
+
+
+def _too_many(name: str, files: int) -> InvalidArchive:
+    return InvalidArchive(f"{name} holds {files} files; at most {MOST_ENTRIES} are taken at once. Divide it.")
 
 
 def read_entry(content: bytes, path: str) -> bytes:

@@ -229,7 +229,7 @@ def flatten(result: dict[str, Any]) -> dict[str, str]:
 
 def carried_name(column: str) -> str:
     """What a table's own column is called in the results: its name, unless a result has it already."""
-    return f"input_{column}" if column in RESULT_COLUMNS else column
+    return mark_formula(f"input_{column}" if column in RESULT_COLUMNS else column)
 
 
 def assess_row(batch: Batch, row: Mapping[str, str], assessor: CanAssess) -> dict[str, Any]:

@@ -75,6 +75,13 @@ def test_too_many_files_and_too_much_in_all_are_refused(monkeypatch: pytest.Monk
         open_archive(make(("a.png", PNG), ("b.png", PNG)), "big.zip")
 
 
+def test_a_list_of_a_million_files_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two million in 100 MB, each would take half a kilobyte of memory."""
+    monkeypatch.setattr(archive.zipfile, "ZipFile", None)
+    with pytest.raises(InvalidArchive, match="holds 1000000 files"):
+        open_archive(archive.ZIP_START[0] + archive.RECORD_START * 1_000_000, "many.zip")
+
+
 def test_a_damaged_entry_is_named_and_the_others_go_on() -> None:
     content = bytearray(make(("a.png", PNG), ("b.png", PNG), method=zipfile.ZIP_STORED))
     content[content.index(PNG) + 20] ^= 0xFF  # its checksum no longer holds

@@ -338,6 +338,13 @@ def test_a_quote_that_is_not_closed_swallows_no_row(batch: Batch, counting: Coun
     assert not batch.results_csv.exists()
 
 
+def test_a_column_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting: Counting) -> None:
+    write_table(batch.table_csv, "file,sex,=1+1", "0.png,male,x")
+    (row,) = run(batch, counting)
+    assert row["'=1+1"] == "x"
+    assert run(batch, counting) == [row]  # gone on with
+
+
 def test_a_field_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting: Counting) -> None:
     cells = ["=1+1", "+cmd", "@SUM(A1)", "-2.5", "+7", "plain", '=HYPERLINK("http://a.b")']
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
