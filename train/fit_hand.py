@@ -30,7 +30,7 @@ from .hand.grabcut_seeds import passes_checks, seed_mask
 from .hand.task import HandTask, further_sets, hand_sets
 from .initial_weights import member_start, start_file
 
-FILM_SIDE_PX = 512
+SIDE_PX = 512
 ROUND_SHARES = (0.27, 0.18, 0.18, 0.22, 0.15)  # of the time
 Points = dict[str, tuple[float, float]]  # annotated points by name, (x, y) in fractions of the frame
 
@@ -41,7 +41,7 @@ FURTHER_SIDES_PX = (384, 512)  # of what a training that goes on sees, one after
 FURTHER_SHARES = (0.55, 0.45)  # of its time
 FURTHER_RATES = (0.4, 0.2)  # of the plan's learning rate
 FURTHER_PER_EPOCH = 1200
-FILMS_LOOKED_AT = (300, 500, 900, 900)  # in the mining after each round
+MINED_RADIOGRAPHS = (300, 500, 900, 900)  # in the mining after each round
 
 
 def fit_hand(member: Member, options: Options) -> str:
@@ -61,18 +61,18 @@ def fit_hand(member: Member, options: Options) -> str:
     samples = [s for s in find_samples(options.images, labels) if labels.split[s.rsna_id] == "train"]
     points = read_points(options.annotations)
     chosen = choose_for_mining([s for s in samples if "fitted" not in s.path.parent.name], points)
-    if not _films(options.cache, 0).exists():
+    if not _mined_table(options.cache, 0).exists():
         print(f"seeded {seed_round(chosen, points, options.cache)} masks")
     for number in range(len(ROUND_SHARES)):
         weights = options.out / f"round_{number}" / "hand.safetensors"
         if not (options.resume and weights.exists()):
             train_round(number, member, options)
-        if number + 1 < len(ROUND_SHARES) and not _films(options.cache, number + 1).exists():
+        if number + 1 < len(ROUND_SHARES) and not _mined_table(options.cache, number + 1).exists():
             network = build(member.architecture)
             member_start(network, weights)
-            order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: FILMS_LOOKED_AT[number]]
-            films = [chosen[i] for i in order]
-            kept, seen = mine_round(number + 1, films, points, network, member, options.cache)
+            order = np.random.default_rng(options.seed + number).permutation(len(chosen))[: MINED_RADIOGRAPHS[number]]
+            radiographs = [chosen[i] for i in order]
+            kept, seen = mine_round(number + 1, radiographs, points, network, member, options.cache)
             print(f"round {number + 1}: kept {kept} of {seen} masks")
     rounds = [json.loads((options.out / f"round_{n}" / "result.json").read_text()) for n in range(len(ROUND_SHARES))]
     result = rounds[-1] | {"minutes": round(sum(r["minutes"] for r in rounds), 1)}
@@ -125,9 +125,9 @@ def fit_hand_further(member: Member, options: Options) -> str:
     return run_line(member, "outlined radiographs, synthetic fields, drawn hands", FURTHER_PER_EPOCH, result)
 
 
-def _films(cache: Path, number: int) -> Path:
+def _mined_table(cache: Path, number: int) -> Path:
     """The list of radiographs of a mining round."""
-    return cache / "masks" / f"round_{number}" / "films.csv"
+    return cache / "masks" / f"round_{number}" / "hands.csv"
 
 
 def train_round(number: int, member: Member, options: Options) -> None:
@@ -138,7 +138,7 @@ def train_round(number: int, member: Member, options: Options) -> None:
     task = HandTask(replace(member, training=replace(member.training, learning_rate=rate)), budget)
     if number:
         member_start(task.network, options.out / f"round_{number - 1}" / "hand.safetensors")
-    mined, side_px = _films(options.cache, number).parent, member.input.side_px
+    mined, side_px = _mined_table(options.cache, number).parent, member.input.side_px
     sets = hand_sets(member, options.images, mined, side_px, PICTURES_PER_EPOCH, options.seed + number)
     run(task, *batches(*sets, member, options), replace(options, minutes=budget, out=out))
 
@@ -165,8 +165,8 @@ def direction(points: Points, aspect: float) -> tuple[float, float]:
     return right / length, up / length
 
 
-def _film_size(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    scale = min(1.0, FILM_SIDE_PX / max(pixels.shape))
+def _resized(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    scale = min(1.0, SIDE_PX / max(pixels.shape))
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     return np.asarray(np.round(small * 255), dtype=np.uint8)
 
@@ -187,7 +187,7 @@ def _seed(task: tuple[Sample, Points, Path]) -> dict[str, object] | None:
     keypoints = {k: v for k, v in points.items() if not k.startswith("box")}
     if not {"wrist", "middle_finger1", "middle_finger4"} <= set(keypoints):
         return None
-    pixels = _film_size(read_sample(sample).pixels)
+    pixels = _resized(read_sample(sample).pixels)
     mask = seed_mask(pixels, keypoints)
     if not passes_checks(mask, np.array(list(points.values()))):
         return None
@@ -207,7 +207,7 @@ def seed_round(samples: list[Sample], points: dict[int, Points], cache: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [(s, points[s.rsna_id], folder) for s in samples if s.rsna_id in points]
     rows = [r for r in in_processes(_seed, tasks, os.cpu_count() or 1, "seeding") if r is not None]
-    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "hands.csv", index=False)
     return len(rows)
 
 
@@ -230,12 +230,12 @@ def mine_round(
         if hand is None:
             continue
         known = points.get(sample.rsna_id, {})
-        pixels = _film_size(1 - radiograph.pixels if hand.inverted else radiograph.pixels)
+        pixels = _resized(1 - radiograph.pixels if hand.inverted else radiograph.pixels)
         mask = cv2.resize(hand.pixels.astype(np.uint8) * 255, pixels.shape[::-1], interpolation=cv2.INTER_AREA)
         solid = (mask > 127).astype(np.uint8)
         if passes_checks(solid, np.array(list(known.values())).reshape(-1, 2)):
             rows.append(_keep(folder, sample, pixels, solid * 255, direction(known, pixels.shape[1] / pixels.shape[0])))
-    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "hands.csv", index=False)
     return len(rows), looked_at
 
 

@@ -112,13 +112,13 @@ def test_what_is_no_hand_gets_no_number(page: Page) -> None:
 def draw_chest() -> bytes:
     """Something like a chest radiograph: a bright trunk, two dark lungs, ribs, a heart."""
     rows, columns = np.mgrid[:640, :640].astype(np.float32) / 640
-    film = 0.75 - 0.4 * np.abs(columns - 0.5)
+    chest = 0.75 - 0.4 * np.abs(columns - 0.5)
     for middle in (0.32, 0.68):
         lung = ((columns - middle) / 0.15) ** 2 + ((rows - 0.45) / 0.3) ** 2 < 1
-        film = np.where(lung, 0.2 + 0.08 * (np.sin(rows * 75 + 6 * np.abs(columns - 0.5)) > 0.4), film)
-    film = np.where(((columns - 0.55) / 0.13) ** 2 + ((rows - 0.6) / 0.14) ** 2 < 1, 0.7, film)
-    film += np.random.default_rng(5).normal(0, 0.02, film.shape)
-    return cv2.imencode(".png", (np.clip(cv2.GaussianBlur(film, (0, 0), 3), 0, 1) * 255).astype(np.uint8))[1].tobytes()
+        chest = np.where(lung, 0.2 + 0.08 * (np.sin(rows * 75 + 6 * np.abs(columns - 0.5)) > 0.4), chest)
+    chest = np.where(((columns - 0.55) / 0.13) ** 2 + ((rows - 0.6) / 0.14) ** 2 < 1, 0.7, chest)
+    chest += np.random.default_rng(5).normal(0, 0.02, chest.shape)
+    return cv2.imencode(".png", (np.clip(cv2.GaussianBlur(chest, (0, 0), 3), 0, 1) * 255).astype(np.uint8))[1].tobytes()
 
 
 def test_a_second_upload_clears_what_the_first_showed(page: Page, hand: bytes) -> None:

@@ -159,8 +159,8 @@ def test_opacity_changes_the_map_only(explained: Page) -> None:
     number = explained.locator("#baa-map-opacity input[type=number]")
     number.fill("0")
     explained.keyboard.press("Tab")
-    film = decoded(changed(explained, before))
-    assert np.array_equal(film[..., 0], film[..., 2]), "without the map the radiograph is grey"
+    picture = decoded(changed(explained, before))
+    assert np.array_equal(picture[..., 0], picture[..., 2]), "without the map the radiograph is grey"
     assert explained.locator("#baa-explained").inner_text() == card
     number.fill("60")
     explained.keyboard.press("Tab")

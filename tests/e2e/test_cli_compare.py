@@ -89,10 +89,10 @@ def test_every_answer_has_its_two_pictures(compared: tuple[Ran, dict[str, Any], 
     answered = [row["recipe"] for row in values["recipes"] if row["status"] == "ok"]
     pictures = {f"{name}_{what}.png" for name in answered for what in ("seen", "heatmap")}
     assert set(os.listdir(out)) == pictures
-    film = cv2.imread(str(hand))
+    radiograph = cv2.imread(str(hand))
     for name in answered:
         heatmap, seen = (cv2.imread(str(out / f"{name}_{what}.png")) for what in ("heatmap", "seen"))
-        assert heatmap.shape == film.shape
+        assert heatmap.shape == radiograph.shape
         assert np.ptp(heatmap, axis=2).max() > 30
         assert max(seen.shape) <= LONGEST_SEEN_PX
         assert np.ptp(seen, axis=2).max() == 0
@@ -162,12 +162,12 @@ def test_wrong_usage_is_said_and_changes_nothing(
 
 
 def test_the_radiograph_itself_is_not_overwritten(hand: Path, tmp_path: Path) -> None:
-    film = tmp_path / "li2021_seen.png"
-    film.write_bytes(hand.read_bytes())
-    ran = run("compare", film, "--sex", "male", "--out", tmp_path)
+    radiograph = tmp_path / "li2021_seen.png"
+    radiograph.write_bytes(hand.read_bytes())
+    ran = run("compare", radiograph, "--sex", "male", "--out", tmp_path)
     assert (ran.status, ran.output) == (1, "")
     assert "overwritten" in ran.errors
-    assert film.read_bytes() == hand.read_bytes()
+    assert radiograph.read_bytes() == hand.read_bytes()
 
 
 def test_the_command_is_offered() -> None:

@@ -167,7 +167,7 @@ def test_a_spoilt_radiograph_is_refused_and_told_why(
     refusals: list[BoneAgeError] = []
     for pixels, top, length in whole_hands:
         try:
-            assessor.assess(png(spoil(np.array(pixels), top, length)), name="film")
+            assessor.assess(png(spoil(np.array(pixels), top, length)), name="hand")
         except BoneAgeError as refusal:
             refusals.append(refusal)
     named = [refusal for refusal in refusals if isinstance(refusal, kind) and re.search(reason, str(refusal))]

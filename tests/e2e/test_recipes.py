@@ -163,13 +163,13 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
 def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assessor], sharp_val: list[Labelled]) -> None:
     """Twelve `val` radiographs: far better than their mean, whatever the system."""
     errors, spread = [], []
-    for film in sharp_val:
+    for radiograph in sharp_val:
         try:
-            report = assessors[name].assess(film.content, Patient(film.sex), name=film.name)
+            report = assessors[name].assess(radiograph.content, Patient(radiograph.sex), name=radiograph.name)
         except BoneAgeError:
             continue
-        errors.append(abs(report.prediction.bone_age_months - film.bone_age_months))
-        spread.append(abs(film.bone_age_months - np.mean([f.bone_age_months for f in sharp_val])))
+        errors.append(abs(report.prediction.bone_age_months - radiograph.bone_age_months))
+        spread.append(abs(radiograph.bone_age_months - np.mean([f.bone_age_months for f in sharp_val])))
     assert len(errors) >= len(sharp_val) - 1, "at most one is refused"
     assert np.mean(errors) < 0.7 * np.mean(spread)
 

@@ -41,7 +41,7 @@ DIMENSIONS = 48
 MOST_VAL_REFUSED = 0.005
 DEGRADED_SIDES_PX = (90, 200)  # as in `augmentation.Degrade`
 SQUEEZED_SHARES = (0.35, 0.5)  # of the width: a hand on its side is about this wide
-SQUEEZED_FILMS = 60
+SQUEEZED_RADIOGRAPHS = 60
 DRAWN_MONTHS = (12.0, 48.0, 96.0, 144.0, 192.0, 228.0)
 SEED = 0
 OTHERS = "not_hands_64px"  # the folder of other body parts, as DATA.md names it
@@ -182,7 +182,7 @@ def fit_and_measure(
     sha256 = assessor.store.manifest.weights[judging(assessor).name].sha256
     sharp = {split: [s for s in samples if s.kind == "sharp" and labels.split[s.rsna_id] == split] for split in
              ("train", "val")}  # fmt: skip
-    narrow = sharp["val"][:SQUEEZED_FILMS]
+    narrow = sharp["val"][:SQUEEZED_RADIOGRAPHS]
     rough = [s for s in samples if s.kind == "thumbnails" and labels.split[s.rsna_id] == "val"]
     plain, n_plain = collect(assessor, map(read_sample, sharp["train"]), "train", len(sharp["train"]))
     worse, n_worse = collect(assessor, degraded(map(read_sample, sharp["train"])), "degraded", len(sharp["train"]))

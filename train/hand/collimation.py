@@ -49,17 +49,17 @@ class CutOut:
     cut_below: bool
 
 
-def cut_out(film: Composite) -> CutOut | None:
+def cut_out(known: Composite) -> CutOut | None:
     """The hand of a picture with a known mask; None if fingers or thumb are cut, or the hand does not point up."""
-    if film.mask is None or film.up[1] < 0.8:
+    if known.mask is None or known.up[1] < 0.8:
         return None
-    mask = film.mask
+    mask = known.mask
     whole = round(FOREARM_FROM_SHARE * mask.shape[0])  # below that, a forearm may leave the picture at its side
     if mask[:BORDER_PX].any() or mask[:whole, :BORDER_PX].any() or mask[:whole, -BORDER_PX:].any():
         return None
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    pixels = film.pixels.astype(np.float32)
-    if not film.cut_out:
+    pixels = known.pixels.astype(np.float32)
+    if not known.cut_out:
         radius = max(2, round(RING_SHARE * max(mask.shape)))
         wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
         near = cv2.dilate(mask, np.ones((5, 5), np.uint8))
@@ -69,13 +69,16 @@ def cut_out(film: Composite) -> CutOut | None:
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     attenuation = np.clip(pixels * (255 / max(top, 1.0)), 0, 255).astype(np.uint8)
     return CutOut(
-        attenuation[box].copy(), mask[box].copy(), film.up, bool(rows[-1] >= mask.shape[0] - BORDER_PX) or film.cut_out
+        attenuation[box].copy(),
+        mask[box].copy(),
+        known.up,
+        bool(rows[-1] >= mask.shape[0] - BORDER_PX) or known.cut_out,
     )
 
 
-def drawn_films(seeds: range, height_px: int, marked_share: float = 0.5) -> list[Composite]:
+def draw_hands(seeds: range, height_px: int, marked_share: float = 0.5) -> list[Composite]:
     """Drawn hands with their true masks: half of them of infants up to three years, mirrored ones among them."""
-    films = []
+    composites = []
     for seed in seeds:
         generator = np.random.default_rng((seed, 5))
         months = float(generator.uniform(0, 36) if generator.random() < 0.5 else generator.uniform(0, 240))
@@ -86,10 +89,10 @@ def drawn_films(seeds: range, height_px: int, marked_share: float = 0.5) -> list
         (y0, x0), (y1, x1) = drawn.landmarks["wrist"], drawn.landmarks["middle_finger1"]
         length = float(np.hypot(x1 - x0, y0 - y1))
         pixels = np.uint8(np.round(drawn.radiograph.pixels * 255))
-        films.append(
+        composites.append(
             Composite(pixels, drawn.mask.astype(np.uint8), ((x1 - x0) / length, (y0 - y1) / length), marked=marked)
         )
-    return films
+    return composites
 
 
 @dataclass(eq=False)

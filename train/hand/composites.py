@@ -34,14 +34,14 @@ class Composite:
     weight: float = 1.0
 
 
-def drawn_film(generator: np.random.Generator, height: int, width: int) -> Grey:
+def drawn_background(generator: np.random.Generator, height: int, width: int) -> Grey:
     """An empty radiograph: grey level, gradient, noise, and perhaps a collimated field. float32 in [0, 1]."""
     level = generator.uniform(0.0, 0.45) ** 1.5
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     slope = generator.normal(0, 0.08, 2)
-    film = level + slope[0] * (rows / height - 0.5) + slope[1] * (columns / width - 0.5)
-    film += generator.normal(0, generator.uniform(0.002, 0.03), (height, width))
-    return np.clip(film, 0, 1).astype(np.float32)
+    radiograph = level + slope[0] * (rows / height - 0.5) + slope[1] * (columns / width - 0.5)
+    radiograph += generator.normal(0, generator.uniform(0.002, 0.03), (height, width))
+    return np.clip(radiograph, 0, 1).astype(np.float32)
 
 
 def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.uint8] | None) -> Grey:
@@ -84,17 +84,17 @@ def add_markers(picture: Grey, generator: np.random.Generator, mask: NDArray[np.
     return np.clip(picture, 0, 1)
 
 
-def pasted(film: Composite, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
+def pasted(radiograph: Composite, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
     """A cut-out hand on a drawn radiograph; the forearm leaves through the bottom of the field."""
-    _height, _width = film.pixels.shape
+    _height, _width = radiograph.pixels.shape
     scale = generator.uniform(0.6, 1.0)
-    hand = film.pixels.astype(np.float32) / 255
-    known_mask = film.mask if film.mask is not None else (film.pixels > 0).astype(np.uint8)
+    hand = radiograph.pixels.astype(np.float32) / 255
+    known_mask = radiograph.mask if radiograph.mask is not None else (radiograph.pixels > 0).astype(np.uint8)
     small = cv2.resize(hand, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     small_mask = cv2.resize(known_mask, small.shape[::-1], interpolation=cv2.INTER_NEAREST)
     tall = int(generator.uniform(1.02, 1.35) * small.shape[0])
     broad = int(generator.uniform(1.05, 1.7) * small.shape[1])
-    picture, mask = drawn_film(generator, tall, broad), np.zeros((tall, broad), np.uint8)
+    picture, mask = drawn_background(generator, tall, broad), np.zeros((tall, broad), np.uint8)
     left = int(generator.integers(0, broad - small.shape[1] + 1))
     region = np.s_[tall - small.shape[0] :, left : left + small.shape[1]]
     softness = cv2.GaussianBlur(small_mask.astype(np.float32), (0, 0), generator.uniform(0.4, 1.2))

@@ -1,7 +1,7 @@
 """`python -m train cut-outs`: outlines of `train` radiographs by the shipped hand network, for its next training.
 
 Every radiograph is segmented twice, as a whole and cropped to the hand. A mask is kept where both agree and the checks
-of `train.fit_hand` pass. What is kept goes into `films.csv` beside the pictures; `--sheet` draws the outlines to be
+of `train.fit_hand` pass. What is kept goes into `hands.csv` beside the pictures; `--sheet` draws the outlines to be
 checked by eye.
 Outlines that were seen to be wrong on that sheet are named in `WRONG` and never used.
 """
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append({"image": f"{name}.png", "mask": f"{name}_mask.png", "right": right, "up": up, "kind": sample.kind,
                      "months": months, "weight": 2.0 if often else 1.0})  # fmt: skip
         drawn.append((str(sample.rsna_id), found.pixels, found.mask))
-    pd.DataFrame(rows).to_csv(args.out / "films.csv", index=False)
+    pd.DataFrame(rows).to_csv(args.out / "hands.csv", index=False)
     if args.sheet is not None:
         contact_sheet(drawn, args.sheet)
     print(f"kept {len(rows)} of {len(chosen)} outlines in {args.out}")

@@ -22,8 +22,8 @@ from baa_core.preprocessing.picture import IDENTITY, Picture
 from baa_core.recipes.schema import Member
 
 from ..age_sex.tasks import Task
-from .collimation import CutOut, collimated, cut_out, drawn_films
-from .composites import Composite, Grey, add_markers, drawn_film, pasted
+from .collimation import CutOut, collimated, cut_out, draw_hands
+from .composites import Composite, Grey, add_markers, drawn_background, pasted
 
 HELD_OUT_EVERY = 6  # every sixth fitted hand and other body part is for validation
 COLLIMATED_SHARE = 0.5  # of the pictures with a hand and of those without, where there are hands to paste into fields
@@ -47,7 +47,7 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
 
     def __init__(
         self,
-        films: list[Composite],
+        radiographs: list[Composite],
         cut_outs: list[Composite],
         others: list[Composite],
         member: Member,
@@ -57,10 +57,10 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         steady: bool = False,
         pasted_hands: list[CutOut] | None = None,
     ) -> None:
-        self.films, self.cut_outs, self.others = films, cut_outs, others
+        self.radiographs, self.cut_outs, self.others = radiographs, cut_outs, others
         self.pasted_hands = pasted_hands or []
-        weights = np.array([f.weight for f in films], float)
-        self.shares = weights / weights.sum() if films else weights
+        weights = np.array([f.weight for f in radiographs], float)
+        self.shares = weights / weights.sum() if radiographs else weights
         self.normalise = member.input.normalise
         self.side_px, self.length, self.seed, self.steady = side_px, length, seed, steady
         self.generator = np.random.default_rng(seed)
@@ -84,16 +84,20 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         if draw < 0.18:
             picture, mask, up, present = *_without_hand(self.others, generator), (0.0, 0.0), 0.0
         elif draw < 0.50 and self.cut_outs:
-            film = self.cut_outs[generator.integers(len(self.cut_outs))]
-            picture, mask = pasted(film, generator)
-            up, present = film.up, 1.0
-        elif draw < 0.54 and len(self.films) > 1:
-            picture, mask = _two_films(self.films, generator)
+            radiograph = self.cut_outs[generator.integers(len(self.cut_outs))]
+            picture, mask = pasted(radiograph, generator)
+            up, present = radiograph.up, 1.0
+        elif draw < 0.54 and len(self.radiographs) > 1:
+            picture, mask = _two_hands(self.radiographs, generator)
             up, present = (0.0, 0.0), 1.0
         else:
-            film = self.films[generator.choice(len(self.films), p=self.shares)] if self.films else self.cut_outs[0]
-            picture, mask = film.pixels.astype(np.float32) / 255, film.mask
-            up, present = film.up, 1.0
+            radiograph = (
+                self.radiographs[generator.choice(len(self.radiographs), p=self.shares)]
+                if self.radiographs
+                else self.cut_outs[0]
+            )
+            picture, mask = radiograph.pixels.astype(np.float32) / 255, radiograph.mask
+            up, present = radiograph.up, 1.0
         known_mask = mask if mask is not None else np.zeros(picture.shape, np.uint8)
         picture = add_markers(picture, generator, mask) if generator.random() < 0.5 else picture
         return self._item(picture, known_mask, up, present, generator)
@@ -208,7 +212,7 @@ def _without_hand(others: list[Composite], generator: np.random.Generator) -> tu
         if generator.random() < 0.5:
             picture = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.5, 3))
         return np.clip(picture, 0, 1), None
-    picture = drawn_film(generator, 256, 256)
+    picture = drawn_background(generator, 256, 256)
     if draw < 0.85:  # smooth noise at a random scale, as in photographs
         grain = int(generator.integers(3, 64))
         noise = generator.random((grain, grain)).astype(np.float32)
@@ -227,29 +231,29 @@ def _without_hand(others: list[Composite], generator: np.random.Generator) -> tu
     return np.clip(picture, 0, 1), None
 
 
-def _two_films(films: list[Composite], generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
+def _two_hands(radiographs: list[Composite], generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8]]:
     """Two radiographs side by side at one height."""
     pictures, masks = [], []
-    for i in generator.choice(len(films), 2, replace=False):
-        film = films[i]
-        width = max(1, round(film.pixels.shape[1] * 256 / film.pixels.shape[0]))
-        pixels, mask = cv2.resize(film.pixels, (width, 256)), film.mask
-        known_mask = mask if mask is not None else np.zeros_like(film.pixels)
+    for i in generator.choice(len(radiographs), 2, replace=False):
+        radiograph = radiographs[i]
+        width = max(1, round(radiograph.pixels.shape[1] * 256 / radiograph.pixels.shape[0]))
+        pixels, mask = cv2.resize(radiograph.pixels, (width, 256)), radiograph.mask
+        known_mask = mask if mask is not None else np.zeros_like(radiograph.pixels)
         pictures.append(pixels.astype(np.float32) / 255)
         masks.append(cv2.resize(known_mask, (width, 256), interpolation=cv2.INTER_NEAREST))
     return np.hstack(pictures), np.hstack(masks)
 
 
-def load_films(masks: Path) -> list[Composite]:
-    """The radiographs of the newest mining round: `films.csv` with image, mask, right, up (see `train.fit_hand`)."""
-    films = []
-    for row in pd.read_csv(masks / "films.csv").itertuples():
+def load_mined(masks: Path) -> list[Composite]:
+    """The radiographs of the newest mining round: `hands.csv` with image, mask, right, up (see `train.fit_hand`)."""
+    radiographs = []
+    for row in pd.read_csv(masks / "hands.csv").itertuples():
         pixels = cv2.imread(str(masks / str(row.image)), cv2.IMREAD_GRAYSCALE)
         mask = cv2.imread(str(masks / str(row.mask)), cv2.IMREAD_GRAYSCALE)
         name, weight = Path(str(row.image)).stem, float(getattr(row, "weight", 1.0))
-        films.append(Composite(pixels, (mask > 127).astype(np.uint8), (float(row.right), float(row.up)), name=name,
-                          weight=weight))  # fmt: skip
-    return films
+        up = (float(row.right), float(row.up))
+        radiographs.append(Composite(pixels, (mask > 127).astype(np.uint8), up, name=name, weight=weight))
+    return radiographs
 
 
 def held_out_files(folder: Path) -> list[Path]:
@@ -259,7 +263,7 @@ def held_out_files(folder: Path) -> list[Path]:
 
 def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Composite]:
     """Every picture of a folder, split by position: every sixth one is held out."""
-    films = []
+    radiographs = []
     for i, path in enumerate(sorted(folder.glob("*.*"))):
         if (i % HELD_OUT_EVERY == 0) != held_out:
             continue
@@ -267,12 +271,12 @@ def load_plain(folder: Path, held_out: bool, cut_out: bool) -> list[Composite]:
         if cut_out:
             scale = 640 / max(pixels.shape)
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            films.append(
+            radiographs.append(
                 Composite(pixels, (pixels > 0).astype(np.uint8), up=(0.0, 1.0), cut_out=True)
             )  # registered upright
         else:
-            films.append(Composite(pixels, None))
-    return films
+            radiographs.append(Composite(pixels, None))
+    return radiographs
 
 
 def hand_sets(
@@ -282,17 +286,17 @@ def hand_sets(
 
     Args:
         images: folders; `rsna_fitted` and `not_hands_64px` below any of them are used.
-        mined: the folder of a mining round, with `films.csv`.
+        mined: the folder of a mining round, with `hands.csv`.
         side_px: of the square pictures.
         length: training pictures an epoch.
     """
     fitted = [f for f in images if f.name == "rsna_fitted"]
     others = [f for f in images if f.name == "not_hands_64px"]
-    films = load_films(mined)
-    held_out = films[::20]
+    radiographs = load_mined(mined)
+    held_out = radiographs[::20]
     parts = [
         (
-            [f for i, f in enumerate(films) if i % 20] if not val else held_out,
+            [f for i, f in enumerate(radiographs) if i % 20] if not val else held_out,
             [f for folder in fitted for f in load_plain(folder, val, cut_out=True)],
             [f for folder in others for f in load_plain(folder, val, cut_out=False)],
         )
@@ -324,14 +328,14 @@ def further_sets(
     fitted = [f for f in images if f.name == "rsna_fitted"]
     others = [f for f in images if f.name == "not_hands_64px"]
     kept_back = {path.stem for folder in fitted for path in held_out_files(folder)}
-    outlined = [f for f in load_films(outlines) if f.name.rpartition("_")[2] not in kept_back]
+    outlined = [f for f in load_mined(outlines) if f.name.rpartition("_")[2] not in kept_back]
     sets = []
     for val in (False, True):
         part = outlined[::20] if val else [f for i, f in enumerate(outlined) if i % 20]
         exact = [f for folder in fitted for f in load_plain(folder, val, cut_out=True)]
         bodies = [f for folder in others for f in load_plain(folder, val, cut_out=False)]
         count = drawn_hands // 5 if val else drawn_hands
-        drawn = drawn_films(range(DRAWN_SEEDS[val], DRAWN_SEEDS[val] + count), DRAWN_PX)
+        drawn = draw_hands(range(DRAWN_SEEDS[val], DRAWN_SEEDS[val] + count), DRAWN_PX)
         hands = [cut_out(f) for f in part + [f for f in drawn if not f.marked] + exact * (2 if val else 6)]
         pictures = HandPictures(
             part + drawn, exact, bodies, member, side_px, 160 if val else length, seed + val, steady=val,

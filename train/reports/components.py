@@ -48,7 +48,7 @@ READING = "{member} {views} {sex}"
 HEADER = ("", "n", "MAE", "RMSE", "within 12", "girls", "boys")
 
 
-def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
+def read_radiographs(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) -> pd.DataFrame:
     """What every network says about every radiograph that is not refused, in every view, for both sexes; raw months."""
     networks = {m.name: cast(AgeNetwork, assessor.network(m)) for m in assessor.recipe.members}
     sex_networks = {m.name: assessor.network(m) for m in assessor.recipe.sex}
@@ -73,7 +73,7 @@ def read_films(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
 
 
 def months(
-    films: pd.DataFrame, bias: Mapping[str, LinearBias], weights: Mapping[str, float], views: str, sex: str
+    radiographs: pd.DataFrame, bias: Mapping[str, LinearBias], weights: Mapping[str, float], views: str, sex: str
 ) -> pd.Series:
     """The mean of the corrected members, by radiograph.
 
@@ -87,8 +87,8 @@ def months(
         weights[member]
         * bias[member]
         .correct(
-            films[READING.format(member=member, views=views, sex="male")].where(
-                films[sex] == "male", films[READING.format(member=member, views=views, sex="female")]
+            radiographs[READING.format(member=member, views=views, sex="male")].where(
+                radiographs[sex] == "male", radiographs[READING.format(member=member, views=views, sex="female")]
             )
         )
         .clip(lower=0.0)
@@ -98,46 +98,52 @@ def months(
 
 
 def variants(
-    films: pd.DataFrame, calibration: Calibration, weights: Mapping[str, float], mean_months: Mapping[str, float]
+    radiographs: pd.DataFrame, calibration: Calibration, weights: Mapping[str, float], mean_months: Mapping[str, float]
 ) -> dict[str, pd.Series]:
     """Estimates by what makes them, the served one first."""
     plain = dict.fromkeys(weights, LinearBias())
     bias = dict(calibration.bias) or plain
-    alone = {ALONE.format(m): months(films, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
+    alone = {ALONE.format(m): months(radiographs, {m: line}, weights, "mirrored", "sex") for m, line in bias.items()}
     without = (
         {
-            f"without {m}": months(films, {k: v for k, v in bias.items() if k != m}, weights, "mirrored", "sex")
+            f"without {m}": months(radiographs, {k: v for k, v in bias.items() if k != m}, weights, "mirrored", "sex")
             for m in bias
         }
         if len(bias) > 2
         else {}
     )
     return {
-        SERVED: months(films, bias, weights, "mirrored", "sex"),
+        SERVED: months(radiographs, bias, weights, "mirrored", "sex"),
         **(alone if len(alone) > 1 else {}),
         **without,
-        "without the mirror image": months(films, bias, weights, "plain", "sex"),
-        "turned by -10, -5, 0, 5, 10 degrees as well": months(films, bias, weights, "turned", "sex"),
-        **({"without bias correction": months(films, plain, weights, "mirrored", "sex")} if calibration.bias else {}),
-        "predicted in place of entered sex": months(films, bias, weights, "mirrored", "sex_predicted"),
-        "mean by sex, picture not looked at": films.sex.map(mean_months),
+        "without the mirror image": months(radiographs, bias, weights, "plain", "sex"),
+        "turned by -10, -5, 0, 5, 10 degrees as well": months(radiographs, bias, weights, "turned", "sex"),
+        **(
+            {"without bias correction": months(radiographs, plain, weights, "mirrored", "sex")}
+            if calibration.bias
+            else {}
+        ),
+        "predicted in place of entered sex": months(radiographs, bias, weights, "mirrored", "sex_predicted"),
+        "mean by sex, picture not looked at": radiographs.sex.map(mean_months),
     }
 
 
-def measure(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, dict[str, Any]]:
+def measure(radiographs: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, dict[str, Any]]:
     """The error measures of every variant with the mean difference by sex, and of the served one by age."""
-    found = {name: _measured(estimate - films.true_months, films.sex) for name, estimate in estimates.items()}
-    errors = estimates[SERVED] - films.true_months
-    for band, inside in age_bands(films.true_months.to_numpy(float), AGE_BANDS_MONTHS).items():
+    found = {
+        name: _measured(estimate - radiographs.true_months, radiographs.sex) for name, estimate in estimates.items()
+    }
+    errors = estimates[SERVED] - radiographs.true_months
+    for band, inside in age_bands(radiographs.true_months.to_numpy(float), AGE_BANDS_MONTHS).items():
         if inside.any():
-            found[f"{SERVED}, {band}"] = _measured(errors[inside], films.sex[inside])
+            found[f"{SERVED}, {band}"] = _measured(errors[inside], radiographs.sex[inside])
     return found
 
 
-def correlations(films: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, float]:
+def correlations(radiographs: pd.DataFrame, estimates: Mapping[str, pd.Series]) -> dict[str, float]:
     """How alike the errors of every two networks are: the correlation by "one, other"."""
     members = {
-        name: months - films.true_months for name, months in estimates.items() if name.endswith(ALONE.format(""))
+        name: months - radiographs.true_months for name, months in estimates.items() if name.endswith(ALONE.format(""))
     }
     names = {name: name.removesuffix(ALONE.format("")) for name in members}
     return {
@@ -186,11 +192,11 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
     assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
     chosen = [s for s in find_samples(args.images, labels) if s.kind == "sharp"]
     samples = [s for s in chosen if labels.split[s.rsna_id] in args.splits]
-    films = read_films(assessor, samples, labels)
+    radiographs = read_radiographs(assessor, samples, labels)
     mean_months = labels[labels.split == "train"].groupby("sex").bone_age_months.mean().to_dict()
     parts = {}
     for split in args.splits:
-        own = films[films.split == split]
+        own = radiographs[radiographs.split == split]
         refused = own["refused"].dropna() if "refused" in own else pd.Series(dtype=str)
         kept = own.drop(refused.index)
         estimates = variants(kept, assessor.calibration, assessor.recipe.weights, mean_months)

@@ -175,19 +175,19 @@ def append(path: Path, rows: Iterable[Row]) -> None:
         file.write(text.getvalue())
 
 
-def examine_films(
+def explain_radiographs(
     assessor: Assessor, samples: list[Sample], labels: pd.DataFrame, methods: list[str], path: Path
 ) -> None:
     """Do whatever of the radiographs is not yet in the file."""
     rows = read_rows(path)
     done = set(zip(rows.rsna_id.astype(int), rows.part, rows.name, strict=True))
-    films = {key[0] for key in done if key[1] == REFUSED}
+    radiographs = {key[0] for key in done if key[1] == REFUSED}
     # In a random order, so that an interrupted run has seen all ages.
     for sample in tqdm(Random(ORDER_SEED).sample(samples, len(samples)), desc="explaining", mininterval=10):
         number = sample.rsna_id
         left = [name for name in methods if (number, METHOD, name) not in done]
         regions_done = any(key[0] == number and key[1] in (REGION, UNPLACED) for key in done)
-        if number in films or (not left and regions_done):
+        if number in radiographs or (not left and regions_done):
             continue
         radiograph = read_sample(sample)
         try:
@@ -246,12 +246,12 @@ def measure_regions(rows: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[
         kept = wide[inside]
         found[band] = {
             str(name): {
-                "films": len(films),
-                "contribution_months": float(films.contribution.mean()),
-                "size_months": float(films.contribution.abs().mean()),
-                "stands_out": float(films.stands_out.mean()),
+                "films": len(radiographs),
+                "contribution_months": float(radiographs.contribution.mean()),
+                "size_months": float(radiographs.contribution.abs().mean()),
+                "stands_out": float(radiographs.stands_out.mean()),
             }
-            for name, films in kept.groupby("name", sort=False)
+            for name, radiographs in kept.groupby("name", sort=False)
         }
     return {band: regions for band, regions in found.items() if regions}
 
@@ -351,7 +351,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = line.parse_args(words)
     methods = [find_method(name).name for name in args.methods]
     assessor, labels = load_assessor(args.recipe, weights_dir=args.weights), read_labels(args.labels)
-    examine_films(assessor, chosen_samples(args.images, labels, args.count), labels, methods, args.rows)
+    explain_radiographs(assessor, chosen_samples(args.images, labels, args.count), labels, methods, args.rows)
     rows = read_rows(args.rows)
     document = {
         "command": f"{line.prog} {shlex.join(words)}",

@@ -46,7 +46,7 @@ from ..landmarks.annotations import HAND_ENDS, read_landmarks
 
 WIDENED_SHARE = 0.01  # of the frame's diagonal
 PASTED = 60
-STEADINESS_FILMS = 30
+STEADINESS_RADIOGRAPHS = 30
 COLLIMATED = 200
 COLLIMATED_FILL = (0.25, 0.90)  # length of the hand, of the frame's longer side
 LEFT_IN_FIELD = (0.7, 1.4)  # of a hand's area in palms, when the field is over it; the forearm makes up a fourth
@@ -87,12 +87,12 @@ def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, P
 
 def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> dict[str, Any]:
     """Dice of held-out cut-out hands on drawn radiographs."""
-    films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
+    radiographs = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
     generator = np.random.default_rng(seed)
     scores: list[float] = []
     refused = 0
-    for i in range(PASTED if films else 0):
-        picture, mask = pasted(films[i % len(films)], generator)
+    for i in range(PASTED if radiographs else 0):
+        picture, mask = pasted(radiographs[i % len(radiographs)], generator)
         try:
             hand = find_hand(Radiograph(picture), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
         except (HandNotFound, SeveralHands):
@@ -101,7 +101,7 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
         truth = mask.astype(bool)
         scores.append(2 * float((hand.pixels & truth).sum()) / float(hand.pixels.sum() + truth.sum()))
     return {
-        "hands": len(films),
+        "hands": len(radiographs),
         "pictures": len(scores) + refused,
         "refused": refused,
         "dice_mean": round(float(np.mean(scores)), 4),
@@ -132,8 +132,8 @@ def _area_in_palms(mask: NDArray[np.uint8]) -> float:
 
 def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 2026) -> dict[str, Any]:
     """Dice of held-out cut-out hands in synthetic collimated fields; a refused frame has 0."""
-    films = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
-    hands = [hand for film in films if (hand := cut_out(film)) is not None]
+    radiographs = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
+    hands = [hand for radiograph in radiographs if (hand := cut_out(radiograph)) is not None]
     scores, refused = [], 0
     for picture, mask in islice(readable_fields(hands, seed), COLLIMATED if hands else 0):
         found, truth = _outline(assessor, Radiograph(picture)), mask.astype(bool)
@@ -272,7 +272,7 @@ def steadiness(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
     """Mean and largest change of the estimate in months, by what was done to the radiograph."""
     changes: dict[str, list[float]] = {}
     refused: dict[str, int] = {}
-    for sample in samples[:STEADINESS_FILMS]:
+    for sample in samples[:STEADINESS_RADIOGRAPHS]:
         grey = np.uint8(np.round(read_sample(sample).pixels * 255))
         versions = {
             "mirrored": grey[:, ::-1],
@@ -299,7 +299,7 @@ def steadiness(assessor: Assessor, samples: list[Sample], labels: pd.DataFrame) 
 
 def _months(assessor: Assessor, grey: NDArray[np.uint8], patient: Patient) -> float:
     content = cv2.imencode(".png", grey)[1].tobytes()
-    return assessor.assess(content, patient, name="film.png").prediction.bone_age_months
+    return assessor.assess(content, patient, name="hand.png").prediction.bone_age_months
 
 
 @says_problems

@@ -9,18 +9,20 @@ from baa_core.types import HandMask, Radiograph
 
 
 @pytest.fixture(scope="module")
-def film() -> tuple[Radiograph, HandMask]:
+def segmented() -> tuple[Radiograph, HandMask]:
     """A drawn hand with a marker, and where it is."""
     drawn = draw_phantom(120.0, "male", seed=1, height_px=400)
     return drawn.radiograph, HandMask(drawn.mask.copy(), 1.0, 0.0, inverted=False)
 
 
-def changed(name: str, film: tuple[Radiograph, HandMask]) -> np.ndarray:
-    return TRANSFORMS[name](*film).pixels
+def changed(name: str, segmented: tuple[Radiograph, HandMask]) -> np.ndarray:
+    return TRANSFORMS[name](*segmented).pixels
 
 
-def test_every_change_gives_a_film_and_leaves_the_one_it_was_given(film: tuple[Radiograph, HandMask]) -> None:
-    radiograph, hand = film
+def test_every_change_gives_a_radiograph_and_leaves_the_one_it_was_given(
+    segmented: tuple[Radiograph, HandMask],
+) -> None:
+    radiograph, hand = segmented
     before, mask = radiograph.pixels.copy(), hand.pixels.copy()
     for name, change in TRANSFORMS.items():
         made = change(radiograph, hand)
@@ -33,15 +35,15 @@ def test_every_change_gives_a_film_and_leaves_the_one_it_was_given(film: tuple[R
     assert np.array_equal(hand.pixels, mask)
 
 
-def test_the_seven_kinds_are_there_by_hand(film: tuple[Radiograph, HandMask]) -> None:
-    pixels = film[0].pixels
-    assert np.array_equal(changed("mirrored", film), pixels[:, ::-1])
-    assert np.array_equal(changed("upside down", film), np.rot90(pixels, 2))
-    assert np.allclose(changed("greys reversed", film), 1 - pixels, atol=1e-6)
-    assert np.allclose(changed("brighter", film), np.minimum(pixels * BRIGHTER, 1), atol=1e-6)
-    assert changed("less contrast", film).std() == pytest.approx(LESS_CONTRAST * pixels.std(), rel=0.01)
-    assert changed("less contrast", film).mean() == pytest.approx(pixels.mean(), rel=0.01)
-    assert changed("half the resolution", film).shape == (pixels.shape[0] // 2, pixels.shape[1] // 2)
+def test_the_seven_kinds_are_there_by_hand(segmented: tuple[Radiograph, HandMask]) -> None:
+    pixels = segmented[0].pixels
+    assert np.array_equal(changed("mirrored", segmented), pixels[:, ::-1])
+    assert np.array_equal(changed("upside down", segmented), np.rot90(pixels, 2))
+    assert np.allclose(changed("greys reversed", segmented), 1 - pixels, atol=1e-6)
+    assert np.allclose(changed("brighter", segmented), np.minimum(pixels * BRIGHTER, 1), atol=1e-6)
+    assert changed("less contrast", segmented).std() == pytest.approx(LESS_CONTRAST * pixels.std(), rel=0.01)
+    assert changed("less contrast", segmented).mean() == pytest.approx(pixels.mean(), rel=0.01)
+    assert changed("half the resolution", segmented).shape == (pixels.shape[0] // 2, pixels.shape[1] // 2)
 
 
 def test_a_turn_is_clockwise_and_loses_nothing() -> None:
@@ -57,32 +59,32 @@ def test_a_turn_is_clockwise_and_loses_nothing() -> None:
     assert turned.sum() == pytest.approx(pixels.sum(), rel=0.05)
 
 
-def test_a_marker_is_added_beside_the_hand_and_taken_away_again(film: tuple[Radiograph, HandMask]) -> None:
-    radiograph, hand = film
-    added = changed("marker added", film) != radiograph.pixels
+def test_a_marker_is_added_beside_the_hand_and_taken_away_again(segmented: tuple[Radiograph, HandMask]) -> None:
+    radiograph, hand = segmented
+    added = changed("marker added", segmented) != radiograph.pixels
     assert 0.0005 < added.mean() < 0.02
     assert not (added & hand.pixels).any()
-    bare = changed("marker removed", film)
+    bare = changed("marker removed", segmented)
     assert np.array_equal(bare[hand.pixels], radiograph.pixels[hand.pixels])
     beside = bare[(bare != radiograph.pixels) & ~hand.pixels]
     assert np.unique(beside).size == 1  # one grey, the background's median
     assert beside[0] == pytest.approx(np.median(radiograph.pixels[~hand.pixels]), abs=0.05)
 
 
-def test_on_a_film_that_is_all_hand_there_is_no_marker_to_remove() -> None:
+def test_on_a_radiograph_that_is_all_hand_there_is_no_marker_to_remove() -> None:
     radiograph = Radiograph(np.random.default_rng(0).random((40, 30)).astype(np.float32))
     whole = HandMask(np.ones((40, 30), bool), 1.0, 0.0, inverted=False)
     assert np.array_equal(TRANSFORMS["marker removed"](radiograph, whole).pixels, radiograph.pixels)
 
 
-def test_reversed_greys_are_no_longer_what_the_file_says(film: tuple[Radiograph, HandMask]) -> None:
-    stated = Radiograph(film[0].pixels.copy(), polarity_stated=True)
-    assert not TRANSFORMS["greys reversed"](stated, film[1]).polarity_stated
-    assert TRANSFORMS["mirrored"](stated, film[1]).polarity_stated
+def test_reversed_greys_are_no_longer_what_the_file_says(segmented: tuple[Radiograph, HandMask]) -> None:
+    stated = Radiograph(segmented[0].pixels.copy(), polarity_stated=True)
+    assert not TRANSFORMS["greys reversed"](stated, segmented[1]).polarity_stated
+    assert TRANSFORMS["mirrored"](stated, segmented[1]).polarity_stated
 
 
-def test_drift_is_the_difference_of_estimates_and_refusals_are_said(film: tuple[Radiograph, HandMask]) -> None:
-    radiograph, hand = film
+def test_drift_is_the_difference_of_estimates_and_refusals_are_said(segmented: tuple[Radiograph, HandMask]) -> None:
+    radiograph, hand = segmented
     own = 100 * float(radiograph.pixels.mean())
 
     def brightness(name: str, changed: Radiograph) -> float | str:
@@ -98,6 +100,6 @@ def test_drift_is_the_difference_of_estimates_and_refusals_are_said(film: tuple[
     assert set(found.refusals) == {"half the resolution", "turned 15 degrees"}
 
 
-def test_upside_down_is_a_turn_not_a_mirror_image(film: tuple[Radiograph, HandMask]) -> None:
+def test_upside_down_is_a_turn_not_a_mirror_image(segmented: tuple[Radiograph, HandMask]) -> None:
     """Turned back by 180 degrees, the thumb is on the side where it was."""
-    assert np.array_equal(np.rot90(changed("upside down", film), 2), film[0].pixels)
+    assert np.array_equal(np.rot90(changed("upside down", segmented), 2), segmented[0].pixels)

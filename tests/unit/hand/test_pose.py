@@ -121,9 +121,9 @@ def test_a_space_that_cannot_be_is_refused(space: FeatureSpace, wrong: dict) -> 
 
 
 @pytest.fixture(scope="module")
-def drawn_films(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+def drawn_hands(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     """Fifty drawn radiographs of `train` and ten of `val`, with their labels."""
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("radiographs")
     rows = []
     for i in range(60):
         months, sex = 30.0 + 3 * i, "female" if i % 2 else "male"
@@ -148,14 +148,14 @@ def joints_assessor(tiny_assessor: Assessor, tiny_weights: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_space_is_fitted_measured_kept_and_served(
-    joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]
+    joints_assessor: Assessor, drawn_hands: tuple[Path, pd.DataFrame]
 ) -> None:
     """The whole of `python -m train outliers`, with tiny networks; and what it writes is what serving goes by."""
-    films, labels = drawn_films
+    radiographs, labels = drawn_hands
     hand = draw_phantom(60.0, "male", seed=0, height_px=200).radiograph
     with pytest.raises(WeightsMissing, match="poses outside the training distribution cannot be refused"):
         joints_assessor.assess(to_png(hand))
-    space, table = fit_and_measure(joints_assessor, find_samples([films], labels), labels, [])
+    space, table = fit_and_measure(joints_assessor, find_samples([radiographs], labels), labels, [])
     assert table["train, sharp"]["hands"] == 50
     assert table["val, sharp"]["share_refused"] == 0.0
     assert table["val, squeezed to a side view"]["pictures"] == 10
@@ -166,7 +166,7 @@ def test_a_space_is_fitted_measured_kept_and_served(
     shape = features_of(served, hand)
     assert shape is not None and shape.shape == space.mean.shape
     # A hand it was fitted on: whether untrained networks take another one in differs from machine to machine.
-    assert 0 < served.assess((films / "1.bmp").read_bytes()).prediction.bone_age_months < 300
+    assert 0 < served.assess((radiographs / "1.bmp").read_bytes()).prediction.bone_age_months < 300
     none = replace(space, threshold=np.zeros(1, np.float32))
     keep(joints_assessor, none, table, 1.0, joints_assessor.store.folder)
     with pytest.raises(UnsupportedPose, match="seen from the front"):
@@ -174,10 +174,10 @@ def test_a_space_is_fitted_measured_kept_and_served(
 
 
 @pytest.mark.slow
-def test_too_few_films_are_told(joints_assessor: Assessor, drawn_films: tuple[Path, pd.DataFrame]) -> None:
-    films, labels = drawn_films
+def test_too_few_radiographs_are_reported(joints_assessor: Assessor, drawn_hands: tuple[Path, pd.DataFrame]) -> None:
+    radiographs, labels = drawn_hands
     few = labels.iloc[:12]
-    samples = find_samples([films], few)
+    samples = find_samples([radiographs], few)
     with pytest.raises(BoneAgeError, match=r"Only 10 sharp train radiographs .* more than 48 are needed"):
         fit_and_measure(joints_assessor, samples, few, [])
 

@@ -75,7 +75,7 @@ def test_known_shapes_measure_as_drawn() -> None:
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
-def test_missing_fingers_are_refused_however_the_film_lies(drawn: Phantom, quarters: int) -> None:
+def test_missing_fingers_are_refused_however_the_radiograph_lies(drawn: Phantom, quarters: int) -> None:
     top = row_of(drawn, "forefinger2", "middle_finger2", "ring_finger2")
     pixels, mask = (np.rot90(a[top:], quarters) for a in (drawn.radiograph.pixels, drawn.mask))
     tilt = {0: 0.0, 1: -90.0, 2: 180.0, 3: 90.0}[quarters]

@@ -54,8 +54,8 @@ def pair(gap_px: int) -> np.ndarray:
 
 def test_two_hands_are_refused_with_the_outlines_of_both(assessor: Assessor) -> None:
     pixels = pair(40)
-    with pytest.raises(SeveralHands, match=r"2 hands were found in film\.png.*left.*right.*largest") as refused:
-        assessor.find_hand(Radiograph(pixels, "film.png"))
+    with pytest.raises(SeveralHands, match=r"2 hands were found in hand\.png.*left.*right.*largest") as refused:
+        assessor.find_hand(Radiograph(pixels, "hand.png"))
     left, right = refused.value.hands
     middle = pixels.shape[1] // 2
     assert left.pixels[:, :middle].sum() > 0.98 * left.pixels.sum()

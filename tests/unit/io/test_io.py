@@ -170,7 +170,7 @@ def test_transparency_becomes_black_and_is_told() -> None:
 
 @pytest.mark.parametrize("tint", [(0.75, 0.88, 1.0), (1.0, 0.9, 0.7), (0.5, 0.75, 1.0), (0.0, 1.0, 1.0)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_tinted_films_are_read_with_a_caution(tint: tuple[float, float, float], kind: str) -> None:
+def test_tinted_radiographs_are_read_with_a_caution(tint: tuple[float, float, float], kind: str) -> None:
     tinted = (HAND[..., None] * tint * 235 + 10).astype(np.uint8)
     tinted[5:25, 5:60] = (220, 30, 30)  # a red sticker
     radiograph = read_radiograph(encoded(Image.fromarray(tinted), kind))

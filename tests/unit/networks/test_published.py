@@ -90,12 +90,12 @@ def test_where_another_outline_is_drawn_the_hand_stays_as_found_and_it_is_said()
     network = build(Architecture("unet", task="mask", hidden=(4,), sex_features=0))
     assert isinstance(network, MaskNetwork)
     spec = InputSpec(64, (PadSquare(), Resize(64)), Standardise())
-    hand, film = square_hand()
+    hand, radiograph = square_hand()
     network.mask.bias.data.fill_(100.0)
-    drawn = resegment(film, hand, network, spec)
+    drawn = resegment(radiograph, hand, network, spec)
     assert drawn.pixels.mean() > 0.9 and drawn.cautions == ()
     network.mask.bias.data.fill_(-100.0)
-    kept = resegment(film, hand, network, spec)
+    kept = resegment(radiograph, hand, network, spec)
     assert kept.pixels is hand.pixels
     assert [said.code for said in kept.cautions] == ["hand_not_drawn"]
 

@@ -28,15 +28,15 @@ def test_same_arguments_same_pixels(girl: Phantom) -> None:
     assert not np.array_equal(other.radiograph.pixels, girl.radiograph.pixels)
 
 
-def test_looks_like_a_film(girl: Phantom) -> None:
+def test_looks_like_a_radiograph(girl: Phantom) -> None:
     pixels = girl.radiograph.pixels
     assert pixels.dtype == np.float32
     assert pixels.shape == girl.mask.shape == (HEIGHT_PX, round(0.8 * HEIGHT_PX))
     assert pixels.min() >= 0
     assert pixels.max() <= 1
     away = cv2.dilate(girl.mask.astype(np.uint8), np.ones((15, 15))) == 0
-    film, tissue = float(np.median(pixels[away])), float(np.median(pixels[girl.mask]))
-    assert film < 0.12 < 0.2 < tissue < 0.6
+    radiograph, tissue = float(np.median(pixels[away])), float(np.median(pixels[girl.mask]))
+    assert radiograph < 0.12 < 0.2 < tissue < 0.6
     assert np.percentile(pixels[girl.mask], 97) > tissue + 0.1  # bone stands out of soft tissue
 
 

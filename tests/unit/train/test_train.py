@@ -154,7 +154,7 @@ def test_drawn_hands_are_labelled_by_what_can_be_seen_of_them(tmp_path):
     assert np.isnan(drawn.region_months).sum() == sum(h.erased is not None for h in choose_hands(3))
 
 
-def test_drawn_hands_stand_behind_the_films(drawn):
+def test_drawn_hands_stand_behind_the_radiographs(drawn):
     labels = read_labels(drawn / "labels.csv")
     samples = find_samples([drawn], labels)
     start = DEEPLASIA.start[0]
@@ -364,8 +364,10 @@ def test_checks_refuse_what_is_no_hand_mask():
 
 def test_hand_pictures_carry_exact_masks_and_directions():
     phantom = draw_phantom(100, "male", height_px=300)
-    film = Composite(np.uint8(phantom.radiograph.pixels * 255), np.uint8(phantom.mask), up=(0.0, 1.0))
-    pictures = HandPictures([film, film], [], [], DEEPLASIA.hand, side_px=128, length=40, seed=1, steady=True)
+    radiograph = Composite(np.uint8(phantom.radiograph.pixels * 255), np.uint8(phantom.mask), up=(0.0, 1.0))
+    pictures = HandPictures(
+        [radiograph, radiograph], [], [], DEEPLASIA.hand, side_px=128, length=40, seed=1, steady=True
+    )
     seen = {"hand": 0, "none": 0}
     for i in range(40):
         image, mask, weight, answers = pictures[i]

@@ -98,7 +98,7 @@ def test_stages_are_told_with_their_recipe_and_may_end_it_all(load: Callable[[st
 
 
 def test_a_file_is_read_once_and_named(load: Callable[[str], Assessor], hand: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "film.png"
+    path = tmp_path / "hand.png"
     path.write_bytes(hand)
     answers = compare(path, GIRL, NAMES[::2], load=load)
     first = next(answers)
@@ -106,7 +106,7 @@ def test_a_file_is_read_once_and_named(load: Callable[[str], Assessor], hand: by
     (second,) = answers
     for one in (first, second):
         assert one.report is not None
-        assert one.report.file == "film.png"
+        assert one.report.file == "hand.png"
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str, asked: list[str]) -> None:

@@ -82,7 +82,7 @@ def test_widths_grow_with_each_doubt() -> None:
     assert set(model.factors) == set(LEVELS)
 
 
-def test_the_factor_belongs_to_sharp_films() -> None:
+def test_the_factor_belongs_to_sharp_radiographs() -> None:
     """Thumbnails made the scale, with errors half as large again: the factor takes that back."""
     assert fit_widths(children(2000, 1000)).factors[COVERAGE] == pytest.approx(1 / 1.5, abs=0.06)
 

@@ -14,7 +14,7 @@ from baa_core.recipes import RECIPES
 from baa_core.types import Radiograph
 from baa_core.workflows.assess import Assessor
 from train.data.samples import Sample
-from train.hand.collimation import CutOut, collimated, cut_out, drawn_films
+from train.hand.collimation import CutOut, collimated, cut_out, draw_hands
 from train.hand.composites import Composite
 from train.hand.cut_outs import WRONG, choose, contact_sheet
 from train.hand.task import HandPictures, further_sets
@@ -26,7 +26,7 @@ HAND = RECIPES["deeplasia"].hand
 @pytest.fixture(scope="module")
 def hands() -> list[CutOut]:
     """Drawn hands of all ages, cut out by their true masks."""
-    found = [cut_out(film) for film in drawn_films(UNSEEN_SEEDS, 400, marked_share=0.0)]
+    found = [cut_out(radiograph) for radiograph in draw_hands(UNSEEN_SEEDS, 400, marked_share=0.0)]
     return [hand for hand in found if hand is not None]
 
 
@@ -96,18 +96,20 @@ def test_a_fitted_hand_held_out_for_measuring_is_in_no_training(tmp_path: Path) 
         cv2.imwrite(str(outlines / f"sharp_{name}.png"), pixels)
         cv2.imwrite(str(outlines / f"sharp_{name}_mask.png"), mask)
         rows.append({"image": f"sharp_{name}.png", "mask": f"sharp_{name}_mask.png", "right": 0.0, "up": 1.0})
-    pd.DataFrame(rows).to_csv(outlines / "films.csv", index=False)
+    pd.DataFrame(rows).to_csv(outlines / "hands.csv", index=False)
     training, validation = further_sets(HAND, (fitted,), outlines, 128, 10, seed=1, drawn_hands=5)
-    named = {film.name for pictures in (training, validation) for film in pictures.films if film.name}
+    named = {
+        radiograph.name for pictures in (training, validation) for radiograph in pictures.radiographs if radiograph.name
+    }
     assert named == {f"sharp_{name}" for name in range(101, 109)} - {"sharp_101", "sharp_107"}
     image, mask, _weight, answers = training[0]
     assert image.shape == (1, 128, 128) and bool(mask.any()) == bool(answers[0])
 
 
 def test_fields_are_among_what_the_network_is_shown(hands: list[CutOut]) -> None:
-    film = drawn_films(UNSEEN_SEEDS[:1], 300)[0]
-    plain = HandPictures([film], [], [], HAND, side_px=128, length=30, seed=1, steady=True)
-    fields = HandPictures([film], [], [], HAND, side_px=128, length=30, seed=1, steady=True, pasted_hands=hands)
+    radiograph = draw_hands(UNSEEN_SEEDS[:1], 300)[0]
+    plain = HandPictures([radiograph], [], [], HAND, side_px=128, length=30, seed=1, steady=True)
+    fields = HandPictures([radiograph], [], [], HAND, side_px=128, length=30, seed=1, steady=True, pasted_hands=hands)
     assert sum(not np.array_equal(plain[i][0], fields[i][0]) for i in range(30)) > 8
     assert {bool(fields[i][3][0]) for i in range(30)} == {True, False}
 

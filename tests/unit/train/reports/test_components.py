@@ -11,7 +11,7 @@ from baa_core.workflows.assess import Assessor
 from train.reports import components as results
 
 
-def films() -> pd.DataFrame:
+def radiographs() -> pd.DataFrame:
     """Two radiographs read by members a and b: months by views and sex, written so that every variant differs."""
     table = pd.DataFrame({"sex": ["female", "male"], "sex_predicted": ["male", "male"], "true_months": [100.0, 120.0]})
     for number, member in enumerate(("a", "b")):
@@ -28,14 +28,14 @@ WEIGHTS = {"a": 1.0, "b": 1.0}
 
 def test_members_are_corrected_and_averaged_for_the_sex_named() -> None:
     # mirrored: a 101 - 1, b 105 + 1 for a girl; 10 more for a boy
-    assert results.months(films(), LINES, WEIGHTS, "mirrored", "sex").tolist() == [103.0, 113.0]
-    assert results.months(films(), LINES, WEIGHTS, "mirrored", "sex_predicted").tolist() == [113.0, 113.0]
-    assert results.months(films(), LINES, {"a": 2.0, "b": 1.0}, "mirrored", "sex").tolist() == [102.0, 112.0]
-    assert results.months(films(), {"a": LINES["a"]}, WEIGHTS, "plain", "sex").tolist() == [99.0, 109.0]
+    assert results.months(radiographs(), LINES, WEIGHTS, "mirrored", "sex").tolist() == [103.0, 113.0]
+    assert results.months(radiographs(), LINES, WEIGHTS, "mirrored", "sex_predicted").tolist() == [113.0, 113.0]
+    assert results.months(radiographs(), LINES, {"a": 2.0, "b": 1.0}, "mirrored", "sex").tolist() == [102.0, 112.0]
+    assert results.months(radiographs(), {"a": LINES["a"]}, WEIGHTS, "plain", "sex").tolist() == [99.0, 109.0]
 
 
 def test_no_estimate_is_below_zero() -> None:
-    assert results.months(films(), {"a": LinearBias(0.0, 1000.0)}, WEIGHTS, "plain", "sex").tolist() == [0.0, 0.0]
+    assert results.months(radiographs(), {"a": LinearBias(0.0, 1000.0)}, WEIGHTS, "plain", "sex").tolist() == [0.0, 0.0]
 
 
 class Calibrated:
@@ -46,15 +46,15 @@ def test_a_recipe_without_bias_lines_is_measured_as_it_is_served() -> None:
     class Plain:
         bias: dict[str, LinearBias] = {}  # noqa: RUF012
 
-    estimates = results.variants(films(), Plain(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
+    estimates = results.variants(radiographs(), Plain(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
     assert estimates["as served"].tolist() == [103.0, 113.0]
     assert estimates["a alone"].tolist() == [101.0, 111.0]
     assert "without bias correction" not in estimates
 
 
 def test_every_variant_is_measured_against_the_label() -> None:
-    estimates = results.variants(films(), Calibrated(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
-    measured = results.measure(films(), estimates)
+    estimates = results.variants(radiographs(), Calibrated(), WEIGHTS, {"female": 90.0, "male": 130.0})  # type: ignore[arg-type]
+    measured = results.measure(radiographs(), estimates)
     assert measured["as served"]["mae_months"] == pytest.approx((3 + 7) / 2)
     assert measured["as served"]["mean_difference_by_sex_months"] == {"female": 3.0, "male": -7.0}
     assert measured["a alone"]["mae_months"] == pytest.approx((0 + 10) / 2)
@@ -70,7 +70,9 @@ def test_every_variant_is_measured_against_the_label() -> None:
     assert "5.00 [3.00, 7.00]" in served and "100.0 %" in served and "+3.00 | -7.00" in served
 
 
-def test_drawn_films_are_read_and_refused_ones_kept_with_their_reason(tiny_assessor: Assessor, tmp_path: Path) -> None:
+def test_drawn_radiographs_are_read_and_refused_ones_kept_with_their_reason(
+    tiny_assessor: Assessor, tmp_path: Path
+) -> None:
     hand = np.round(255 * draw_phantom(120.0, "female", height_px=400).radiograph.pixels).astype(np.uint8)
     rows = ["rsna_id,sex,bone_age_months,split"]
     for number, (split, picture) in enumerate(
@@ -80,7 +82,7 @@ def test_drawn_films_are_read_and_refused_ones_kept_with_their_reason(tiny_asses
         rows.append(f"{number},female,{100 + number},{split}")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     labels = results.read_labels(tmp_path / "labels.csv")
-    table = results.read_films(tiny_assessor, results.find_samples([tmp_path], labels), labels)
+    table = results.read_radiographs(tiny_assessor, results.find_samples([tmp_path], labels), labels)
     assert table.true_months.tolist() == [100.0, 101.0, 102.0]
     assert table.refused.notna().tolist() == [False, False, True]
     assert np.isfinite(
@@ -114,7 +116,7 @@ def test_a_batch_is_measured_with_each_network_alone(tmp_path: Path) -> None:
 
 
 def test_it_is_said_how_alike_the_networks_errors_are() -> None:
-    rows = films()
+    rows = radiographs()
     estimates = {results.SERVED: rows.true_months}
     noise = pd.Series(range(len(rows)), index=rows.index, dtype=float)
     estimates |= {"a alone": rows.true_months + noise, "b alone": rows.true_months - noise}

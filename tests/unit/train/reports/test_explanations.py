@@ -90,7 +90,7 @@ def test_the_tables_name_the_command() -> None:
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
+def radiographs(tmp_path: Path) -> Path:
     """Three drawn radiographs of `val` and one of `train`; the second holds no hand."""
     lines = ["rsna_id,sex,bone_age_months,split"]
     for number, split in ((1, "val"), (2, "val"), (3, "val"), (4, "train")):
@@ -104,22 +104,22 @@ def films(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_films_are_val_only_and_spread_over_the_ages(films: Path) -> None:
-    labels = read_labels(films / "labels.csv")
-    assert [sample.rsna_id for sample in explain_card.chosen_samples([films], labels, 100)] == [1, 2, 3]
-    assert [sample.rsna_id for sample in explain_card.chosen_samples([films], labels, 2)] == [1, 3]
+def test_radiographs_are_val_only_and_spread_over_the_ages(radiographs: Path) -> None:
+    labels = read_labels(radiographs / "labels.csv")
+    assert [sample.rsna_id for sample in explain_card.chosen_samples([radiographs], labels, 100)] == [1, 2, 3]
+    assert [sample.rsna_id for sample in explain_card.chosen_samples([radiographs], labels, 2)] == [1, 3]
 
 
-def test_what_is_done_is_not_done_again(films: Path, tiny_assessor: Assessor) -> None:
+def test_what_is_done_is_not_done_again(radiographs: Path, tiny_assessor: Assessor) -> None:
     halved = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
-    labels, path = read_labels(films / "labels.csv"), films / "runs" / "rows.csv"
-    samples = [sample for sample in find_samples([films], labels) if sample.rsna_id in (1, 3)]
-    explain_card.examine_films(halved, samples[:1], labels, ["grad_cam"], path)
+    labels, path = read_labels(radiographs / "labels.csv"), radiographs / "runs" / "rows.csv"
+    samples = [sample for sample in find_samples([radiographs], labels) if sample.rsna_id in (1, 3)]
+    explain_card.explain_radiographs(halved, samples[:1], labels, ["grad_cam"], path)
     first = path.read_bytes()
-    explain_card.examine_films(halved, samples[:1], labels, ["grad_cam"], path)
+    explain_card.explain_radiographs(halved, samples[:1], labels, ["grad_cam"], path)
     assert path.read_bytes() == first
     path.write_bytes(first + b"3,region,fing")  # interrupted in the middle of a line
-    explain_card.examine_films(halved, samples, labels, ["grad_cam", "saliency"], path)
+    explain_card.explain_radiographs(halved, samples, labels, ["grad_cam", "saliency"], path)
     rows = explain_card.read_rows(path)
     parts = set(zip(rows.rsna_id, rows.part, rows.name, strict=True))
     assert parts >= {(n, METHOD, name) for n in (1, 3) for name in ("grad_cam", "saliency")}
@@ -130,12 +130,14 @@ def test_what_is_done_is_not_done_again(films: Path, tiny_assessor: Assessor) ->
         assert tuple(next(csv.reader(file))) == COLUMNS
 
 
-def test_a_film_whose_joints_cannot_be_placed_keeps_its_methods(films: Path, tiny_assessor: Assessor) -> None:
+def test_a_radiograph_whose_joints_cannot_be_placed_keeps_its_methods(
+    radiographs: Path, tiny_assessor: Assessor
+) -> None:
     unplaced = Unplaced(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
-    labels, path = read_labels(films / "labels.csv"), films / "rows.csv"
+    labels, path = read_labels(radiographs / "labels.csv"), radiographs / "rows.csv"
     for _ in range(2):
-        explain_card.examine_films(
-            unplaced, explain_card.chosen_samples([films], labels, 1), labels, ["grad_cam"], path
+        explain_card.explain_radiographs(
+            unplaced, explain_card.chosen_samples([radiographs], labels, 1), labels, ["grad_cam"], path
         )
     rows = explain_card.read_rows(path)
     assert rows.part.value_counts()[UNPLACED] == 1
@@ -152,11 +154,11 @@ class Refusing(Halved):
         raise HandNotFound("No hand was found.")
 
 
-def test_a_refused_film_is_counted_and_left_alone(films: Path, tiny_assessor: Assessor) -> None:
+def test_a_refused_radiograph_is_counted_and_left_alone(radiographs: Path, tiny_assessor: Assessor) -> None:
     refusing = Refusing(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
-    labels, path = read_labels(films / "labels.csv"), films / "rows.csv"
-    samples = explain_card.chosen_samples([films], labels, 1)
+    labels, path = read_labels(radiographs / "labels.csv"), radiographs / "rows.csv"
+    samples = explain_card.chosen_samples([radiographs], labels, 1)
     for _ in range(2):
-        explain_card.examine_films(refusing, samples, labels, ["grad_cam"], path)
+        explain_card.explain_radiographs(refusing, samples, labels, ["grad_cam"], path)
     rows = explain_card.read_rows(path)
     assert rows[["part", "name"]].to_numpy().tolist() == [[REFUSED, "HandNotFound"]]
