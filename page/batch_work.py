@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import RLock
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+from weakref import WeakSet
 
 from baa_core.errors import BoneAgeError, InvalidTable, SeveralHands
 from baa_core.evaluation.archive import Archive, is_picture, is_table, is_zip, open_archive, read_entry
@@ -194,20 +195,28 @@ class Work:
 class Works:
     """The batches of all visitors, by session; forgotten when one leaves, or an hour after it was last used."""
 
+    everybody: ClassVar[WeakSet[Works]] = WeakSet()
+
     def __init__(self) -> None:
         self._of: dict[str, Work] = {}
         self._lock = RLock()
+        self.everybody.add(self)
 
     def of(self, session: str) -> Work:
         """A session's batch, an empty one at first."""
+        self.forget_old()
         with self._lock:
-            now = time.monotonic()
-            for other, work in list(self._of.items()):
-                if now - work.used > FORGET_AFTER_SECONDS:
-                    del self._of[other]
             work = self._of.setdefault(session, Work())
-            work.used = now
+            work.used = time.monotonic()
             return work
+
+    def forget_old(self, now: float | None = None) -> None:
+        """Keep nothing of batches that were not used for an hour; `now` in `time.monotonic`'s seconds."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            old = [session for session, work in self._of.items() if now - work.used > FORGET_AFTER_SECONDS]
+        for session in old:
+            self.forget(session)
 
     def room(self) -> int:
         """Bytes that may still be taken."""

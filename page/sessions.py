@@ -18,6 +18,7 @@ import gradio as gr
 import httpx
 from gradio.state_holder import SessionState, StateHolder
 
+from .batch_work import Works
 from .security import LOOPBACK
 from .uploads import UploadFolder
 
@@ -46,7 +47,7 @@ def forget_sessions(holder: StateHolder, now: datetime.datetime | None = None) -
 
 
 def forget_old_sessions(holder: StateHolder, uploads: UploadFolder) -> None:
-    """Do so every half minute, for as long as this process lives; uploads that nobody read go likewise."""
+    """Do so every half minute, for as long as this process lives; batches and uploads that nobody read go likewise."""
 
     def look() -> None:
         while True:
@@ -55,6 +56,9 @@ def forget_old_sessions(holder: StateHolder, uploads: UploadFolder) -> None:
                 forget_sessions(holder)
             with suppress(Exception):
                 uploads.discard_waiting()
+            for works in list(Works.everybody):
+                with suppress(Exception):
+                    works.forget_old()
 
     threading.Thread(target=look, name="forget", daemon=True).start()
 

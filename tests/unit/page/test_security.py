@@ -22,9 +22,10 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 import app
+from page.batch_work import FORGET_AFTER_SECONDS, Works
 from page.html import NEUTRAL
 from page.security import LARGEST_JSON_BYTES, LOOPBACK, MOST_UPLOAD_BYTES, Guard, Rate, judge
-from page.sessions import answers, forget_sessions, harden_gradio, no_proxy_for
+from page.sessions import answers, forget_old_sessions, forget_sessions, harden_gradio, no_proxy_for
 from page.uploads import MOST_BYTES, UploadFolder, make_private_folder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -368,6 +369,26 @@ def test_a_session_that_ended_or_rests_is_forgotten_whole(loops: list[asyncio.Ab
     assert forget_sessions(holder, now) == 2
     assert list(holder.session_data) == ["working"]
     assert sorted(forgotten) == ["picture of ended", "picture of resting"]
+
+
+def test_a_batch_that_rests_is_forgotten_although_nobody_else_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loops: list[asyncio.AbstractEventLoop]
+) -> None:
+    from gradio.state_holder import StateHolder
+
+    works = Works()
+    resting, working = works.of("resting"), works.of("working")
+    for work in (resting, working):
+        work.take([("hand.png", b"\x89PNG")], 100)
+        assert list(work.sources) == ["hand.png"]
+    resting.used -= 2 * FORGET_AFTER_SECONDS
+    monkeypatch.setattr("page.sessions.LOOK_EVERY_SECONDS", 0.05)
+    forget_old_sessions(StateHolder(), UploadFolder(tmp_path))
+    deadline = time.monotonic() + 10
+    while resting.sources and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(resting.sources) == []
+    assert list(working.sources) == ["hand.png"]
 
 
 @pytest.fixture
