@@ -44,7 +44,8 @@ class Loading:
     """An assessor that loads in the background, and the one place of the page where networks run.
 
     One call runs at a time in the whole process, whichever way it came, and all in one thread (`worker`). The queue
-    sees to the order; the worker sees to it that nothing passes the queue.
+    sees to the order; the worker sees to it that nothing passes the queue. Only the drawn hand that is assessed while
+    everything loads is assessed in the loading thread, before the first call.
 
     Args:
         recipe: of Case, Explain, Batch and Learn.
