@@ -17,6 +17,7 @@ import torch
 
 from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
+from baa_core.explanation import faithfulness, region_effects
 from baa_core.networks import store
 from baa_core.networks.build import build
 from baa_core.networks.engine import engine_name
@@ -123,6 +124,15 @@ def shipped_networks_loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NetworkStore, "of_folder", staticmethod(of_folder))
         yield
+
+
+@pytest.fixture
+def fewest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole explanation, each of its tests with as few steps as it can have."""
+    monkeypatch.setattr(region_effects, "PATCHES", region_effects.LEAST_PATCHES)
+    monkeypatch.setattr(region_effects, "LIKE_SIZED", 100.0)  # all regions share them
+    monkeypatch.setattr(faithfulness, "CURVE_STEPS", 2)
+    monkeypatch.setattr(faithfulness, "RANDOM_MAPS", 1)
 
 
 @pytest.fixture(scope="session")

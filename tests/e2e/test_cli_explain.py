@@ -46,7 +46,7 @@ def placed(assessor: Assessor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("placed")
+@pytest.mark.usefixtures("placed", "fewest_steps")
 def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "folder"
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam", "--json", "--out", out)
@@ -73,7 +73,7 @@ def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("placed")
+@pytest.mark.usefixtures("placed", "fewest_steps")
 def test_the_summary_is_for_people(hand: Path) -> None:
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam")
     assert ran.status == 0

@@ -16,7 +16,7 @@ import pytest
 from baa_core.__main__ import main
 from baa_core.errors import BoneAgeError, HandNotFound, InvalidPatient, UnreadableImage, WeightsCorrupt
 from baa_core.estimation.calibration import LinearBias
-from baa_core.explanation import faithfulness, region_effects, robustness
+from baa_core.explanation import robustness
 from baa_core.io import read_radiograph
 from baa_core.networks.bone_strips import BoneSexNetwork
 from baa_core.networks.build import build
@@ -219,15 +219,12 @@ def test_stating_the_age_group_changes_malangas_route(assessors: dict[str, Asses
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fewest_steps")
 @pytest.mark.parametrize("name", [DEFAULT_RECIPE, *SHIPPED])
 def test_every_recipe_explains_its_estimate(
     name: str, assessors: dict[str, Assessor], drawn: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole panel, each test with fewer steps: regions where joints are placed, else the caution that says so."""
-    monkeypatch.setattr(region_effects, "PATCHES", region_effects.LEAST_PATCHES)
-    monkeypatch.setattr(region_effects, "LIKE_SIZED", 100.0)  # all regions share them
-    monkeypatch.setattr(faithfulness, "CURVE_STEPS", 2)
-    monkeypatch.setattr(faithfulness, "RANDOM_MAPS", 1)
     kept = {change: robustness.TRANSFORMS[change] for change in ("mirrored", "upside down")}
     monkeypatch.setattr(robustness, "TRANSFORMS", kept)
     assessor = assessors[name]
