@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -18,6 +19,9 @@ Forward = Callable[[Tensor], Tensor]
 
 
 UNSEEN_WEIGHT = 1e-3  # beside 1 around: enough where nothing else is near
+
+
+AT_ONCE = 4  # pictures in one pass of a network; their mirror images come on top
 
 
 BLUR_SHARE = 0.05  # deviation of the blurred hand's Gaussian, as a share of the side: wider than a growth plate
@@ -88,6 +92,15 @@ def blurred_hand(model_input: ModelInput, unseen: BoolArray | None = None) -> Fl
 def visible(model_input: ModelInput) -> BoolArray:
     """Where the network can see anything of the radiograph, (H, W)."""
     return model_input.mask if model_input.background_masked else np.ones_like(model_input.mask)
+
+
+def months_of(forward: Forward, pictures: Iterable[FloatArray]) -> list[float]:
+    """Months of pictures, (H, W) each, `AT_ONCE` in a pass; they may be made as they are asked for."""
+    left, months = iter(pictures), []
+    with torch.inference_mode():
+        while some := list(islice(left, AT_ONCE)):
+            months += forward(torch.cat([as_batch(picture) for picture in some])).tolist()
+    return months
 
 
 def one_by_one(forward: Forward) -> Forward:

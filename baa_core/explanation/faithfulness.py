@@ -13,18 +13,17 @@ in which everything else has gone, so its curves are these, read from the other 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from ..preprocessing.prepare import ModelInput
 from ..types import FloatArray, freeze
-from .attribution import Forward, as_batch, blurred_hand, require_finite
+from .attribution import Forward, blurred_hand, months_of, require_finite
 
-CURVE_STEPS = 6
+CURVE_STEPS = 4
 RANDOM_MAPS = 4  # one more surrogate map would beat all of them, with the right sign, one time in ten
 GRAIN_SHARE = (
     0.025  # deviation of the Gaussian that smooths every map before it ranks, of the side: about a growth plate
@@ -108,10 +107,10 @@ class Deletion:
 def measure_deletion(
     forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], maps: Mapping[str, FloatArray]
 ) -> Deletion:
-    """Every network's map tried on it, the curves averaged; 62 forwards a network.
+    """Every network's map tried on it, the curves averaged; 38 pictures a network.
 
     Args:
-        forwards: member name to its network as a function of the picture alone, (1, C, H, W) to months (1,).
+        forwards: member name to its network as a function of pictures alone, (N, C, H, W) to months (N,).
         inputs: member name to its prepared picture.
         maps: member name to its signed map on its input grid, (H, W).
     """
@@ -160,32 +159,36 @@ def curves(
     """What each ranking's removal does, first from its high end, then from its low end.
 
     Args:
-        forward: (1, C, H, W) to months (1,); asked twice, and 10 times a ranking.
+        forward: (N, C, H, W) to months (N,); asked about two pictures, and six a ranking.
         model_input: the prepared picture.
         rankings: (H, W) each; only the order within the hand counts.
 
     Returns:
-        for each ranking both curves, months, float32 (7,), from 0 to the blurred hand's change.
+        for each ranking both curves, months, float32 (5,), from 0 to the blurred hand's change.
     """
     start, end = model_input.image[0, 0], blurred_hand(model_input)
     hand = np.flatnonzero(model_input.mask)
-    with torch.inference_mode():
-        whole, gone = (float(forward(as_batch(pixels))) for pixels in (start, end))
-        found = []
+
+    def pictures() -> Iterator[FloatArray]:
+        yield start
+        yield end
         for ranking in rankings:
             order = hand[np.argsort(-ranking.ravel()[hand], kind="stable")]
-            inner = [_inner(forward, model_input, way, end) for way in (order, order[::-1])]
-            high, low = (np.array([whole, *months, gone]) - whole for months in inner)
-            found.append((high.astype(np.float32), low.astype(np.float32)))
-    return found
+            for way in (order, order[::-1]):
+                yield from _between(start, end, way)
+
+    whole, gone, *inner = months_of(forward, pictures())
+    ends = np.broadcast_to([whole, gone], (len(rankings), 2, 2))
+    both = np.concatenate(
+        [ends[..., :1], np.reshape(inner, (len(rankings), 2, CURVE_STEPS - 1)), ends[..., 1:]], axis=2
+    )
+    return [(high, low) for high, low in (both - whole).astype(np.float32)]
 
 
-def _inner(forward: Forward, model_input: ModelInput, order: np.ndarray, end: FloatArray) -> list[float]:
-    """Estimates while the pixels of `order` become those of `end`, from the first step to the last but one."""
-    current, last = model_input.image[0, 0].ravel().copy(), end.ravel()
-    months = []
+def _between(start: FloatArray, end: FloatArray, order: np.ndarray) -> Iterator[FloatArray]:
+    """What is seen while the pixels of `order` become those of `end`, from the first step to the last but one."""
+    current, last = start.ravel().copy(), end.ravel()
     for step in range(1, CURVE_STEPS):
         gone = order[: round(len(order) * step / CURVE_STEPS)]
         current[gone] = last[gone]
-        months.append(float(forward(as_batch(current.reshape(end.shape)))))
-    return months
+        yield current.reshape(start.shape).copy()

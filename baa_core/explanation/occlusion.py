@@ -6,16 +6,15 @@ By the same rules as `gradients`: raw months, positive for older, 0 on a masked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import numpy as np
-import torch
 from torch import nn
 
 from ..preprocessing.prepare import ModelInput
 from ..types import FloatArray
-from .attribution import Attribution, Forward, as_batch, blurred_hand, visible
+from .attribution import Attribution, Forward, blurred_hand, months_of, visible
 
 WINDOW_STRIDES = 2  # an occluding window is about two strides wide
 STRIDE_SHARE = 1 / 10
@@ -30,17 +29,19 @@ def occlude(
     *,
     alone: bool = False,
     blurred: FloatArray | None = None,
+    whole: float | None = None,
 ) -> FloatArray:
     """Months that a square window of the hand is worth, spread over the hand below the window.
 
     Args:
-        forward: (1, C, H, W) to (1,).
+        forward: (N, C, H, W) to (N,).
         model_input: the prepared picture.
         window_px: side of the window.
         stride_px: how far it moves; equal to the window, no pixel is changed twice.
         alone: not what is lost when the window is blurred in the picture, but what is gained when it alone comes back
             in the blurred hand.
         blurred: the blurred hand, if it was made already.
+        whole: months of what the windows are changed in, if they are known: of the picture, or else the blurred hand.
 
     Returns:
         float32 (H, W): a window's months divided by its hand pixels, averaged over the windows on each pixel.
@@ -49,19 +50,26 @@ def occlude(
     blurred = blurred_hand(model_input) if blurred is None else blurred
     shown, other = (blurred, picture) if alone else (picture, blurred)
     lost, pixels, windows = (np.zeros(shown.shape, np.float32) for _ in range(3))
-    with torch.inference_mode():
-        whole = float(forward(as_batch(shown)))
-        for window in _positions(shown.shape, window_px, stride_px):
-            windows[window] += 1
-            pixels[window] += np.float32(hand[window].sum())
-            if np.array_equal(shown[window], other[window]):
-                continue  # a window on nothing but background need not be asked
-            changed = as_batch(shown)
-            changed[0, 0][window] = torch.tensor(other[window])
-            lost[window] += np.float32(whole - float(forward(changed)))
+    whole = months_of(forward, [shown])[0] if whole is None else whole
+    asked = []
+    for window in _positions(shown.shape, window_px, stride_px):
+        windows[window] += 1
+        pixels[window] += np.float32(hand[window].sum())
+        if not np.array_equal(shown[window], other[window]):
+            asked.append(window)  # one on nothing but background need not be asked
+    for window, months in zip(asked, months_of(forward, _changed(shown, other, asked)), strict=True):
+        lost[window] += np.float32(whole - months)
     windows = np.maximum(windows, 1)
-    months = np.where(hand & visible(model_input), lost / windows / np.maximum(pixels / windows, 1), np.float32(0.0))
-    return -months if alone else months
+    worth = np.where(hand & visible(model_input), lost / windows / np.maximum(pixels / windows, 1), np.float32(0.0))
+    return -worth if alone else worth
+
+
+def _changed(shown: FloatArray, other: FloatArray, windows: Iterable[tuple[slice, slice]]) -> Iterator[FloatArray]:
+    """The picture shown with one window after the other from the other picture."""
+    for window in windows:
+        changed = shown.copy()
+        changed[window] = other[window]
+        yield changed
 
 
 def _positions(shape: tuple[int, ...], window_px: int, stride_px: int) -> Iterator[tuple[slice, slice]]:
@@ -102,11 +110,10 @@ def _both_ways(forward: Forward, model_input: ModelInput, window_px: int, stride
     (additive efficient normalisation, Ruiz 1998). The order of the places does not change by it.
     """
     detail_gone = blurred_hand(model_input)
-    lost = occlude(forward, model_input, window_px, stride_px, blurred=detail_gone)
-    gained = occlude(forward, model_input, window_px, stride_px, alone=True, blurred=detail_gone)
+    whole, blurred = months_of(forward, [model_input.image[0, 0], detail_gone])
+    lost = occlude(forward, model_input, window_px, stride_px, blurred=detail_gone, whole=whole)
+    gained = occlude(forward, model_input, window_px, stride_px, alone=True, blurred=detail_gone, whole=blurred)
     months, hand = (lost + gained) / 2, model_input.mask
-    with torch.inference_mode():
-        whole, blurred = (float(forward(as_batch(p))) for p in (model_input.image[0, 0], detail_gone))
     missing = whole - blurred - float(months.sum(dtype=np.float64))
     return np.asarray(months + hand * np.float32(missing / max(1, hand.sum())), np.float32)
 

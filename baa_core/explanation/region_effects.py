@@ -34,7 +34,7 @@ from ..networks.tta import AS_IT_IS, places_for_tta, tensor
 from ..preprocessing.picture import compose, invert
 from ..preprocessing.prepare import ModelInput
 from ..types import BoolArray, FloatArray
-from .attribution import Forward, as_batch, blurred_hand, require_finite
+from .attribution import Forward, blurred_hand, months_of, require_finite
 
 Numbers = NDArray[np.float64]
 # Months with each of some masks, bool (H, W) on the network's grid, left out, and at last of the whole picture.
@@ -119,11 +119,11 @@ def months_by_region(
 ) -> dict[str, RegionEffect]:
     """What each region contributes to the ensemble's estimate, beside pieces of hand of the same size.
 
-    One forward a network for the picture, one a region, and eight for each size of region: 31 to 39 for the six
-    regions of a hand. One in all for a network of joints.
+    A network is asked about the picture, each region, and eight pieces of hand for each size of region: 23 to 39
+    pictures for the six regions of a hand. A network of joints is asked once.
 
     Args:
-        forwards: member name to its network as a function of the picture alone, (1, C, H, W) to months (1,).
+        forwards: member name to its network as a function of pictures alone, (N, C, H, W) to months (N,).
         of_joints: member name to what it answers with joints left out (`leaving_joints_out`), in place of its forward.
         inputs: member name to its prepared picture.
         regions: name to bool (H, W) on the radiograph's grid.
@@ -137,11 +137,7 @@ def months_by_region(
         return {}
     sizes = like_sized({name: int(region.sum()) for name, region in seen.items()})
     patches = {area: draw_patches(first.mask, area) for area in sorted(set(sizes.values()))}
-    moved = iter(
-        _effects(
-            _leaving_out(forwards, inputs, of_joints or {}), inputs, first, [*seen.values(), *chain(*patches.values())]
-        )
-    )
+    moved = iter(_effects(forwards, inputs, of_joints or {}, first, [*seen.values(), *chain(*patches.values())]))
     own = {name: next(moved) for name in seen}
     found = {area: [(patch, next(moved)) for patch in drawn] for area, drawn in patches.items()}
     elsewhere = {name: _elsewhere(found[sizes[name]], region) for name, region in seen.items()}
@@ -303,34 +299,24 @@ def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, male: Tensor
     return months
 
 
-def _leaving_out(
-    forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], of_joints: Mapping[str, LeavesOut]
-) -> dict[str, LeavesOut]:
-    """Each network as a function of what it is to do without."""
-    return {name: of_joints.get(name) or _filling_in(forward, inputs[name]) for name, forward in forwards.items()}
-
-
-def _filling_in(forward: Forward, given: ModelInput) -> LeavesOut:
-    """A network of the whole hand as a function of what is filled in from the hand around it."""
-
-    def months(masks: Sequence[BoolArray]) -> Numbers:
-        shown = chain((without(given, mask) for mask in masks), [given.image[0, 0]])
-        with torch.inference_mode():
-            return np.array([float(forward(as_batch(picture))) for picture in shown])
-
-    return months
-
-
 def _effects(
-    leaving_out: Mapping[str, LeavesOut],
+    forwards: Mapping[str, Forward],
     inputs: Mapping[str, ModelInput],
+    of_joints: Mapping[str, LeavesOut],
     drawn_on: ModelInput,
     masks: Sequence[BoolArray],
 ) -> list[float]:
     """Estimate minus estimate without each mask, averaged over the networks; the masks lie on one of their grids."""
-    moved = []
-    for name, ask in leaving_out.items():
-        *rest, whole = ask([_carried(mask, drawn_on, inputs[name]) for mask in masks])
+    moved, filled_in = [], dict[int, list[FloatArray]]()  # by input, which several networks share
+    for name, forward in forwards.items():
+        given = inputs[name]
+        carried = [_carried(mask, drawn_on, given) for mask in masks]
+        if name in of_joints:
+            *rest, whole = of_joints[name](carried)
+        else:
+            if id(given) not in filled_in:
+                filled_in[id(given)] = [without(given, mask) for mask in carried]
+            *rest, whole = months_of(forward, [*filled_in[id(given)], given.image[0, 0]])
         moved.append([whole - months for months in rest])
     return [float(months) for months in np.mean(moved, axis=0)]
 
