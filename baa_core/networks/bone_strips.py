@@ -27,6 +27,8 @@ OVERHANG = 0.15  # of a bone's length, to either side of it
 HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
 FARTHEST = 4.0  # deviations
 LEAST_CONTRAST = 0.05  # deviation below which a strip's greys are grain
+KEPT_PICTURES: Final = 2  # whose cells an explanation goes on from: the picture, and the blurred hand
+FEW_SHARE: Final = 0.6  # of the strips or patches that are described anew; of more, all are
 UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none is relied on
 
 
@@ -96,10 +98,19 @@ class BoneStripHead(nn.Module):
             measures: as `proportions` makes them, and the sex where it is an input, (k*N, F): the strips are answered
                 k times over, with one pass of the convolutions.
         """
-        level, contrast = strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
+        return self.answer(strips, self.cells(strips), measures)
+
+    def cells(self, strips: Tensor) -> Tensor:
+        """What the convolutions find in strips (N, bones, *samples), each by itself: (N, bones, F)."""
+        level, contrast = _level_contrast(strips)
         even = (strips - level[..., None, None]) / contrast.clamp(min=LEAST_CONTRAST)[..., None, None]
+        found: Tensor = self.convolutions(even.flatten(0, 1)[:, None])
+        return found.reshape(*level.shape, -1)
+
+    def answer(self, strips: Tensor, cells: Tensor, measures: Tensor) -> Tensor:
+        """Logits, (k*N, out), of strips whose cells are known; as for `forward`."""
+        level, contrast = _level_contrast(strips)
         number, bones = level.shape
-        cells = self.convolutions(even.flatten(0, 1)[:, None]).reshape(number, bones, -1)
         summary = torch.einsum("nbc,bcs->nbs", cells, self.pooling).flatten(1)
         summary = torch.relu(self.summary_norm(summary)).view(number, bones, -1)
         if self.training:
@@ -109,6 +120,37 @@ class BoneStripHead(nn.Module):
         measured = self.measure_norm(torch.cat([measures, level, contrast], dim=1)).clamp(-FARTHEST, FARTHEST)
         said: Tensor = self.classifier(torch.cat([summary.flatten(1), measured], dim=1))
         return said
+
+
+def _level_contrast(strips: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each strip."""
+    return strips.mean(dim=(2, 3)), strips.std(dim=(2, 3))
+
+
+class _KeptCells:
+    """Cells of the strips of pictures of which some strips changed since before; as `BoneStripHead.cells` gives them.
+
+    An occluded square lies on a few bones, and an explanation changes the picture or the blurred hand.
+    """
+
+    def __init__(self, head: BoneStripHead) -> None:
+        self.head = head
+        self.kept: list[tuple[Tensor, Tensor]] = []  # strips, cells
+
+    def __call__(self, strips: Tensor) -> Tensor:
+        """Cells, (N, bones, F), of strips, (N, bones, *samples)."""
+        if torch.is_grad_enabled() and strips.requires_grad:
+            return self.head.cells(strips)
+        for before, known in self.kept:
+            touched = (before != strips).any(dim=3).any(dim=2)
+            if float(touched.float().mean()) <= FEW_SHARE:
+                cells = known.clone()
+                if touched.any():
+                    cells[touched] = self.head.cells(strips[touched][None])[0]
+                return cells
+        made = self.head.cells(strips)
+        self.kept = [(strips, made), *self.kept[: KEPT_PICTURES - 1]]
+        return made
 
 
 class BoneNetwork(LandmarkNetwork):
@@ -185,10 +227,16 @@ class BoneAgeNetwork(BoneNetwork):
     def with_fixed_landmarks(self, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The network as a function of pictures (N, 1, S, S) with the joints at the same places, (N, K, 2).
 
-        For explanations: what a bone looks like is asked, not where a changed picture would have its joints.
+        For explanations: what a bone looks like is asked, not where a changed picture would have its joints. Not for
+        several threads: a strip that shows what it showed in an earlier picture is not described anew.
         """
-        known = proportions(places)
-        return lambda pictures, male: softmax_mean_std(self.logits_from(self.strips(pictures, places), known, male))[0]
+        known, cells = proportions(places), _KeptCells(self.head)
+
+        def months(pictures: Tensor, male: Tensor) -> Tensor:
+            strips, measures = self.strips(pictures, places), torch.cat([known, male[:, None]], dim=1)
+            return softmax_mean_std(self.head.answer(strips, cells(strips), measures))[0]
+
+        return months
 
     def to_picture_grid(self, cells: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Values of the cells that the head's convolutions leave, spread over the pictures below them.

@@ -22,6 +22,7 @@ from ..hand_anatomy import FINGERS, LANDMARKS
 from ..recipes.schema import Architecture
 from .age import CLASSES
 from .backbones import create_backbone, dense, softmax_mean_std
+from .bone_strips import FEW_SHARE, KEPT_PICTURES
 from .engine import on_engine
 from .landmarks import LandmarkNetwork, hand_frame
 
@@ -367,8 +368,6 @@ class JointAgeNetwork(LandmarkNetwork):
         return self.head.pool(tokens.repeat(times, 1, 1), valid.repeat(times, 1), male)
 
 
-KEPT_PICTURES: Final = 2  # an explanation changes the picture, and the blurred hand
-FEW_SHARE: Final = 0.6  # of the patches that are described anew; of more, all are
 AT_ONCE: Final = 8  # patches are described in multiples of this, so that the engine meets few sizes of batch
 
 

@@ -163,6 +163,24 @@ def test_held_joints_stay_where_they_were_found(reader):
         assert float(forward(other)) == pytest.approx(float(expected), abs=1e-3)
 
 
+def test_a_changed_square_moves_the_answer_as_if_all_bones_were_described_anew(reader):
+    network, _ = reader
+    places, picture, male = hand_joints(scale=0.6), torch.rand(1, 1, 96, 96), torch.ones(1)
+    kept, described = network.with_fixed_landmarks(places), []
+    with torch.inference_mode():
+        kept(picture, male)
+        for row, column in ((0, 0), (40, 30), (60, 40)):
+            changed = picture.clone()
+            changed[..., row : row + 12, column : column + 12] = 0.3
+            hook = network.head.convolutions.register_forward_pre_hook(lambda _, seen: described.append(len(seen[0])))
+            found = kept(changed, male)
+            hook.remove()
+            torch.testing.assert_close(found, network.with_fixed_landmarks(places)(changed, male), atol=1e-3, rtol=0)
+        assert len(described) < 3 or max(described) < STRIPS
+        assert min(described) < STRIPS / 2
+        assert torch.equal(kept(picture, male), kept(picture, male))
+
+
 def test_cells_of_strips_come_home_with_their_months(reader):
     network, made = reader
     picture, cells = torch.tensor(made.image), torch.rand(STRIPS, 1, 8, 3)
