@@ -28,9 +28,11 @@ from .errors import BoneAgeError, InvalidCalibration, UnreadableImage, WeightsCo
 from .estimation.local_calibration import fit_local_calibration, read_local_calibration
 from .evaluation.batch import Batch, run_batch
 from .evaluation.changes import compare_results
+from .evaluation.heatmaps import Heatmaps
 from .evaluation.local_cases import read_local_cases
 from .evaluation.metrics import Evaluation, evaluate
 from .evaluation.pairs import Cases, mean_train_age, read_cases
+from .evaluation.results import PART_ROWS
 from .explanation.methods import METHODS, find_method
 from .export.content import Identity, ReportContent, collect
 from .export.dicom import identity_in
@@ -43,7 +45,7 @@ from .recipes import DEFAULT_RECIPE, RECIPES, find_recipe
 from .reference.growth import CONVENTIONS, DEFAULT_CONVENTION
 from .reporting.charts import bland_altman_figure, error_by_age_figure, predicted_figure, write_figure
 from .reporting.language import LANGUAGES
-from .reporting.overlays import encode_png, heatmap_picture, mask_picture
+from .reporting.overlays import encode_png, heatmap_png, mask_picture
 from .reporting.text import summarise, summarise_panel, summarise_systems
 from .types import DISCLAIMER, HAND_CHOICES, ManualEdits, Patient, Prediction, Report, parse_sex, refusal
 from .version import __version__
@@ -134,9 +136,17 @@ def build_parser() -> Parser:
         _add_edits(command)
 
     batch = commands.add_parser("batch", help="assess a table of radiographs", allow_abbrev=False)
-    batch.add_argument("table", type=Path, metavar="TABLE.csv", help="columns file, sex; others are carried through")
-    batch.add_argument("--images", type=Path, required=True, metavar="DIR", help="where the files are")
-    batch.add_argument("--out", type=Path, required=True, metavar="RESULTS.csv", help="continued if it is there")
+    batch.add_argument(
+        "table", type=Path, metavar="TABLE", help="CSV or Parquet; columns file, sex; others are carried through"
+    )
+    batch.add_argument(
+        "--images", required=True, metavar="DIR", help="where the files are: a folder or a URL (s3://bucket/prefix)"
+    )
+    batch.add_argument(
+        "--out", type=Path, required=True, metavar="RESULTS", help=".csv or .parquet (a folder); continued if there"
+    )
+    batch.add_argument("--part-rows", type=int, default=PART_ROWS, metavar="N", help="rows of a Parquet part")
+    batch.add_argument("--heatmaps", type=Path, metavar="OUT", help="a PNG a row in this folder, or arrays in OUT.zarr")
     batch.add_argument("--hand", choices=HAND_CHOICES, help="which of several hands, by its side of the picture")
     batch.add_argument("--processes", type=int, default=1, metavar="N", help="assess on so many processes (default: 1)")
     batch.add_argument("--engine", choices=("pool", "ray"), default="pool", help="what shares the rows out")
@@ -157,14 +167,14 @@ def build_parser() -> Parser:
         command.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"one of: {', '.join(RECIPES)}")
 
     evaluation = commands.add_parser("evaluate", help="compare results with labels", allow_abbrev=False)
-    evaluation.add_argument("results", type=Path, metavar="RESULTS.csv", help="as batch writes it")
+    evaluation.add_argument("results", type=Path, metavar="RESULTS", help="as batch writes it")
     evaluation.add_argument("--labels", type=Path, required=True, metavar="LABELS.csv", help="the truth")
     evaluation.add_argument("--out", type=Path, required=True, metavar="DIR", help="made if not there")
     evaluation.set_defaults(run=run_evaluate)
 
     changes = commands.add_parser("changes", help="what changed between two results tables", allow_abbrev=False)
-    changes.add_argument("before", type=Path, metavar="BEFORE.csv", help="as batch writes it")
-    changes.add_argument("after", type=Path, metavar="AFTER.csv", help="of the same radiographs")
+    changes.add_argument("before", type=Path, metavar="BEFORE", help="as batch writes it")
+    changes.add_argument("after", type=Path, metavar="AFTER", help="of the same radiographs")
     changes.add_argument("--json", action="store_true", help="one JSON object")
     changes.set_defaults(run=run_changes)
     return parser
@@ -321,9 +331,12 @@ def run_batch_command(options: argparse.Namespace) -> int:
     """Assess a table, or what is left of it."""
     find_recipe(options.recipe)
     version = _read_calibration(options.calibration)
-    batch = Batch(options.table, options.images, options.out, options.recipe, version, options.hand)
-    if options.processes < 1:
-        raise WrongUsage("--processes must be at least 1.")
+    heatmaps = None if options.heatmaps is None else Heatmaps(options.heatmaps, heatmap_png)
+    batch = Batch(
+        options.table, options.images, options.out, options.recipe, version, options.hand, heatmaps, options.part_rows
+    )
+    if min(options.processes, options.part_rows) < 1:
+        raise WrongUsage("--processes and --part-rows must be at least 1.")
     load = partial(load_assessor, options.recipe, local_calibration=options.calibration)
     with redirect_stdout(sys.stderr):
         tally = run_batch(batch, load, processes=options.processes, engine=options.engine)
@@ -429,7 +442,7 @@ def _write_pictures(report: Report, options: argparse.Namespace) -> None:
     """The pictures asked for."""
     pictures: dict[Path, bytes] = {}
     if options.heatmap is not None:
-        pictures[options.heatmap] = encode_png(heatmap_picture(report))
+        pictures[options.heatmap] = heatmap_png(report)
     if options.mask is not None:
         pictures[options.mask] = encode_png(mask_picture(report.hand.pixels))
     _write_files(pictures)

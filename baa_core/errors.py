@@ -16,6 +16,8 @@
     ├── WeightsMissing         a network's weights file is not there
     ├── WeightsCorrupt         it is there, but is not the file the manifest names
     ├── EngineMissing          the software that computes the networks is unknown or not installed
+    ├── PackageMissing         an optional package is not installed: Parquet, object storage, Zarr
+    ├── StorageUnreachable     where an archive's radiographs are read, or its heatmaps written, does not answer
     ├── UnknownRecipe          no recipe of that name
     ├── UnknownMethod          no explanation method of that name
     ├── NotFinite              a computation gave something that is no number
@@ -105,6 +107,14 @@ class WeightsCorrupt(BoneAgeError):
 
 class EngineMissing(BoneAgeError):
     """The inference engine that was asked for is unknown or not installed."""
+
+
+class PackageMissing(BoneAgeError):
+    """What was asked for needs an optional package that is not installed."""
+
+
+class StorageUnreachable(BoneAgeError):
+    """Storage that a whole batch reads from or writes to cannot be used; it is about no radiograph in particular."""
 
 
 class UnknownRecipe(BoneAgeError):

@@ -27,7 +27,7 @@ class Done(NamedTuple):
     """A row's result.
 
     Attributes:
-        fields: of `batch.RESULT_COLUMNS`.
+        fields: of `results.RESULT_COLUMNS`.
         thumbnail: address of a small picture with the outline; "" where the file could not be read.
         notes: what the visitor is told beside it, one sentence each.
         seconds: it took.

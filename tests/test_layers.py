@@ -41,6 +41,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "lightning": ("train.",),
     "pandas": ("train.", "baa_core.evaluation."),
     "ray": ("baa_core.evaluation.ray_engine",),
+    "pyarrow": ("baa_core.evaluation.tables", "baa_core.evaluation.results", "baa_core.evaluation.ray_engine"),
+    "fsspec": ("baa_core.evaluation.images",),
+    "zarr": ("baa_core.evaluation.heatmaps",),
     "scipy": ("train.", "baa_core.estimation."),
     "threadpoolctl": ("baa_core.preprocessing.clustering",),
 }

@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 MOST_TRIES = 3
+NumberedRow = tuple[int, Mapping[str, str]]  # its number in the table, from 1
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class AssessesRows(Protocol):
     """What is sent to each process, by pickle, before it has assessed anything."""
 
-    def __call__(self, row: Mapping[str, str]) -> dict[str, Any]:
+    def __call__(self, numbered: NumberedRow, /) -> dict[str, Any]:
         """A row's report or refusal; BoneAgeError about no row in particular."""
 
-    def refuse(self, row: Mapping[str, str], error: Exception) -> dict[str, Any]:
+    def refuse(self, numbered: NumberedRow, error: Exception) -> dict[str, Any]:
         """The refusal of a row for an error."""
 
 
@@ -43,7 +44,7 @@ class _Worker:
     row: int | None = None
 
 
-def assess_rows(assess: AssessesRows, rows: Sequence[Mapping[str, str]], processes: int) -> Iterator[dict[str, Any]]:
+def assess_rows(assess: AssessesRows, rows: Sequence[NumberedRow], processes: int) -> Iterator[dict[str, Any]]:
     """Each row's report or refusal as a dict, in order.
 
     Args:
@@ -90,11 +91,11 @@ def assess_rows(assess: AssessesRows, rows: Sequence[Mapping[str, str]], process
             _end(worker)
 
 
-def _hand_out(worker: _Worker, waiting: list[int], rows: Sequence[Mapping[str, str]]) -> None:
+def _hand_out(worker: _Worker, waiting: list[int], rows: Sequence[NumberedRow]) -> None:
     """Give a worker the next row; one that has died meanwhile is found out when its answer is waited for."""
     worker.row = waiting.pop()
     with suppress(OSError):
-        worker.pipe.send(dict(rows[worker.row]))
+        worker.pipe.send(rows[worker.row])
 
 
 def _begin(start: bytes, processes: int) -> _Worker:

@@ -9,24 +9,24 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineMissing
-from .pool import AssessesRows
+from .. import errors
+from ..errors import BoneAgeError, EngineMissing
+from .pool import AssessesRows, NumberedRow
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS_AT_ONCE = 4  # that an actor takes; the results of so many are lost when it ends, and are made again
 
 
-def assess_rows_on_ray(
-    assess: AssessesRows, rows: Sequence[Mapping[str, str]], workers: int
-) -> Iterator[dict[str, Any]]:
+def assess_rows_on_ray(assess: AssessesRows, rows: Sequence[NumberedRow], workers: int) -> Iterator[dict[str, Any]]:
     """Each row's report or refusal as a dict, in order. Arguments as of `pool.assess_rows`.
 
     Raises:
         EngineMissing: Ray is not installed.
+        BoneAgeError: an actor met one that is about no row in particular.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent to Ray's makers
     try:
@@ -49,13 +49,16 @@ def assess_rows_on_ray(
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         start = pickle.dumps(assess)
-        items = [{"row": json.dumps(dict(row))} for row in rows]
+        items = [{"row": json.dumps(row)} for row in rows]
         made = ray.data.from_items(items, override_num_blocks=max(1, len(items) // ROWS_AT_ONCE)).map_batches(
             _Assessing, fn_constructor_args=(start,), batch_size=ROWS_AT_ONCE, num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=workers),
         )  # fmt: skip
         for item in made.iter_rows():
-            yield json.loads(item["result"])
+            answer = json.loads(item["result"])
+            if stopped := answer.get("stopped"):
+                raise getattr(errors, stopped[0])(stopped[1])
+            yield answer
     finally:
         if started:
             ray.shutdown()
@@ -68,4 +71,11 @@ class _Assessing:
         self.assess: AssessesRows = pickle.loads(start)
 
     def __call__(self, table: dict[str, Any]) -> dict[str, Any]:
-        return {"result": [json.dumps(self.assess(json.loads(row))) for row in table["row"]]}
+        return {"result": [json.dumps(self._answer(row)) for row in table["row"]]}
+
+    def _answer(self, row: str) -> dict[str, Any]:
+        """A row's report or refusal, or the error that ends the batch."""
+        try:
+            return self.assess(json.loads(row))
+        except BoneAgeError as error:
+            return {"stopped": [type(error).__name__, str(error)]}

@@ -1,4 +1,7 @@
-"""CSV file -> Table: rows of text under named columns, refused with a clear sentence if it is anything else.
+"""CSV or Parquet -> Table: rows of text under named columns, refused with a clear sentence if it is anything else.
+
+A name that ends in .parquet is a Parquet file, or a folder of such files in the order of their names. Its values become
+the text that they would be in CSV; null and NaN become "".
 
 Spreadsheets write CSV in many ways. Read are: comma, semicolon and tab as separator (also named by a first line
 `sep=;`), UTF-8 and UTF-16 with or without a byte order mark, any line ends, column names in capitals or with spaces,
@@ -10,11 +13,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from ..errors import InvalidTable
+from ..errors import InvalidTable, PackageMissing
+
+PARQUET = ".parquet"
 
 MOST_FIELD_CHARACTERS = 2**24  # Python's own limit, 128 KiB, is less than a long note
 csv.field_size_limit(MOST_FIELD_CHARACTERS)
@@ -33,7 +41,7 @@ class _Unclosed(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """Text as it stands in a CSV file.
+    """Text as it stands in a CSV file, or would.
 
     Attributes:
         columns: header names, in order, all different.
@@ -54,8 +62,12 @@ def read_table(path: Path, needed: Sequence[str] = (), optional: Sequence[str] =
         optional: columns that are looked for likewise.
 
     Raises:
-        InvalidTable: it cannot be read, is no CSV, has no rows, or lacks a needed column.
+        InvalidTable: it cannot be read, is no table, has no rows, or lacks a needed column.
+        PackageMissing: it is Parquet, and pyarrow is not installed.
     """
+    if path.suffix.lower() == PARQUET:
+        header, rows = text_rows(path)
+        return _table(list(header), [list(row.values()) for row in rows], path.name, needed, optional)
     try:
         content = path.read_bytes()
     except OSError:
@@ -72,7 +84,94 @@ def parse_table(content: bytes, name: str, needed: Sequence[str] = (), optional:
     records = _records(content, name, needed)
     if not records:
         raise InvalidTable(f"{name} is empty. Give a table with a header line and one line for each radiograph.")
-    columns = _named(records[0], (*needed, *optional))
+    table = _table(records[0], records[1:], name, needed, optional)
+    for number, fields in enumerate(table.rows, start=1):
+        broken = [column for column in (*needed, *optional) if "\n" in fields.get(column, "").strip()]
+        if broken:
+            raise InvalidTable(
+                f"Row {number} of {name} has a line break in column {broken[0]}: a double quote before it is not "
+                "closed, so that rows run together. Close it or take it out."
+            )
+    return table
+
+
+def text_rows(path: Path) -> tuple[tuple[str, ...], Iterator[dict[str, str]]]:
+    """The columns of a Parquet file, or of a folder of such files, and its rows as text.
+
+    Raises:
+        InvalidTable: it cannot be read, or a column holds something else than text, numbers, dates and truth values.
+        PackageMissing: pyarrow is not installed.
+    """
+    reader = parquet()
+    try:
+        table = reader.read_table(path, partitioning="hive" if path.is_dir() else None)
+    except (OSError, ValueError, NotImplementedError):  # pyarrow's own errors are kinds of these
+        raise InvalidTable(
+            f"{path.name} cannot be read as Parquet: it is not there, damaged, or something else. Write it anew."
+        ) from None
+    if len(set(table.column_names)) != table.num_columns:
+        raise InvalidTable(f"{path.name} names a column twice. Give every column a name of its own.")
+    columns = tuple(table.column_names)
+    return columns, _as_text(table, path.name)
+
+
+def _as_text(table: Any, name: str) -> Iterator[dict[str, str]]:
+    for batch in table.to_batches(max_chunksize=10_000):
+        values = [
+            [_text(value, column, name) for value in held.to_pylist()]
+            for column, held in zip(table.column_names, batch.columns, strict=True)
+        ]
+        for fields in zip(*values, strict=True):
+            yield dict(zip(table.column_names, fields, strict=True))
+
+
+def _text(value: Any, column: str, name: str) -> str:
+    """A value of a Parquet file as it would stand in CSV.
+
+    Raises:
+        InvalidTable: it is a list, bytes or the like.
+    """
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case float() | Decimal():
+            return "" if value != value else str(value)
+        case int() | date() | datetime() | time():
+            return str(value)
+    raise InvalidTable(
+        f"Column {column[:60]} of {name} holds {type(value).__name__} values. "
+        "Only text, numbers, dates and truth values are read: leave the column out."
+    )
+
+
+def parquet() -> Any:
+    """The module that reads and writes Parquet.
+
+    Raises:
+        PackageMissing: it is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise PackageMissing(
+            'Parquet needs the package pyarrow, which is not installed. Install it by: pip install "pyarrow>=20,<27"'
+        ) from None
+    return pyarrow.parquet
+
+
+def _table(
+    header: Sequence[str], records: Sequence[Sequence[str]], name: str, needed: Sequence[str], optional: Sequence[str]
+) -> Table:
+    """A table of records, with its known columns named.
+
+    Raises:
+        InvalidTable: as `read_table`.
+    """
+    columns = _named(header, (*needed, *optional))
     missing = [column for column in needed if column not in columns]
     if missing:
         shown = "".join(letter for letter in ", ".join(columns)[:120] if letter.isprintable())
@@ -83,19 +182,13 @@ def parse_table(content: bytes, name: str, needed: Sequence[str] = (), optional:
     if len(set(columns)) != len(columns):
         raise InvalidTable(f"{name} names a column twice. Give every column a name of its own.")
     rows = []
-    for number, record in enumerate(records[1:], start=1):
+    for number, record in enumerate(records, start=1):
         if any(field.strip() for field in record[len(columns) :]):
             raise InvalidTable(
                 f"Row {number} of {name} has {len(record)} fields where the header has {len(columns)}. "
                 "Put fields that hold the separator in double quotes."
             )
-        fields = dict(zip(columns, (record + [""] * len(columns))[: len(columns)], strict=True))
-        broken = [column for column in (*needed, *optional) if "\n" in fields.get(column, "").strip()]
-        if broken:
-            raise InvalidTable(
-                f"Row {number} of {name} has a line break in column {broken[0]}: a double quote before it is not "
-                "closed, so that rows run together. Close it or take it out."
-            )
+        fields = dict(zip(columns, [*record, *[""] * len(columns)][: len(columns)], strict=True))
         rows.append(fields)
     if not rows:
         raise InvalidTable(f"{name} has a header but no rows. Add one line for each radiograph.")

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import BoneAgeError, InvalidTable, WeightsCorrupt, WeightsMissing
 from ..types import Patient, parse_sex, refusal
-from .batch import AGE_COLUMN, NEEDED_COLUMNS, RESULT_COLUMNS, carried_name, csv_text, patient_of
+from .batch import AGE_COLUMN, NEEDED_COLUMNS, patient_of
+from .results import RESULT_COLUMNS, carried_name, csv_text
 from .tables import Table
 
 MOST_FILES = 500  # in one batch of the page
@@ -95,7 +96,7 @@ class Worklist:
         """The rows that have a result, as `batch` writes them.
 
         Args:
-            results: fields of `batch.RESULT_COLUMNS` by the row's key.
+            results: fields of `results.RESULT_COLUMNS` by the row's key.
         """
         columns = [*map(carried_name, self.columns), *RESULT_COLUMNS]
         return csv_text(columns, [dict(row) for row in self.results(results)])

@@ -28,6 +28,7 @@ __all__ = [
     "read_bytes",
     "read_radiograph",
     "read_source_header",
+    "shown_name",
     "start_decoder",
 ]
 
@@ -70,8 +71,7 @@ def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) 
         UnreadableImage: missing, empty, or too large.
     """
     given = name or ("radiograph" if isinstance(source, bytes) else os.fspath(source))
-    base = PurePosixPath(str(given).replace("\\", "/")).name
-    shown = "".join(letter for letter in base if letter.isprintable())[:100] or "radiograph"
+    shown = shown_name(str(given))
     data = source if isinstance(source, bytes) else _file_bytes(Path(source), shown)
     if not data:
         raise UnreadableImage(
@@ -80,6 +80,12 @@ def read_bytes(source: str | os.PathLike[str] | bytes, name: str | None = None) 
     if len(data) > MOST_BYTES:
         raise too_large(shown, f"{len(data) / 2**20:.0f} MB")
     return data, shown
+
+
+def shown_name(file: str) -> str:
+    """A file's name for a sentence: printable, without folders."""
+    base = PurePosixPath(file.replace("\\", "/")).name
+    return "".join(letter for letter in base if letter.isprintable())[:100] or "radiograph"
 
 
 def _file_bytes(path: Path, name: str) -> bytes:

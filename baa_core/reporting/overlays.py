@@ -68,6 +68,11 @@ def heatmap_picture(report: Report) -> Bytes:
     return overlay(report.radiograph.pixels, inverted=report.hand.inverted, heat=heat)
 
 
+def heatmap_png(report: Report) -> bytes:
+    """`heatmap_picture` as the bytes of a PNG file."""
+    return encode_png(heatmap_picture(report))
+
+
 def outlined(picture: Bytes, mask: BoolArray) -> Bytes:
     """A picture, (H, W, 3) red first, with the edge of what is True in the mask, (H, W), drawn on a copy of it."""
     drawn = picture.copy()

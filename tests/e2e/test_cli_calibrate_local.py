@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from baa_core.__main__ import _load_with
-from baa_core.evaluation.batch import RESULT_COLUMNS
+from baa_core.evaluation.results import RESULT_COLUMNS
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.recipes import RECIPES
 from baa_core.types import Patient

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from baa_core.errors import HandNotFound, InvalidTable, WeightsMissing
-from baa_core.evaluation.batch import RESULT_COLUMNS, Batch, flatten, lock, run_batch
+from baa_core.evaluation.batch import Batch, flatten, run_batch
+from baa_core.evaluation.results import RESULT_COLUMNS, lock
 from baa_core.networks.store import NetworkStore
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import HandChoice, Patient, Report, refusal
@@ -74,12 +75,12 @@ def batch(tmp_path: Path, images: Path) -> Batch:
 
 def run(batch: Batch, counting: Counting) -> list[dict[str, str]]:
     run_batch(batch, lambda: counting, show_progress=False)
-    return read(batch.results_csv)
+    return read(batch.results)
 
 
 def test_every_row_gets_a_row_with_its_own_columns(batch: Batch, counting: Counting) -> None:
     tally = run_batch(batch, lambda: counting, show_progress=False)
-    rows = read(batch.results_csv)
+    rows = read(batch.results)
     assert (tally.assessed, tally.refused) == (3, 1)
     assert [row["file"] for row in rows] == ["0.png", "text.png", "1.png", "2.png"]
     assert [row["status"] for row in rows] == ["ok", "refused", "ok", "ok"]
@@ -105,7 +106,7 @@ def test_a_refusal_keeps_its_reason_and_no_estimate(batch: Batch, counting: Coun
 @pytest.mark.parametrize("file", ["../secret.png", "..", "", ".", "/etc/hostname", "sub/../../secret.png"])
 def test_no_file_outside_the_folder_is_opened(batch: Batch, counting: Counting, file: str) -> None:
     (batch.images.parent / "secret.png").write_bytes((batch.images / "0.png").read_bytes())
-    write_table(batch.table_csv, "file,sex", f"{file},female", "0.png,female")
+    write_table(batch.table, "file,sex", f"{file},female", "0.png,female")
     rows = run(batch, counting)
     assert [row["status"] for row in rows] == ["refused", "ok"]
     assert rows[0]["error_type"] == "InvalidTable"
@@ -116,7 +117,7 @@ def test_no_file_outside_the_folder_is_opened(batch: Batch, counting: Counting, 
     ("sex", "age"), [("girl", ""), ("female", "-3"), ("female", "ten"), ("female", "nan"), ("female", "9999")]
 )
 def test_a_wrong_entry_is_refused_in_its_row(batch: Batch, counting: Counting, sex: str, age: str) -> None:
-    write_table(batch.table_csv, "file,sex,chronological_age_months", f"0.png,{sex},{age}")
+    write_table(batch.table, "file,sex,chronological_age_months", f"0.png,{sex},{age}")
     (row,) = run(batch, counting)
     assert (row["status"], row["error_type"]) == ("refused", "InvalidPatient")
 
@@ -125,8 +126,8 @@ def test_a_wrong_entry_is_refused_in_its_row(batch: Batch, counting: Counting, s
 def test_an_interrupted_batch_continues_where_it_stopped(batch: Batch, counting: Counting, cut_bytes: int) -> None:
     whole = run(batch, counting)
     asked = len(counting.asked)
-    os.truncate(batch.results_csv, batch.results_csv.stat().st_size - cut_bytes)
-    left = len(whole) - batch.results_csv.read_text().count(",tiny,")
+    os.truncate(batch.results, batch.results.stat().st_size - cut_bytes)
+    left = len(whole) - batch.results.read_text().count(",tiny,")
     assert without_times(run(batch, counting)) == without_times(whole)
     assert 1 <= len(counting.asked) - asked <= left + 1 < len(whole) + 1
 
@@ -134,43 +135,43 @@ def test_an_interrupted_batch_continues_where_it_stopped(batch: Batch, counting:
 @pytest.mark.parametrize("kept_bytes", [0, 1, 30])
 def test_a_torn_header_starts_anew(batch: Batch, counting: Counting, kept_bytes: int) -> None:
     whole = run(batch, counting)
-    os.truncate(batch.results_csv, kept_bytes)
+    os.truncate(batch.results, kept_bytes)
     assert without_times(run(batch, counting)) == without_times(whole)
 
 
 def test_nothing_is_loaded_when_nothing_is_left(batch: Batch, counting: Counting) -> None:
     first = run_batch(batch, lambda: counting, show_progress=False)
-    content = batch.results_csv.read_bytes()
+    content = batch.results.read_bytes()
 
     def refuse_to_load() -> Counting:
         raise AssertionError("loaded for nothing")
 
     assert run_batch(batch, refuse_to_load, show_progress=False) == first
-    assert batch.results_csv.read_bytes() == content
+    assert batch.results.read_bytes() == content
 
 
 def other_recipe(batch: Batch) -> Batch:
-    return Batch(batch.table_csv, batch.images, batch.results_csv, "another")
+    return Batch(batch.table, batch.images, batch.results, "another")
 
 
 def other_order(batch: Batch) -> Batch:
-    write_table(batch.table_csv, batch.table_csv.read_text().replace("0.png", "2.png"))
+    write_table(batch.table, batch.table.read_text().replace("0.png", "2.png"))
     return batch
 
 
 def other_file(batch: Batch) -> Batch:
-    batch.results_csv.write_text("name,score\nann,3\n")
+    batch.results.write_text("name,score\nann,3\n")
     return batch
 
 
 def fewer_rows(batch: Batch) -> Batch:
-    write_table(batch.table_csv, *batch.table_csv.read_text().splitlines()[:2])
+    write_table(batch.table, *batch.table.read_text().splitlines()[:2])
     return batch
 
 
 def damaged_middle(batch: Batch) -> Batch:
-    lines = batch.results_csv.read_text().split("\n")
-    batch.results_csv.write_text("\n".join([lines[0], "7,0.png", *lines[2:]]))
+    lines = batch.results.read_text().split("\n")
+    batch.results.write_text("\n".join([lines[0], "7,0.png", *lines[2:]]))
     return batch
 
 
@@ -180,10 +181,10 @@ def test_results_of_something_else_are_left_as_they_are(
 ) -> None:
     run(batch, counting)
     changed = change(batch)
-    content = batch.results_csv.read_bytes()
+    content = batch.results.read_bytes()
     with pytest.raises(InvalidTable, match="another file as --out"):
         run(changed, counting)
-    assert batch.results_csv.read_bytes() == content
+    assert batch.results.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -200,19 +201,19 @@ def test_results_of_something_else_are_left_as_they_are(
     ],
 )
 def test_a_table_that_is_none_is_refused_whole(batch: Batch, counting: Counting, content: bytes, says: str) -> None:
-    batch.table_csv.write_bytes(content)
+    batch.table.write_bytes(content)
     with pytest.raises(InvalidTable, match=says):
         run(batch, counting)
-    assert not batch.results_csv.exists()
+    assert not batch.results.exists()
 
 
 def test_the_table_is_never_overwritten(batch: Batch, counting: Counting) -> None:
     with pytest.raises(InvalidTable, match="overwrite"):
-        run(Batch(batch.table_csv, batch.images, batch.table_csv, "tiny"), counting)
+        run(Batch(batch.table, batch.images, batch.table, "tiny"), counting)
 
 
 def test_a_byte_order_mark_and_blank_lines_do_no_harm(batch: Batch, counting: Counting) -> None:
-    batch.table_csv.write_bytes("\ufefffile,sex\r\n0.png,female\r\n\r\n1.png,male\r\n".encode())
+    batch.table.write_bytes("\ufefffile,sex\r\n0.png,female\r\n\r\n1.png,male\r\n".encode())
     assert [row["status"] for row in run(batch, counting)] == ["ok", "ok"]
 
 
@@ -230,7 +231,7 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(batch: Batch, counting: Co
     ids=["semicolons", "tabs", "capitals", "mark and capitals", "separator line", "empty columns", "UTF-16"],
 )
 def test_a_table_is_read_as_spreadsheets_write_it(batch: Batch, counting: Counting, content: bytes) -> None:
-    batch.table_csv.write_bytes(content)
+    batch.table.write_bytes(content)
     rows = run(batch, counting)
     assert [row["status"] for row in rows] == ["ok", "ok"]
     assert counting.asked == [("0.png", Patient("female", 121.5)), ("1.png", Patient("male"))]
@@ -240,7 +241,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(batch: Batch, counting: Counti
 
 
 def test_a_comma_that_may_part_thousands_is_asked_about(batch: Batch, counting: Counting) -> None:
-    write_table(batch.table_csv, "file;sex;chronological_age_months", "0.png;male;1,234")
+    write_table(batch.table, "file;sex;chronological_age_months", "0.png;male;1,234")
     (row,) = run(batch, counting)
     assert (row["status"], row["error_type"]) == ("refused", "InvalidPatient")
 
@@ -252,7 +253,7 @@ def test_missing_weights_stop_the_batch_before_a_row_is_spent(batch: Batch) -> N
 
     with pytest.raises(WeightsMissing):
         run_batch(batch, WithoutWeights, show_progress=False)
-    assert read(batch.results_csv) == []
+    assert read(batch.results) == []
 
 
 def test_a_fault_of_the_software_tells_its_type_alone() -> None:
@@ -283,12 +284,12 @@ class Versioned(Counting):
 def test_results_of_another_calibration_are_not_gone_on_with(batch: Batch, tiny_assessor: Assessor) -> None:
     assert len(tiny_assessor.versions["calibration"]) == 12
     run(batch, Versioned(tiny_assessor))
-    lines = batch.results_csv.read_text().splitlines(keepends=True)
-    batch.results_csv.write_text("".join(lines[:2]))
-    content = batch.results_csv.read_bytes()
+    lines = batch.results.read_text().splitlines(keepends=True)
+    batch.results.write_text("".join(lines[:2]))
+    content = batch.results.read_bytes()
     with pytest.raises(InvalidTable, match="another calibration"):
         run(batch, Versioned(tiny_assessor, calibration="0" * 12))
-    assert batch.results_csv.read_bytes() == content
+    assert batch.results.read_bytes() == content
     assert len(run(batch, Versioned(tiny_assessor))) == 4
 
 
@@ -304,21 +305,21 @@ def test_the_version_of_the_calibration_is_that_of_its_values(tiny_assessor: Ass
 
 def test_two_batches_cannot_write_one_file(batch: Batch, counting: Counting) -> None:
     run(batch, counting)
-    whole = batch.results_csv.read_bytes()
-    batch.results_csv.write_bytes(whole[: len(whole) // 2])
-    half = batch.results_csv.read_bytes()
-    with batch.results_csv.open("a", encoding="utf-8") as other:
+    whole = batch.results.read_bytes()
+    batch.results.write_bytes(whole[: len(whole) // 2])
+    half = batch.results.read_bytes()
+    with batch.results.open("a", encoding="utf-8") as other:
         assert lock(other)
         with pytest.raises(InvalidTable, match="another batch"):
             run(batch, counting)
-        assert batch.results_csv.read_bytes() == half
+        assert batch.results.read_bytes() == half
     assert without_times(run(batch, counting)) != []
-    assert len(read(batch.results_csv)) == 4
+    assert len(read(batch.results)) == 4
 
 
 def test_a_long_field_is_carried_through_and_read_again(batch: Batch, counting: Counting) -> None:
     note = "long " * 60_000
-    write_table(batch.table_csv, "file,sex,note", f"0.png,female,{note}", "1.png,male,")
+    write_table(batch.table, "file,sex,note", f"0.png,female,{note}", "1.png,male,")
     assert run(batch, counting)[0]["note"] == note
     assert len(run(batch, counting)) == 2
 
@@ -332,14 +333,14 @@ def test_a_long_field_is_carried_through_and_read_again(batch: Batch, counting: 
     ],
 )
 def test_a_quote_that_is_not_closed_swallows_no_row(batch: Batch, counting: Counting, lines: tuple[str, ...]) -> None:
-    write_table(batch.table_csv, "file,sex,note", *lines)
+    write_table(batch.table, "file,sex,note", *lines)
     with pytest.raises(InvalidTable, match=r"quote|fields where"):
         run(batch, counting)
-    assert not batch.results_csv.exists()
+    assert not batch.results.exists()
 
 
 def test_a_column_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting: Counting) -> None:
-    write_table(batch.table_csv, "file,sex,=1+1", "0.png,male,x")
+    write_table(batch.table, "file,sex,=1+1", "0.png,male,x")
     (row,) = run(batch, counting)
     assert row["'=1+1"] == "x"
     assert run(batch, counting) == [row]  # gone on with
@@ -348,7 +349,7 @@ def test_a_column_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting:
 def test_a_field_that_a_spreadsheet_would_run_is_marked(batch: Batch, counting: Counting) -> None:
     cells = ["=1+1", "+cmd", "@SUM(A1)", "-2.5", "+7", "plain", '=HYPERLINK("http://a.b")']
     quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
-    write_table(batch.table_csv, "file,sex,note", *(f"0.png,male,{cell}" for cell in quoted), '"=1.png",male,x')
+    write_table(batch.table, "file,sex,note", *(f"0.png,male,{cell}" for cell in quoted), '"=1.png",male,x')
     rows = run(batch, counting)
     assert [row["note"] for row in rows[:-1]] == [
         "'=1+1", "'+cmd", "'@SUM(A1)", "-2.5", "+7", "plain", "'=HYPERLINK(\"http://a.b\")"

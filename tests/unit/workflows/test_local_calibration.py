@@ -12,8 +12,9 @@ from pypdf import PdfReader
 
 from baa_core.errors import InvalidCalibration, InvalidTable
 from baa_core.estimation.local_calibration import LocalCalibration, LocalLine, fit_local_calibration
-from baa_core.evaluation.batch import RESULT_COLUMNS, Batch, run_batch
+from baa_core.evaluation.batch import Batch, run_batch
 from baa_core.evaluation.local_cases import read_local_cases
+from baa_core.evaluation.results import RESULT_COLUMNS
 from baa_core.export import FORMS, collect
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import Patient
