@@ -112,14 +112,15 @@ class UploadFolder(os.PathLike[str]):
                 self._arriving.pop(name, None)
 
     def _held_bytes(self) -> int:
-        """Of uploads that have arrived and were not read yet."""
+        """Of uploads that have arrived and were not read yet; one that is read meanwhile may count or not."""
         total = 0
         for folder in self.root.glob(f"{self.PREFIX}*"):
             if folder.name in self._arriving:
                 continue
-            for path in folder.rglob("*"):
-                with suppress(OSError):
-                    total += path.stat().st_size
+            for parent, _, names in os.walk(folder):  # goes on where a folder is deleted meanwhile
+                for name in names:
+                    with suppress(OSError):
+                        total += os.stat(Path(parent, name)).st_size
         return total
 
     def names_in(self, folder: Path, answer: bytes) -> bytes | None:

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import logging
+import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape
@@ -199,6 +201,21 @@ def test_equal_uploads_of_two_visitors_are_two_files(tmp_path: Path) -> None:
     assert not paths[0].exists()
     assert take_upload(str(paths[1]), uploads) == ("hand.png", b"pixels")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_begins_while_another_is_read_and_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def deleted_just_before(path: object = ".") -> object:
+        if Path(str(path)).name.startswith("upload-"):
+            shutil.rmtree(str(path))
+        return scan(path)
+
+    uploads = UploadFolder(tmp_path)
+    (tmp_path / "upload-other").mkdir()
+    monkeypatch.setattr(os, "scandir", deleted_just_before)
+    with uploads.one(1) as folder:
+        assert folder is not None
 
 
 def test_reading_one_upload_leaves_those_under_way_alone(tmp_path: Path) -> None:
