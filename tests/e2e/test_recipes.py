@@ -161,16 +161,16 @@ def test_places_come_home_within_a_pixel(name: str, assessors: dict[str, Assesso
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_real_hands_are_told_apart_by_age(name: str, assessors: dict[str, Assessor], sharp_val: list[Labelled]) -> None:
-    """Twelve `val` radiographs: far better than their mean, whatever the system."""
-    errors, spread = [], []
-    for radiograph in sharp_val:
+    """Six `val` radiographs: far better than their mean, whatever the system."""
+    errors, spread, chosen = [], [], sharp_val[::2]
+    for sample in chosen:
         try:
-            report = assessors[name].assess(radiograph.content, Patient(radiograph.sex), name=radiograph.name)
+            report = assessors[name].assess(sample.content, Patient(sample.sex), name=sample.name)
         except BoneAgeError:
             continue
-        errors.append(abs(report.prediction.bone_age_months - radiograph.bone_age_months))
-        spread.append(abs(radiograph.bone_age_months - np.mean([f.bone_age_months for f in sharp_val])))
-    assert len(errors) >= len(sharp_val) - 1, "at most one is refused"
+        errors.append(abs(report.prediction.bone_age_months - sample.bone_age_months))
+        spread.append(abs(sample.bone_age_months - np.mean([one.bone_age_months for one in chosen])))
+    assert len(errors) >= len(chosen) - 1, "at most one is refused"
     assert np.mean(errors) < 0.7 * np.mean(spread)
 
 
