@@ -35,6 +35,8 @@ def assess_rows_on_ray(assess: AssessesRows, rows: Sequence[NumberedRow], worker
     except ImportError as missing:
         raise EngineMissing('Ray is not installed. Install it by: pip install "ray[data]>=2.60,<3"') from missing
     del pyarrow  # Ray Data needs it, and says so late
+    # Without what was on the path here an actor may not find Ray, and is waited for without end.
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     started = not ray.is_initialized()
     if started:
         ray.init(
@@ -42,7 +44,7 @@ def assess_rows_on_ray(assess: AssessesRows, rows: Sequence[NumberedRow], worker
             num_cpus=None if os.environ.get("RAY_ADDRESS") else workers,
             include_dashboard=False,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}},
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}},
         )
     try:
         context = ray.data.DataContext.get_current()
