@@ -23,7 +23,7 @@ from ..preprocessing.prepare import ModelInput
 from ..types import FloatArray, freeze
 from .attribution import Forward, blurred_hand, months_of, require_finite
 
-CURVE_STEPS = 4
+CURVE_STEPS = 6
 RANDOM_MAPS = 4  # one more surrogate map would beat all of them, with the right sign, one time in ten
 GRAIN_SHARE = (
     0.025  # deviation of the Gaussian that smooths every map before it ranks, of the side: about a growth plate
@@ -107,7 +107,7 @@ class Deletion:
 def measure_deletion(
     forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], maps: Mapping[str, FloatArray]
 ) -> Deletion:
-    """Every network's map tried on it, the curves averaged; 38 pictures a network.
+    """Every network's map tried on it, the curves averaged; 62 pictures a network.
 
     Args:
         forwards: member name to its network as a function of pictures alone, (N, C, H, W) to months (N,).

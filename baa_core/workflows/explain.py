@@ -291,7 +291,7 @@ def region_effects(context: ExplanationContext, masks: Mapping[str, BoolArray]) 
 
 
 def measure_faithfulness(context: ExplanationContext, method: Method, explanation: SignedExplanation) -> Deletion:
-    """Whether blurring what the map marks moves the estimate the way it says; 38 pictures a network."""
+    """Whether blurring what the map marks moves the estimate the way it says; 62 pictures a network."""
     said = {name: evidence(method, made, context.inputs[name]) for name, made in explanation.by_member.items()}
     return measure_deletion(context.without_mirror, context.inputs, said)
 
