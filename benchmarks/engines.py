@@ -62,14 +62,18 @@ def draw_radiograph(folder: Path) -> Path:
     return path
 
 
-def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Median seconds of some work, after doing it once unwatched."""
+def seconds_of(work: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Median seconds of some work, after doing it once unwatched.
+
+    Args:
+        clock: `time.process_time` for the processor time of all threads of this process.
+    """
     work()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return median(times)
 
 
@@ -218,26 +222,15 @@ def parts(repeats: int, folder: Path) -> str:
         made = time.process_time() - start
         with torch.inference_mode():
             times = [
-                cpu_seconds_of(partial(method, copy, *plain), repeats),
-                cpu_seconds_of(partial(method, module, *lasting), repeats),
-                cpu_seconds_of(partial(graph, given), repeats),
+                seconds_of(partial(method, copy, *plain), repeats, time.process_time),
+                seconds_of(partial(method, module, *lasting), repeats, time.process_time),
+                seconds_of(partial(graph, given), repeats, time.process_time),
                 made,
             ]
         number, *_, side = given[0].shape
         cells = " | ".join(f"{1000 * seconds:.0f}" for seconds in times)
         lines.append(f"| {name}, {method.__name__} | {number} x {side} px | {cells} |")
     return "\n".join(lines)
-
-
-def cpu_seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Median processor time of some work, of all threads of this process, after doing it once unwatched."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return median(times)
 
 
 def main() -> None:
