@@ -68,7 +68,7 @@ def soak(url: str, pid: int, clients: int, requests: int) -> Outcome:
     outcome = Outcome()
     alone = [ask(url, *hand) for hand in hands()]
     ended = threading.Event()
-    watch = threading.Thread(target=_watch, args=(pid, outcome, ended), daemon=True)
+    watch = threading.Thread(target=watch, args=(pid, outcome, ended), daemon=True)
     watch.start()
     files = hostile()
     plan = random.Random(22).choices(list(KINDS), list(KINDS.values()), k=requests)
@@ -158,7 +158,7 @@ def _hang_up(url: str, name: str, content: bytes) -> str:
     return ""
 
 
-def _watch(pid: int, outcome: Outcome, ended: threading.Event) -> None:
+def watch(pid: int, outcome: Outcome, ended: threading.Event) -> None:
     """Note what the page and its decoders hold, once a second."""
     while not ended.wait(SAMPLE_SECONDS):
         outcome.memory_mb.append(sum(_held_mb(each) for each in (pid, *_children(pid))))

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..preprocessing.prepare import ModelInput
 from ..types import FloatArray, freeze
-from .attribution import Forward, blurred_hand, months_of, require_finite
+from .attribution import Forward, blurred_hand, months_of, require_finite, widely_blurred
 
-CURVE_STEPS = 6
+CURVE_STEPS = 4
 RANDOM_MAPS = 4  # one more surrogate map would beat all of them, with the right sign, one time in ten
 GRAIN_SHARE = (
     0.025  # deviation of the Gaussian that smooths every map before it ranks, of the side: about a growth plate
@@ -107,7 +107,7 @@ class Deletion:
 def measure_deletion(
     forwards: Mapping[str, Forward], inputs: Mapping[str, ModelInput], maps: Mapping[str, FloatArray]
 ) -> Deletion:
-    """Every network's map tried on it, the curves averaged; 62 pictures a network.
+    """Every network's map tried on it, the curves averaged; 38 pictures a network.
 
     Args:
         forwards: member name to its network as a function of pictures alone, (N, C, H, W) to months (N,).
@@ -133,7 +133,7 @@ def _rows(forward: Forward, model_input: ModelInput, months: FloatArray) -> list
 
 def smoothed(values: FloatArray) -> FloatArray:
     """A map, (H, W), without grain finer than the network's evidence, so that what goes hangs together."""
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), GRAIN_SHARE * len(values)), np.float32)
+    return widely_blurred(values, GRAIN_SHARE * len(values))
 
 
 def edge_strength(model_input: ModelInput) -> FloatArray:

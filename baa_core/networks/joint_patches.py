@@ -14,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from ..hand_anatomy import FINGERS, LANDMARKS
 from ..recipes.schema import Architecture
+from ..types import BoolArray
 from .age import CLASSES
 from .backbones import create_backbone, dense, softmax_mean_std
 from .bone_strips import FEW_SHARE, KEPT_PICTURES
@@ -391,7 +393,7 @@ class _KeptTokens:
         for known in self.kept:
             before, tokens, valid = known
             if before.shape == pictures.shape:
-                touched = self._touched(before != pictures)
+                touched = self._touched(before.numpy() != pictures.numpy())  # ten times as fast as in PyTorch
                 if float(touched.float().mean()) <= FEW_SHARE:
                     self.kept.sort(key=lambda other: other is not known)  # the next one is likely to be like it, too
                     return self._some(pictures, touched, tokens, valid)
@@ -403,19 +405,18 @@ class _KeptTokens:
         patches, valid = _cut(pictures, *self.frames)
         return self.head.tokens(patches), valid
 
-    def _touched(self, changed: Tensor) -> Tensor:
+    def _touched(self, changed: BoolArray) -> Tensor:
         """Patches, (N, J), whose box meets the box of what changed, (N, 1, S, S)."""
         side, touched = changed.shape[-1], torch.ones(self.least.shape[:2], dtype=torch.bool)
+        places, near = (torch.arange(side) + 0.5) / side, 1.5 / side  # a sample sees its neighbours
         for axis in (0, 1):
-            places = (torch.arange(side) + 0.5) / side
-            along = changed.any(dim=3 - axis)[:, 0]
+            along = torch.from_numpy(np.asarray(changed.any(axis=3 - axis))[:, 0])
             first = torch.where(along, places, torch.inf).amin(dim=1, keepdim=True)
             last = torch.where(along, places, -torch.inf).amax(dim=1, keepdim=True)
-            near = 1.5 / side  # a sample sees its neighbours
             touched &= (self.least[..., axis] - near <= last) & (self.most[..., axis] + near >= first)
         # Beyond the picture its edge is repeated.
         outside = (self.least < 0).any(dim=-1) | (self.most > 1).any(dim=-1)
-        return touched | (outside & changed.flatten(1).any(dim=1, keepdim=True))
+        return touched | (outside & torch.from_numpy(np.asarray(changed.any(axis=(2, 3)))))
 
     def _some(self, pictures: Tensor, touched: Tensor, tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Some tokens made anew, the others as before."""

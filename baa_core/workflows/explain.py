@@ -7,10 +7,15 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -64,6 +69,7 @@ STAGES = (
     "testing robustness",
 )
 DEFAULT_METHOD = "both_ways"
+LISTENED_EVERY_SECONDS = 0.2  # while a stage waits for another thread: how soon the listener can end the work
 OTHER_SIDE: Mapping[HandChoice | None, HandChoice] = {"left": "right", "right": "left"}
 
 Listener = Callable[[str], None]
@@ -97,8 +103,8 @@ class ExplanationContext:
         estimate: of the findings, for this patient.
         networks: the age networks by name, each an `gradients.own_copy`: other threads use the assessor's meanwhile.
         forwards: the same as functions of pictures alone, for the sex used, multiplied so that their mean is the
-            estimate (`ensemble.by_weight`); each calls `progress` before a pass.
-        without_mirror: the same without the mirror image, for the test of deletion: half the work.
+            estimate (`ensemble.by_weight`); each calls `progress` before a pass. They answer about the picture as it
+            stands: the mirror image that an estimate averages over as well would double the work.
         anew: the same as `forwards`, with joints placed anew on every picture by networks that look along bones: so
             they learned to do without a region that is filled in (`train.data.phantoms`).
         of_joints: networks of joints as functions of what they do without, multiplied likewise.
@@ -111,7 +117,6 @@ class ExplanationContext:
     estimate: Estimate
     networks: Mapping[str, nn.Module]
     forwards: Mapping[str, Forward]
-    without_mirror: Mapping[str, Forward]
     anew: Mapping[str, Forward]
     of_joints: Mapping[str, LeavesOut]
     progress: ProgressReporter
@@ -194,11 +199,9 @@ def context_of(
         if estimate.sex_used in member.sexes and member.name in inputs
     }
 
-    mirror = assessor.recipe.views.mirror
-
-    def forwards(fixed: Mapping[str, ModelInput], mirror: bool = mirror) -> dict[str, Forward]:
+    def forwards(fixed: Mapping[str, ModelInput]) -> dict[str, Forward]:
         asked = {
-            name: _telling(age_forward(network, estimate.sex_used, mirror, fixed.get(name)), progress, name)
+            name: _telling(age_forward(network, estimate.sex_used, False, fixed.get(name)), progress, name)
             for name, network in networks.items()
         }
         return by_weight(asked, assessor.recipe.weights)
@@ -216,7 +219,6 @@ def context_of(
         estimate,
         networks,
         forwards=forwards(inputs),
-        without_mirror=forwards(inputs, mirror=False),
         anew=forwards({}),
         of_joints=of_joints,
         progress=progress,
@@ -224,19 +226,24 @@ def context_of(
 
 
 def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
-    """The heatmap and all of its tests."""
+    """The heatmap and all of its tests.
+
+    The test of robustness is by far the longest, rests on none of the others, and is half arithmetic of one core: it
+    runs beside them in a thread of its own, and its stage begins where the others wait for it.
+    """
     attribution, effects, faithfulness, stable_stage, robust_stage = STAGES[len(FINDING) :]
-    with clock.stage(attribution):
-        explanation = compute_attribution(context, method)
-    with clock.stage(effects):
-        masks, unplaced = _divide(context)
-        regions = region_effects(context, masks)
-    with clock.stage(faithfulness):
-        deletion = measure_faithfulness(context, method, explanation)
-    with clock.stage(stable_stage):
-        stable = measure_stability(context, method)
-    with clock.stage(robust_stage):
-        robustness = _measure_robustness(context)
+    with _beside(partial(_measure_robustness, context)) as robustness:
+        with clock.stage(attribution):
+            explanation = compute_attribution(context, method)
+        with clock.stage(effects):
+            masks, unplaced = _divide(context)
+            regions = region_effects(context, masks)
+        with clock.stage(faithfulness):
+            deletion = measure_faithfulness(context, method, explanation)
+        with clock.stage(stable_stage):
+            stable = measure_stability(context, method)
+        with clock.stage(robust_stage):
+            robust = robustness(context.progress)
     return Panel(
         file=context.radiograph.name,
         recipe=context.assessor.recipe.name,
@@ -247,7 +254,7 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         shares=attribution_shares(explanation.months, masks, context.hand.pixels),
         deletion=deletion,
         stability=stable,
-        robustness=robustness,
+        robustness=robust,
         textbook=textbook_stage(context.months, context.estimate.sex_used),
         verdict=summarise_checks(deletion, stable),
         cautions=(*all_cautions(context, explanation), *unplaced),
@@ -258,6 +265,31 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         stage_seconds=clock.seconds,
         joints=_joints(context),
     )
+
+
+Made = TypeVar("Made")
+
+
+@contextmanager
+def _beside(work: Callable[[Event], Made]) -> Iterator[Callable[[ProgressReporter], Made]]:
+    """Work in a thread of its own, and a function that waits for what it makes, or raises what it raised.
+
+    The work is given an event; it ends when that is set, at the latest with the block.
+    """
+    ended = Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as threads:
+        made = threads.submit(copy_context().run, work, ended)
+
+        def result(progress: ProgressReporter) -> Made:
+            progress.again()
+            while wait([made], LISTENED_EVERY_SECONDS).not_done:
+                progress.again()
+            return made.result()
+
+        try:
+            yield result
+        finally:
+            ended.set()
 
 
 def _joints(context: ExplanationContext) -> tuple[JointReading, ...]:
@@ -293,14 +325,13 @@ def region_effects(context: ExplanationContext, masks: Mapping[str, BoolArray]) 
 def measure_faithfulness(context: ExplanationContext, method: Method, explanation: SignedExplanation) -> Deletion:
     """Whether blurring what the map marks moves the estimate the way it says; 62 pictures a network."""
     said = {name: evidence(method, made, context.inputs[name]) for name, made in explanation.by_member.items()}
-    return measure_deletion(context.without_mirror, context.inputs, said)
+    return measure_deletion(context.forwards, context.inputs, said)
 
 
 def measure_stability(context: ExplanationContext, method: Method) -> dict[str, float]:
     """How much of each network's map survives small changes, averaged over the networks by weight; four maps each.
 
-    They are sketches where the method has one, and of the picture alone, without its mirror image: they are only
-    compared with each other, and cost a fraction.
+    They are sketches where the method has one: they are only compared with each other, and cost a fraction.
     """
     attribute = method.sketch or method.attribute
     found = []
@@ -317,15 +348,17 @@ def _months(attribute: Attribute, name: str, context: ExplanationContext, given:
     return attribute(network, _telling(forward, context.progress, name), given).months
 
 
-def _measure_robustness(context: ExplanationContext) -> Robustness:
+def _measure_robustness(context: ExplanationContext, ended: Event) -> Robustness:
     """The changed radiographs through all that an assessment does, for the same sex; then this one for the other sex.
 
-    A changed radiograph that any check refuses gets the check's reason in place of months.
+    A changed radiograph that any check refuses gets the check's reason in place of months. No more radiographs are
+    assessed once `ended` is set.
     """
     used = context.estimate.sex_used
 
     def estimate(name: str, changed: Radiograph) -> float | str:
-        context.progress.again()
+        if ended.is_set():
+            raise CancelledError
         choice = context.findings.choice
         if name in SIDES_EXCHANGED:
             choice = OTHER_SIDE.get(choice, choice)

@@ -121,16 +121,16 @@ def shuffled_margin(context: ExplanationContext, method: Method) -> float:
     said = {}
     for name, network in context.networks.items():
         forgetful, given = shuffled(network), context.inputs[name]
-        forward = age_forward(forgetful, context.estimate.sex_used, context.assessor.recipe.views.mirror, given)
+        forward = age_forward(forgetful, context.estimate.sex_used, False, given)
         said[name] = evidence(method, (method.sketch or method.attribute)(forgetful, forward, given).months, given)
-    found = measure_deletion(context.without_mirror, context.inputs, said)
+    found = measure_deletion(context.forwards, context.inputs, said)
     return found.area_months - max(found.best_random_area_months, found.edge_area_months)
 
 
 def random_map_margin(context: ExplanationContext, said: Mapping[str, FloatArray], deletion: Deletion) -> float:
     """The same of a random map with the spectrum of the true one, in place of it."""
     areas = []
-    for name, forward in context.without_mirror.items():
+    for name, forward in context.forwards.items():
         ((high, low),) = curves(forward, context.inputs[name], [chance(smoothed(said[name]), RANDOM_MAP_SEED)])
         areas.append(Removal(high, low).area_months)
     return float(np.mean(areas)) - max(deletion.best_random_area_months, deletion.edge_area_months)

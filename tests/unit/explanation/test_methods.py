@@ -4,6 +4,7 @@ import ast
 import inspect
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from baa_core.errors import UnknownMethod
 from baa_core.estimation.ensemble import age_forward
 from baa_core.explanation import lazy_captum as captum_door
-from baa_core.explanation.attribution import blurred_hand
+from baa_core.explanation.attribution import BLUR_SHARE, blurred_hand, widely_blurred
 from baa_core.explanation.gradients import last_feature_map
 from baa_core.explanation.methods import METHODS, bring_months_home, evidence, explain_with, find_method
 from baa_core.explanation.occlusion import occlude
@@ -397,3 +398,12 @@ def test_evidence_of_a_map_per_grey_is_what_blurring_takes_to_first_order() -> N
     detail = picture.image[0, 0] - blurred_hand(picture)
     assert evidence(METHODS["saliency"], weights, picture) == pytest.approx(weights * detail, abs=1e-5)
     assert evidence(METHODS["occlusion"], weights, picture) is weights
+
+
+@pytest.mark.parametrize("side_px", [100, 320, 801])
+def test_a_wide_blur_taken_on_a_coarse_grid_is_the_gaussian_mean(side_px: int) -> None:
+    grain = np.random.default_rng(3).random((side_px, side_px - 7)).astype(np.float32)
+    grain[: side_px // 3] = 0
+    deviation_px = BLUR_SHARE * side_px
+    usual = cv2.GaussianBlur(grain, (0, 0), deviation_px)
+    np.testing.assert_allclose(widely_blurred(grain, deviation_px), usual, atol=0.005)

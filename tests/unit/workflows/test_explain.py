@@ -1,0 +1,43 @@
+"""The test of robustness runs beside the other parts of an explanation, and ends with them."""
+
+from __future__ import annotations
+
+from threading import Event, get_ident
+from time import sleep
+
+import pytest
+
+from baa_core.workflows.explain import ProgressReporter, _beside
+
+SILENT = ProgressReporter(None)
+
+
+def test_work_beside_runs_in_a_thread_of_its_own_and_its_result_is_waited_for() -> None:
+    with _beside(lambda _ended: get_ident()) as result:
+        assert result(SILENT) != get_ident()
+
+
+def test_an_error_beside_is_raised_where_its_result_is_waited_for() -> None:
+    def fail(_ended: Event) -> None:
+        raise TimeoutError("of its own")
+
+    with _beside(fail) as result, pytest.raises(TimeoutError, match="of its own"):
+        result(SILENT)
+
+
+def test_who_ends_an_explanation_ends_what_runs_beside_it() -> None:
+    def count(ended: Event) -> int:
+        steps = 0
+        while not ended.is_set():
+            steps += 1
+            sleep(0.01)
+        return steps
+
+    class Gone(Exception):
+        pass
+
+    def leave(_stage: str) -> None:
+        raise Gone
+
+    with pytest.raises(Gone), _beside(count) as result:  # would never end otherwise
+        result(ProgressReporter(leave))
