@@ -68,8 +68,8 @@ def soak(url: str, pid: int, clients: int, requests: int) -> Outcome:
     outcome = Outcome()
     alone = [ask(url, *hand) for hand in hands()]
     ended = threading.Event()
-    watch = threading.Thread(target=watch, args=(pid, outcome, ended), daemon=True)
-    watch.start()
+    watching = threading.Thread(target=watch, args=(pid, outcome, ended), daemon=True)
+    watching.start()
     files = hostile()
     plan = random.Random(22).choices(list(KINDS), list(KINDS.values()), k=requests)
 
@@ -88,7 +88,7 @@ def soak(url: str, pid: int, clients: int, requests: int) -> Outcome:
         list(many.map(one, range(requests)))
     time.sleep(3 * SAMPLE_SECONDS)
     ended.set()
-    watch.join()
+    watching.join()
     return outcome
 
 

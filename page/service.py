@@ -119,12 +119,12 @@ class Loading:
 
     def _comparing(self, recipe: str) -> Assessor:
         """A system for comparisons, kept for the next one; what cannot be loaded is not remembered."""
-        from baa_core.workflows.assess import load_assessor
+        from baa_core.workflows.compare import load_compared
 
         if recipe not in self._compared:
-            calibration = self._calibration if recipe == self._recipe else None
-            store = self._begins.submit(self._open).result()
-            self._compared[recipe] = load_assessor(recipe, store=store, local_calibration=calibration)
+            if recipe == self._recipe:
+                return self._assessor()
+            self._compared[recipe] = load_compared(recipe, self._begins.submit(self._open).result(), self._recipe)
         return self._compared[recipe]
 
 

@@ -50,7 +50,10 @@ class Worker:
 
 
 def trim_memory() -> None:
-    """Give what the allocator holds free back to the system, where it is glibc's; nothing elsewhere."""
+    """Give back to the system what networks were computed in, and what the allocator holds free if it is glibc's."""
+    from baa_core.networks.engine import release_memory  # here: PyTorch takes seconds, and the page need not wait
+
+    release_memory()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):

@@ -61,6 +61,17 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | 
     return months
 
 
+def forwards_by_view(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput) -> tuple[Forward, ...]:
+    """`age_forward` of the picture as it stands and, if its answer can differ, of its mirror image.
+
+    Their mean is what `age_forward` gives with the mirror image. Each is a function of the picture itself.
+    """
+    forward = age_forward(network, sex, False, fixed)
+    if not distinct_views(network, fixed, TestTimeAugmentation(mirror)).mirror:
+        return (forward,)
+    return forward, lambda images: forward(images.flip(3))
+
+
 def by_weight(forwards: Mapping[str, Forward], weights: Mapping[str, float]) -> dict[str, Forward]:
     """The same functions of pictures, each multiplied so that their plain mean is the mean by weight.
 

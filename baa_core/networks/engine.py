@@ -19,6 +19,7 @@ from functools import lru_cache, wraps
 from threading import Lock, local
 from types import ModuleType
 from typing import Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,16 @@ def on_engine(method: Callable[Given, Made]) -> Callable[Given, Made]:
 
 _MAKING: Final = Lock()  # one graph at a time: `torch.jit.trace` keeps the names of modules in a global variable
 _HERE: Final = local()  # whether this thread makes one
+_ALL: Final = WeakSet["_Graph"]()
+
+
+def release_memory() -> None:
+    """Give back what the engine's passes were computed in, as large as the largest batch so far; no pass may run.
+
+    The next pass takes it anew, which takes no measurable time.
+    """
+    for graph in tuple(_ALL):
+        graph.release()
 
 
 class _Graphs:
@@ -148,9 +159,12 @@ class _Method(nn.Module):
     def __init__(self, method: Callable[..., Any], module: nn.Module) -> None:
         super().__init__()
         self.module, self.method = module, method
+        self.made: type | None = None  # of its answer, where that is a named tuple
 
     def forward(self, *given: Tensor) -> Any:
-        return self.method(self.module, *given)
+        made = self.method(self.module, *given)
+        self.made = type(made) if isinstance(made, tuple) else None
+        return made
 
 
 class _Graph:
@@ -163,9 +177,9 @@ class _Graph:
 
         with torch.inference_mode(False), torch.no_grad():
             examples = tuple(torch.zeros(2, *each.shape[1:]) for each in given)
-            traced = torch.jit.trace(_Method(method, module).eval(), examples, check_trace=False, strict=False)
-            made = method(module, *examples)
-            self._type = type(made) if isinstance(made, tuple) else None
+            alone = _Method(method, module).eval()
+            traced = torch.jit.trace(alone, examples, check_trace=False, strict=False)
+            self._type = alone.made
             frontend = FrontEndManager().load_by_framework("pytorch")
             decoder = TorchScriptPythonDecoder(torch.jit.freeze(traced))  # must outlive the conversion
             model = frontend.convert(frontend.load(decoder))
@@ -184,6 +198,11 @@ class _Graph:
         )
         self._outputs = len(self._model.outputs)
         self._idle: list[Any] = []
+        _ALL.add(self)
+
+    def release(self) -> None:
+        """Give back what passes were computed in."""
+        self._model.release_memory()
 
     def __call__(self, given: Sequence[Tensor]) -> Any:
         """What the method makes of these tensors."""

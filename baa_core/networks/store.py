@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -31,10 +31,12 @@ class NetworkStore:
     Attributes:
         manifest: which files there are and what was measured.
         folder: where they lie.
+        engine: whether a network is put on the engine when it is loaded.
     """
 
     manifest: Manifest
     folder: Path = DEFAULT_FOLDER
+    engine: bool = True
     _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: RLock = field(default_factory=RLock, repr=False)
 
@@ -60,7 +62,14 @@ class NetworkStore:
             WeightsMissing, WeightsCorrupt: see `weights.load_network`. A failure is not kept: files put there
                 meanwhile are found.
         """
-        return self.once(member.name, partial(_ready, member))
+        return self.once(member.name, partial(_ready, member, self.engine))
+
+    def in_pytorch(self) -> NetworkStore:
+        """The same store and all it has loaded; what it loads from here on is computed by PyTorch.
+
+        For networks of which little is asked: making an engine's graph takes seconds and up to 500 MB a network.
+        """
+        return replace(self, engine=False)
 
     def once(self, name: str, load: Callable[[Path, Manifest], Loaded]) -> Loaded:
         """What `load` makes of folder and manifest when this name is asked for first, kept from then on.
@@ -76,7 +85,7 @@ class NetworkStore:
 
     def replaced(self, name: str, network: nn.Module) -> NetworkStore:
         """A store of the same folder with this network in place of the folder's, for trying one out."""
-        return NetworkStore(self.manifest, self.folder, {name: network})
+        return NetworkStore(self.manifest, self.folder, self.engine, {name: network})
 
     def versions(self, members: Iterable[Member]) -> dict[str, str]:
         """Software, and the first `SHA_DIGITS` digits of the sha256 of each member's file."""
@@ -94,8 +103,9 @@ class NetworkStore:
         }
 
 
-def _ready(member: Member, folder: Path, manifest: Manifest) -> nn.Module:
-    """A network as it is served, on the engine; also when asked for within `torch.inference_mode`."""
+def _ready(member: Member, engine: bool, folder: Path, manifest: Manifest) -> nn.Module:
+    """A network as it is served, on the engine or not; also when asked for within `torch.inference_mode`."""
     with torch.inference_mode(False):
         folded = fold_norms(load_network(member, folder, manifest)).requires_grad_(False)
-        return put_on_engine(folded.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        served: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return put_on_engine(served) if engine else served

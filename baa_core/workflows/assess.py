@@ -20,7 +20,7 @@ from torch import nn
 
 from ..errors import HandCutOff, InvalidPatient, LandmarksNotFound, WeightsMissing
 from ..estimation.calibration import Calibration, calibrate, check_sex, interval_for_unknown_sex
-from ..estimation.ensemble import age_forward, likelier_sex, mean_log_odds, predict_months_by_sex, predict_sex
+from ..estimation.ensemble import forwards_by_view, likelier_sex, mean_log_odds, predict_months_by_sex, predict_sex
 from ..estimation.local_calibration import LocalCalibration, read_local_calibration
 from ..explanation.heatmap import saliency
 from ..hand.cut import cautions_of, find_cuts
@@ -543,7 +543,7 @@ class Assessor:
         """The heatmap of the estimate for this sex; `age_group` as for `assess`."""
         networks = self.own(self._age_networks(inputs, age_group), sex)
         mirror = self.recipe.views.mirror
-        forwards = {name: age_forward(net, sex, mirror, inputs[name]) for name, net in networks.items()}
+        forwards = {name: forwards_by_view(net, sex, mirror, inputs[name]) for name, net in networks.items()}
         return saliency(forwards, inputs, self.recipe.weights)
 
     def _age_networks(self, inputs: Mapping[str, ModelInput], age_group: int | None = None) -> dict[str, AgeNetwork]:

@@ -223,9 +223,18 @@ def compare(
 
 
 def _sharing_networks() -> Callable[[str], Assessor]:
-    """`load_assessor` with one store for all recipes, opened when the first one is asked for."""
+    """`load_compared` with one store for all recipes, opened when the first one is asked for."""
     store = cache(NetworkStore.of_folder)
-    return lambda recipe: load_assessor(recipe, store=store())
+    return lambda recipe: load_compared(recipe, store())
+
+
+def load_compared(recipe: str, store: NetworkStore, served: str = DEFAULT_RECIPE) -> Assessor:
+    """A recipe's assessor for comparisons.
+
+    Networks of the recipe `served`, which is asked again and again, are computed by the engine. Those of the others by
+    PyTorch, as their heatmaps are in any case: graphs would take ten seconds to make and a gigabyte to keep.
+    """
+    return load_assessor(recipe, store=store if recipe == served else store.in_pytorch())
 
 
 def _trace(seen: list[Traced], step: str, picture: Picture) -> None:

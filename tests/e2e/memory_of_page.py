@@ -2,9 +2,10 @@
 
     python -m tests.e2e.memory_of_page [--requests 500]
 
-Takes too long for the suite. Each visitor uploads and assesses eight drawn hands, explains the last one, by the default
-method and by Grad-CAM in turns, compares all systems on it, and leaves. Prints MB of the page and its decoders (Pss) over
-the run; ends with 1 if they exceed 1,500 MB or the last quarter's median is more than 5 % over that of the third.
+Takes too long for the suite. Each visitor uploads and assesses eight drawn hands, explains the last one, by the
+default method and by Grad-CAM in turns, compares all systems on it, and leaves. Prints what the page and its decoders
+hold over the run (Pss); ends with 1 if that exceeds 1,500 MB or the last quarter's median is more than 5 % over that
+of the third.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baa_core.estimation.ensemble import age_forward
+from baa_core.estimation.ensemble import age_forward, forwards_by_view
 from baa_core.explanation.heatmap import DRAWN_FROM, absolute_gradient, saliency, smooth_and_scale
 from baa_core.preprocessing.picture import IDENTITY
 from baa_core.preprocessing.prepare import InputSpec, ModelInput, prepare
@@ -51,7 +51,7 @@ def flat_input(side_px: int, mask: np.ndarray | None = None) -> ModelInput:
 
 def test_the_gradient_of_a_linear_network_is_its_weights() -> None:
     weights = np.random.default_rng(1).normal(size=(32, 32))
-    gradient = absolute_gradient(age_forward(Linear(weights), "male", mirror=False), flat_input(32))
+    gradient = absolute_gradient([age_forward(Linear(weights), "male", mirror=False)], flat_input(32))
     assert gradient == pytest.approx(np.abs(weights), abs=1e-5)
 
 
@@ -59,7 +59,7 @@ def test_with_mirror_it_is_the_gradient_of_the_average() -> None:
     """Weights of opposite sign in mirrored places cancel, as they do in the estimate."""
     weights = np.zeros((8, 8))
     weights[2, 1], weights[5, 0], weights[5, 7] = 4.0, 1.0, -1.0
-    gradient = absolute_gradient(age_forward(Linear(weights), "male", mirror=True), flat_input(8))
+    gradient = absolute_gradient(forwards_by_view(Linear(weights), "male", True, flat_input(8)), flat_input(8))
     expected = np.zeros((8, 8))
     expected[2, 1] = expected[2, 6] = 2.0
     assert gradient == pytest.approx(expected, abs=1e-6)
@@ -84,7 +84,7 @@ def test_a_flat_gradient_shows_nothing() -> None:
 def test_faint_values_are_not_drawn() -> None:
     weights = np.full((100, 100), 0.05)
     weights[50, 50], weights[20:30, 20:30] = 0.0, 1.0
-    heat = saliency({"a": age_forward(Linear(weights), "female", False)}, {"a": flat_input(100)}).heat
+    heat = saliency({"a": [age_forward(Linear(weights), "female", False)]}, {"a": flat_input(100)}).heat
     assert heat[80, 80] == 0.0
     assert set(np.unique(heat < DRAWN_FROM)) == {True, False}
     assert not ((heat > 0) & (heat < DRAWN_FROM)).any()
@@ -93,7 +93,7 @@ def test_faint_values_are_not_drawn() -> None:
 def test_members_are_averaged() -> None:
     left, right = np.zeros((100, 100)), np.zeros((100, 100))
     left[40:60, 20:30], right[40:60, 70:80] = 1.0, 5000.0
-    forwards = {name: age_forward(Linear(w), "male", False) for name, w in (("left", left), ("right", right))}
+    forwards = {name: [age_forward(Linear(w), "male", False)] for name, w in (("left", left), ("right", right))}
     heat = saliency(forwards, {"left": flat_input(100), "right": flat_input(100)}).heat
     assert heat[50, 25] == pytest.approx(0.5, abs=0.01)  # the scale of a network does not outvote another
     assert heat[50, 75] == pytest.approx(0.5, abs=0.01)
@@ -103,7 +103,7 @@ def test_the_share_inside_the_hand_counts_the_raw_gradient() -> None:
     mask = np.zeros((50, 50), bool)
     mask[:, :10] = True
     weights = np.ones((50, 50))
-    explanation = saliency({"a": age_forward(Linear(weights), "male", False)}, {"a": flat_input(50, mask)})
+    explanation = saliency({"a": [age_forward(Linear(weights), "male", False)]}, {"a": flat_input(50, mask)})
     assert explanation.inside_hand_share == pytest.approx(0.2, abs=1e-4)
 
 
@@ -127,8 +127,8 @@ def test_heat_lies_on_the_sensitive_place_of_the_radiograph(
 ) -> None:
     """However the picture was turned, cropped and resized on its way to the network."""
     radiograph, hand = scene(place, tilt)
-    forward = age_forward(BrightestMatters(), "female", mirror=True)
-    heat = saliency({"a": forward}, {"a": prepare(radiograph, hand, spec)}).heat
+    given = prepare(radiograph, hand, spec)
+    heat = saliency({"a": forwards_by_view(BrightestMatters(), "female", True, given)}, {"a": given}).heat
     assert heat.shape == radiograph.shape
     rows, columns = np.nonzero(heat > 0.8)
     assert (rows.mean(), columns.mean()) == pytest.approx(place, abs=2.0)
@@ -138,9 +138,10 @@ def test_a_mirrored_radiograph_gets_the_mirrored_heat() -> None:
     radiograph, hand = scene((150, 160), 0.0)
     mirrored = Radiograph(np.ascontiguousarray(radiograph.pixels[:, ::-1]))
     mirrored_hand = HandMask(np.ascontiguousarray(hand.pixels[:, ::-1]), 1.0, 0.0, False)
-    forward = age_forward(BrightestMatters(), "female", mirror=True)
-    one = saliency({"a": forward}, {"a": prepare(radiograph, hand, MASKED)}).heat
-    other = saliency({"a": forward}, {"a": prepare(mirrored, mirrored_hand, MASKED)}).heat
+    one, other = (
+        saliency({"a": forwards_by_view(BrightestMatters(), "female", True, given)}, {"a": given}).heat
+        for given in (prepare(radiograph, hand, MASKED), prepare(mirrored, mirrored_hand, MASKED))
+    )
     assert np.abs(other[:, ::-1] - one).mean() < 0.01
 
 
@@ -150,7 +151,7 @@ def test_networks_are_left_as_they_were() -> None:
     def months(image: Tensor) -> Tensor:
         return network(image)[:, 0]
 
-    absolute_gradient(months, flat_input(8))
+    absolute_gradient([months], flat_input(8))
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -158,7 +159,7 @@ def test_a_network_that_counts_double_shows_double() -> None:
     """The heatmap of an ensemble is its members' by the weight each has in the estimate."""
     left, right = np.zeros((100, 100)), np.zeros((100, 100))
     left[40:60, 20:30], right[40:60, 70:80] = 1.0, 1.0
-    forwards = {name: age_forward(Linear(w), "male", False) for name, w in (("left", left), ("right", right))}
+    forwards = {name: [age_forward(Linear(w), "male", False)] for name, w in (("left", left), ("right", right))}
     mask = np.zeros((100, 100), bool)
     mask[:, :50] = True
     inputs = dict.fromkeys(forwards, flat_input(100, mask))
@@ -172,5 +173,5 @@ def test_a_heatmap_can_be_asked_for_inside_inference_mode() -> None:
     weights = np.random.default_rng(1).normal(size=(32, 32))
     network = Linear(weights)
     with torch.inference_mode():
-        gradient = absolute_gradient(age_forward(network, "male", mirror=False), flat_input(32))
+        gradient = absolute_gradient([age_forward(network, "male", mirror=False)], flat_input(32))
     assert gradient == pytest.approx(np.abs(weights), abs=1e-5)
