@@ -3,7 +3,8 @@
 The recipe as it is served, by age too, beside each network alone, without each, more or fewer views, no bias
 correction, the predicted in place of the entered sex, and the mean by sex without looking at the picture; and how alike
 the networks' errors are. Nothing is fitted here.
-With `--batch`, for a recipe that is slow: served and each network alone, from what `python -m baa_core batch` wrote.
+With `--batch`, for a recipe that is slow: served, each network alone and without each, from what
+`python -m baa_core batch` wrote.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.ensemble import likelier_sex, mean_log_odds, predict_months_by_sex, predict_sex
 from baa_core.evaluation.metrics import AGE_BANDS_MONTHS, age_bands, markdown_table, measure_errors
 from baa_core.networks.age import AgeNetwork
+from baa_core.recipes.registry import find_recipe
 from baa_core.recipes.schema import TestTimeAugmentation
 from baa_core.types import DISCLAIMER, SEXES
 from baa_core.workflows.assess import Assessor, load_assessor
@@ -212,19 +214,30 @@ def run(args: argparse.Namespace, command: str) -> dict[str, Any]:
 
 def run_batch(args: argparse.Namespace, command: str) -> dict[str, Any]:
     """Measure a batch's results, and write `evaluation/RECIPE/results.{json,md}` in the weights folder."""
-    labels, rows = read_labels(args.labels), pd.read_csv(args.batch)
+    labels, rows, weights = read_labels(args.labels), pd.read_csv(args.batch), find_recipe(args.recipe).weights
     rows["split"], rows["sex"] = (labels.loc[rows.rsna_id, column].to_numpy() for column in ("split", "sex"))
     rows["true_months"] = labels.bone_age_months.loc[rows.rsna_id].to_numpy(float)
     parts = {}
     for split, own in rows.groupby("split"):
         kept = own[own.status == "ok"]
-        alone = pd.DataFrame([json.loads(said) for said in kept.members], index=kept.index).add_suffix(" alone")
-        estimates = {SERVED: kept.bone_age_months, **{str(name): months for name, months in alone.items()}}
+        members = pd.DataFrame([json.loads(said) for said in kept.members], index=kept.index)
+        estimates = {SERVED: kept.bone_age_months, **_alone_and_without(members, weights)}
         refused = own.error_type[own.status != "ok"].value_counts().to_dict()
         parts[str(split)] = {"refused": refused, "variants": measure(kept, estimates)}
     document = {"command": command, "recipe": args.recipe, "splits": parts, "disclaimer": DISCLAIMER}
     write_result(args.weights / "evaluation" / args.recipe, "results", document, to_markdown(document))
     return document
+
+
+def _alone_and_without(members: pd.DataFrame, weights: Mapping[str, float]) -> dict[str, pd.Series]:
+    """Corrected months of each network, a column each, alone; and of more than two all without each, by weight."""
+    names = list(members)
+    found = {ALONE.format(name): members[name] for name in names}
+    for left_out in names if len(names) > 2 else ():
+        others = [name for name in names if name != left_out]
+        counts = [weights[name] for name in others]
+        found[f"without {left_out}"] = (members[others] * counts).sum(axis=1) / sum(counts)
+    return found
 
 
 @says_problems
