@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from baa_core.estimation.ensemble import age_forward
 from baa_core.explanation.methods import METHODS
 from baa_core.explanation.region_effects import months_by_region
+from baa_core.explanation.report import Panel
 from baa_core.explanation.robustness import OTHER_SEX, TRANSFORMS
 from baa_core.hand_anatomy import REGIONS
 from baa_core.phantom import Phantom, draw_phantom, to_png
@@ -21,7 +23,7 @@ from baa_core.preprocessing.prepare import ModelInput, prepare
 from baa_core.recipes.deeplasia import masked_hand
 from baa_core.types import HandMask
 from baa_core.workflows.assess import Assessor
-from baa_core.workflows.explain import STAGES
+from baa_core.workflows.explain import STAGES, explain_estimate
 from tests.e2e.command import run
 from tests.e2e.test_heatmap import SIDE_PX, learn
 
@@ -47,7 +49,17 @@ def placed(assessor: Assessor) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("placed", "fewest_steps")
-def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
+def test_json_pictures_and_progress_and_a_summary_for_people(
+    hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels: list[Panel] = []
+
+    def computed_once(*given: Any, **more: Any) -> Panel:
+        if not panels:
+            panels.append(explain_estimate(*given, **more))
+        return panels[0]
+
+    monkeypatch.setattr("baa_core.__main__.explain_estimate", computed_once)
     out = tmp_path / "new" / "folder"
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam", "--json", "--out", out)
     assert ran.status == 0
@@ -61,8 +73,7 @@ def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     assert set(values["regions"]) <= set(REGIONS)
     assert len(values["regions"]) >= 5
     assert set(values["drift"]) == {*TRANSFORMS, OTHER_SEX}
-    assert 0 <= sum(region["attribution_share"] for region in values["regions"].values()) <= 1
-    assert values["seconds"] > 0
+    assert sum(region["attribution_share"] for region in values["regions"].values()) > 0
     assert [line.removesuffix(" ...") for line in ran.errors.splitlines() if line.endswith(" ...")] == list(STAGES)
     assert {path.name for path in out.iterdir()} == {
         "map.png", "regions.png", "regions.html", "deletion.html", "insertion.html", "drift.html"
@@ -71,10 +82,6 @@ def test_json_pictures_and_progress(hand: Path, tmp_path: Path) -> None:
     assert drawn.shape == radiograph.shape
     assert np.ptp(drawn, axis=2).max() > 60
 
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("placed", "fewest_steps")
-def test_the_summary_is_for_people(hand: Path) -> None:
     ran = run("explain", hand, "--sex", "male", "--method", "grad_cam")
     assert ran.status == 0
     for said in ("Bone age", "Grad-CAM", "Carpal bones", "Stands out", "Textbook", "Verdict", "Not a medical device"):
@@ -155,6 +162,7 @@ def reader() -> nn.Module:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fewest_steps")
 def test_months_by_region_name_the_region_that_was_drawn_otherwise(
     reader: nn.Module, record_property: Callable[[str, object], None]
 ) -> None:

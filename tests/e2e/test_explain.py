@@ -21,6 +21,7 @@ from baa_core.networks.age import AgeNetwork
 from baa_core.networks.weights import load_network
 from baa_core.phantom import draw_phantom
 from baa_core.preprocessing.prepare import ModelInput, prepare
+from baa_core.recipes.deeplasia import masked_hand
 from baa_core.types import HandMask
 from baa_core.workflows.assess import Assessor
 
@@ -29,11 +30,11 @@ SEEDS = (0, 1)  # of the random weights: a coarse map may resemble a chance one 
 
 
 @pytest.fixture(scope="module")
-def drawn(assessor: Assessor) -> ModelInput:
-    """A drawn boy of ten years as the age network sees him, with the mask he was drawn by."""
-    phantom = draw_phantom(120.0, "male")
+def drawn() -> ModelInput:
+    """A drawn boy of ten years as the age network sees him but at half its size, with the mask he was drawn by."""
+    phantom = draw_phantom(120.0, "male", height_px=500)
     hand = HandMask(phantom.mask, 1.0, 0.0, inverted=False)
-    return prepare(phantom.radiograph, hand, assessor.recipe.members[0].input)
+    return prepare(phantom.radiograph, hand, masked_hand(160))
 
 
 @pytest.fixture(scope="module")
