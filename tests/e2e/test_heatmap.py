@@ -65,6 +65,6 @@ def test_heat_lies_where_the_only_age_cue_is(region: str) -> None:
     assert float(error) < 20  # it does read the age, from the one place that shows it
     place = drawn[0].regions[region]
     for hand, made in list(zip(drawn, inputs, strict=True))[:3]:
-        strong = saliency({"small": age_forward(network, "female", mirror=False)}, {"small": made}).heat > 0.5
+        strong = saliency({"small": [age_forward(network, "female", mirror=False)]}, {"small": made}).heat > 0.5
         assert strong[place].sum() > 0.7 * strong.sum()
         assert place.sum() < 0.35 * hand.mask.sum()  # so chance would give far less
