@@ -2,6 +2,8 @@
 
     BAA_ENGINE=openvino python -m benchmarks.engines        one JSON object
     python -m benchmarks.engines --parts                    a table: CPU time of each part that OpenVINO computes
+    python -m benchmarks.engines --parts --others           the same with torch.compile, which needs a C++ compiler, and
+                                                            ONNX Runtime: `pip install onnxruntime onnx`
 
 Every time is a median, on one drawn radiograph. `naive` in place of an engine's name is the same work the way a script
 would do it: the same networks in plain eager PyTorch, one picture, one view and one sex at a time, heatmap included,
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import os
 import resource
@@ -19,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -196,7 +200,30 @@ def measure(repeats: int, naive: bool, folder: Path) -> dict[str, Any]:
     return found
 
 
-def parts(repeats: int, folder: Path) -> str:
+def compiled(method: Any, module: torch.nn.Module, given: Sequence[torch.Tensor]) -> Callable[[], object]:
+    """A method compiled by `torch.compile` for these inputs."""
+    run = torch.compile(engine._Method(method, module).eval(), dynamic=False)
+    run(*given)
+    return partial(run, *given)
+
+
+def on_onnx_runtime(method: Any, module: torch.nn.Module, given: Sequence[torch.Tensor]) -> Callable[[], object]:
+    """A method as a session of ONNX Runtime with one thread."""
+    import onnxruntime
+
+    written, names = io.BytesIO(), [f"given_{number}" for number in range(len(given))]
+    alone = engine._Method(method, module).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the exporter by TorchScript needs no other package
+        torch.onnx.export(alone, tuple(given), written, dynamo=False, opset_version=17, input_names=names)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(written.getvalue(), options, providers=["CPUExecutionProvider"])
+    values = {name: each.contiguous().numpy() for name, each in zip(names, given, strict=True)}
+    return lambda: session.run(None, values)
+
+
+def parts(repeats: int, folder: Path, others: bool = False) -> str:
     """CPU milliseconds for each method on the engine, as an assessment calls it, and for its graph."""
     assessor, path = load_assessor(DEFAULT_RECIPE), draw_radiograph(folder)
     calls: list[tuple[Callable[..., object], torch.nn.Module, Sequence[torch.Tensor]]] = []
@@ -208,8 +235,9 @@ def parts(repeats: int, folder: Path) -> str:
 
     with mock.patch.dict(os.environ, BAA_ENGINE="openvino"), mock.patch.object(engine._Graphs, "run", noted):
         assessor.assess(path, PATIENT)
-    lines = ["| part | pictures | PyTorch, plain layout | PyTorch, channels last | OpenVINO | making its graph |"]
-    lines += ["|---|---|---|---|---|---|"]
+    ways = ("PyTorch, plain layout", "PyTorch, channels last", "OpenVINO", "making its graph")
+    more = ("torch.compile", "compiling", "ONNX Runtime", "its session") if others else ()
+    lines = [f"| {' | '.join(('part', 'pictures', *ways, *more))} |", "|---" * (2 + len(ways) + len(more)) + "|"]
     for method, module, given in calls:
         name = next(m.name for m in assessor.recipe.members_in_use if module in [*assessor.network(m).modules()])
         plain, lasting = (
@@ -227,6 +255,11 @@ def parts(repeats: int, folder: Path) -> str:
                 seconds_of(partial(graph, given), repeats, time.process_time),
                 made,
             ]
+            for make, source, inputs in ((compiled, module, lasting), (on_onnx_runtime, copy, plain)) if others else ():
+                start = time.process_time()
+                run_it = make(method, source, inputs)
+                taken = time.process_time() - start
+                times += [seconds_of(run_it, repeats, time.process_time), taken]
         number, *_, side = given[0].shape
         cells = " | ".join(f"{1000 * seconds:.0f}" for seconds in times)
         lines.append(f"| {name}, {method.__name__} | {number} x {side} px | {cells} |")
@@ -238,6 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--naive", action="store_true", help="plain eager PyTorch in place of an engine")
     parser.add_argument("--parts", action="store_true", help="CPU time of each part, as a table")
+    parser.add_argument("--others", action="store_true", help="with --parts: torch.compile and ONNX Runtime too")
     parser.add_argument("--repeats", type=int, default=7, help="how often each thing is timed (default: 7)")
     options = parser.parse_args()
     if options.naive:
@@ -245,7 +279,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.parts:
             torch.set_num_threads(1)
-            print(parts(options.repeats, Path(name)))
+            print(parts(options.repeats, Path(name), options.others))
             return
         print(json.dumps(measure(options.repeats, options.naive, Path(name))))
 
