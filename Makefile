@@ -33,7 +33,7 @@ types: $(VENV)/.develop  ## mypy, strict, on baa_core
 	$(BIN)/mypy
 
 pytest: $(VENV)/.develop chromium
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.develop  ## style and the fast unit tests, for the inner loop (under two minutes on two cores)
 	$(BIN)/ruff check .
