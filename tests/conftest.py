@@ -94,16 +94,20 @@ NOT_QUICK = {"assessor", "sharp_val", "data_folder", "served", "browser"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `quick` what `make quick` runs: unit tests without the shipped networks that are not marked as slow."""
     for item in items:
-        in_unit = "unit" in item.path.relative_to(REPOSITORY / "tests").parts[:-1] or item.path.name == "test_layers.py"
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if in_unit and not fixtures & NOT_QUICK and item.get_closest_marker("slow") is None:
+        if runs_nothing_shipped(item) and item.get_closest_marker("slow") is None:
             item.add_marker("quick")
 
 
+def runs_nothing_shipped(item: pytest.Item) -> bool:
+    """A unit test without the shipped networks, real radiographs or the page."""
+    in_unit = "unit" in item.path.relative_to(REPOSITORY / "tests").parts[:-1] or item.path.name == "test_layers.py"
+    return in_unit and not set(getattr(item, "fixturenames", ())) & NOT_QUICK
+
+
 @pytest.fixture(autouse=True)
-def pytorch_for_quick_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def pytorch_for_unit_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of a test live too short to be worth the making of a graph; what is shipped runs as it is served."""
-    if request.node.get_closest_marker("quick") is not None:
+    if runs_nothing_shipped(request.node):
         monkeypatch.setenv("BAA_ENGINE", "torch")
 
 

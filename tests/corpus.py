@@ -96,8 +96,8 @@ def generate(heavy: bool = True) -> Iterator[Entry]:
     yield from _tables()
     yield from _bombs()
     if heavy:
-        for name, data in overload.overload_corpus().items():
-            yield Entry("keeps a decoder busy", name, data)
+        for name, make in overload.OVERLOAD.items():
+            yield Entry("keeps a decoder busy", name, make())
 
 
 def _spoilt(name: str, data: bytes, random: np.random.Generator) -> Iterator[Entry]:

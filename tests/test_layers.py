@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -59,18 +60,25 @@ FILES = [p for folder in FOLDERS for p in sorted((REPOSITORY / folder).rglob("*.
 MODULES = {module_name(path): path for path in FILES}
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file's syntax."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Absolute dotted names of all that a file imports, wherever in the file."""
     package = module_name(path).split(".") if path.name == "__init__.py" else module_name(path).split(".")[:-1]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             base = base + (node.module.split(".") if node.module else [])
             found |= {".".join([*base, name.name]) for name in node.names} | {".".join(base)}
-    return found
+    return frozenset(found)
 
 
 def modules_imported(path: Path) -> set[str]:
@@ -115,7 +123,7 @@ def test_page_and_training_never_meet(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_asks_which_recipe_runs(name: str) -> None:
     """No `if recipe == ...`: what differs between systems is data in the recipe."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(MODULES[name])):
         if not isinstance(node, ast.Compare):
             continue
         sides = [node.left, *node.comparators]
@@ -132,7 +140,7 @@ def test_a_recipe_is_data(path: Path) -> None:
     """A recipe file holds values, and functions that only return one; no branch, loop or class."""
     if path.stem in ("schema", "registry"):
         return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef)
     assert all(isinstance(node, allowed) for node in tree.body)
     deciding = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.With, ast.Lambda)

@@ -52,7 +52,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, 
     (folder / "login").write_text("anna:right\n")
     sent = folder / "sent"
     path = os.pathsep.join([str(folder / "cut"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with serve(folder, "--login", str(folder / "login"), PYTHONPATH=path, BAA_TEST_SENT=str(sent),
+    with serve(folder, "--login", str(folder / "login"), PYTHONPATH=path, BAA_TEST_SENT=str(sent), BAA_ENGINE="torch",
                HTTP_PROXY="http://127.0.0.1:9", HTTPS_PROXY="http://127.0.0.1:9") as served:  # fmt: skip
         yield served, sent
 

@@ -23,20 +23,27 @@ STARTS = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"BM", b"GIF89a"
 QUICK = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-def test_a_sample_of_the_hostile_corpus_is_read_rightly_or_refused_in_words() -> None:
-    twin, kinds, files = read_radiograph(corpus.twin_data()).pixels, {}, 0
-    for number, entry in enumerate(corpus.generate(heavy=False)):
-        files += 1
-        if number % EVERY == 0:
-            check(entry, twin, kinds.setdefault(entry.kind, Kind()))
-    assert files >= 600
+@pytest.fixture(scope="module")
+def entries() -> list[corpus.Entry]:
+    """The corpus, but for what is slow to make."""
+    return list(corpus.generate(heavy=False))
+
+
+@pytest.mark.slow
+def test_a_sample_of_the_hostile_corpus_is_read_rightly_or_refused_in_words(entries: list[corpus.Entry]) -> None:
+    twin, kinds = read_radiograph(corpus.twin_data()).pixels, {}
+    for entry in entries[::EVERY]:
+        check(entry, twin, kinds.setdefault(entry.kind, Kind()))
+    assert len(entries) >= 600
     assert [line for kind in kinds.values() for line in kind.wrong] == []
     assert {"equivalent encoding", "hostile", "truncated", "bits flipped", "lying length", "table"} <= set(kinds)
 
 
-def test_the_corpus_is_the_same_at_each_run() -> None:
+@pytest.mark.slow
+def test_the_corpus_is_the_same_at_each_run(entries: list[corpus.Entry]) -> None:
     first, second = (
-        [(e.name, hash(e.data)) for e in corpus.generate(heavy=False) if "lzw" not in e.name] for _ in range(2)
+        [(e.name, hash(e.data)) for e in made if "lzw" not in e.name]
+        for made in (entries, corpus.generate(heavy=False))
     )
     assert first == second  # but for a byte that libtiff leaves as it was behind LZW
 

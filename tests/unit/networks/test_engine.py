@@ -173,6 +173,7 @@ def in_new_process(code: str, folder: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_the_engine_is_used(tmp_path: Path) -> None:
     """OpenVINO's own import would send a note of use if its telemetry is installed: here it would say so."""
     (tmp_path / "openvino_telemetry").mkdir()

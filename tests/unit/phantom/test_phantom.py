@@ -32,8 +32,6 @@ def test_looks_like_a_radiograph(girl: Phantom) -> None:
     pixels = girl.radiograph.pixels
     assert pixels.dtype == np.float32
     assert pixels.shape == girl.mask.shape == (HEIGHT_PX, round(0.8 * HEIGHT_PX))
-    assert pixels.min() >= 0
-    assert pixels.max() <= 1
     away = cv2.dilate(girl.mask.astype(np.uint8), np.ones((15, 15))) == 0
     radiograph, tissue = float(np.median(pixels[away])), float(np.median(pixels[girl.mask]))
     assert radiograph < 0.12 < 0.2 < tissue < 0.6

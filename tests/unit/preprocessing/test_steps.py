@@ -205,6 +205,7 @@ def test_crop_to_points_holds_them_all_and_leaves_a_hand_without_points_whole() 
     assert cropped.pixels.shape[0] == cropped.pixels.shape[1] == round(441 * 1.2)
 
 
+@pytest.mark.slow
 def test_crop_to_cluster_says_when_the_clustering_found_something_else() -> None:
     girl = draw_phantom(120, "female", seed=10, height_px=400)
     pixels = girl.radiograph.pixels

@@ -27,7 +27,7 @@ from train.age_sex.bone_strips import effaced
 from train.age_sex.losses import SOFT_LABEL_DEVIATION_MONTHS
 from train.age_sex.tasks import AgeTask, Progress
 from train.data.augmentation import AUGMENTATIONS, augment
-from train.data.cache import arranged_pictures, needs_hand, normalised
+from train.data.cache import SMALLEST_SHARED_WORK, arranged_pictures, in_processes, needs_hand, normalised
 from train.data.dataset import LabelledPictures, labelled
 from train.data.phantoms import DrawnHand, DrawnHands, choose_hands, drawn_hands
 from train.data.samples import find_samples, read_labels, read_sample
@@ -325,6 +325,11 @@ def test_arranged_pictures_are_cached_and_square(drawn):
     again, _ = arranged_pictures(samples, spec, None, drawn / "cache", workers=1)
     np.testing.assert_array_equal(pictures, again)
     assert normalised(pictures[0], spec).mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_much_work_is_shared_out_to_processes_and_comes_back_in_order():
+    made = list(in_processes(oct, list(range(SMALLEST_SHARED_WORK)), 2, "counting"))
+    assert made == [oct(number) for number in range(SMALLEST_SHARED_WORK)]
 
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))

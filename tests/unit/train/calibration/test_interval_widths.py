@@ -105,6 +105,7 @@ def test_one_regression_network_gets_widths_by_age_alone() -> None:
     assert high - low > 2 * FLOOR_MONTHS * model.factors[COVERAGE]
 
 
+@pytest.mark.slow
 def test_cross_validated_coverage_holds_over_all_and_in_every_band() -> None:
     """Ten sets as large as ours: the promise is kept over all, by sex and in each band that is large enough."""
     shares: dict[str, list[float]] = {}

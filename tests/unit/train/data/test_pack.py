@@ -226,6 +226,7 @@ def _as_served(member, network, sample, folder):
         return network.head(patches, valid, torch.zeros(1)).logits
 
 
+@pytest.mark.slow
 def test_a_network_of_joints_is_packed_and_trained_where_only_torch_and_timm_are(drawn, tmp_path):
     """The whole way: shipped start weights, patches, a drawn hand besides, a training without the project's other libraries, its weights."""
     options = Options((drawn / "images",), drawn / "labels.csv", tmp_path / "run", drawn / "cache")

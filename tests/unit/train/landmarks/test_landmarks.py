@@ -209,6 +209,7 @@ def test_the_heat_is_drawn_to_a_spot():
     assert divergence(spot, apart).item() == pytest.approx(np.log(2), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_network_learns_where_joints_are(drawn, tiny):
     """A few dozen steps on drawn hands: the loss falls, and points are nearer than the middle of the picture is."""
     folder, _ = drawn
@@ -235,6 +236,7 @@ def test_a_network_learns_where_joints_are(drawn, tiny):
     assert found.median() < 0.4 * (points - 0.5).norm(dim=2)[seen > 0].median()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 def test_training_writes_weights_and_the_error_in_hand_lengths(drawn, tiny, tmp_path):
     folder, _ = drawn

@@ -110,6 +110,7 @@ def test_radiographs_are_val_only_and_spread_over_the_ages(radiographs: Path) ->
     assert [sample.rsna_id for sample in explain_card.chosen_samples([radiographs], labels, 2)] == [1, 3]
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(radiographs: Path, tiny_assessor: Assessor) -> None:
     halved = Halved(tiny_assessor.recipe, tiny_assessor.calibration, tiny_assessor.store)
     labels, path = read_labels(radiographs / "labels.csv"), radiographs / "runs" / "rows.csv"
