@@ -105,12 +105,16 @@ def answer(method: str | None) -> None:
 
 
 @contextmanager
-def process(checkout: Path, method: str | None) -> Iterator[Callable[[str], dict[str, float]]]:
-    """A checkout ready to work: the name of a piece of work to what it took."""
-    words = [sys.executable, "-P", str(Path(__file__).resolve()), "--answer"]
-    words += [] if method is None else ["--method", method]
+def process(checkout: Path, script: Path, *options: str) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """A script of this checkout at work in another one: a line of its input to the JSON object that it answers.
+
+    Args:
+        checkout: whose modules it imports.
+        script: reads lines from standard input and answers each on standard output.
+        options: its arguments.
+    """
     with subprocess.Popen(
-        words,
+        [sys.executable, "-P", str(script.resolve()), *options],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         text=True,
@@ -118,12 +122,12 @@ def process(checkout: Path, method: str | None) -> Iterator[Callable[[str], dict
         stdout=subprocess.PIPE,
     ) as running:
 
-        def ask(work: str) -> dict[str, float]:
-            print(work, file=running.stdin, flush=True)
-            line = running.stdout.readline() if running.stdout else ""
-            if not line:
-                raise SystemExit(f"'{work}' failed in {checkout.name}: see above.")
-            return dict(json.loads(line))
+        def ask(line: str) -> dict[str, Any]:
+            print(line, file=running.stdin, flush=True)
+            answer = running.stdout.readline() if running.stdout else ""
+            if not answer:
+                raise SystemExit(f"'{line}' failed in {checkout.name}: see above.")
+            return dict(json.loads(answer))
 
         try:
             yield ask
@@ -141,7 +145,8 @@ def weights_mb(checkout: Path) -> float:
 def measure(before: Path, after: Path, repeats: int, method: str | None, names: tuple[str, ...]) -> dict[str, Any]:
     """Each piece of work in both checkouts, in turns, after doing it once unwatched."""
     rows: dict[str, Any] = {}
-    with process(before, method) as old, process(after, method) as new:
+    options = ("--answer", *(() if method is None else ("--method", method)))
+    with process(before, Path(__file__), *options) as old, process(after, Path(__file__), *options) as new:
         for work in names:
             passes = [ask(work)[PASSES] for ask in (old, new)]
             pairs = []

@@ -54,10 +54,20 @@ def ask(url: str, name: str, content: bytes, sex: str) -> dict[str, Any]:
         RuntimeError: it was refused.
         OSError: the page did not answer.
     """
+    return answer_to(url, name, upload(url, name, content), sex)
+
+
+def upload(url: str, name: str, content: bytes) -> str:
+    """A file on its way to the page: the path by which it is asked about."""
     cut = uuid4().hex
     head = f'--{cut}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
     kind = {"Content-Type": f"multipart/form-data; boundary={cut}"}
     (path,) = json.loads(_post(f"{url}/gradio_api/upload", head + content + f"\r\n--{cut}--\r\n".encode(), kind))
+    return str(path)
+
+
+def answer_to(url: str, name: str, path: str, sex: str) -> dict[str, Any]:
+    """The page's answer about an uploaded file; errors as in `ask`."""
     file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
     event = json.dumps({"data": [file, sex, "", ""]}).encode()
     joined = json.loads(_post(f"{url}/gradio_api/call/assess", event, {"Content-Type": "application/json"}))
@@ -104,16 +114,16 @@ def different_answers(url: str, clients: int, requests: int) -> list[str]:
 
 
 @contextmanager
-def page() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A page of our own in a process of its own: its address and the process."""
+def page(checkout: Path = REPOSITORY, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A page of our own, of this checkout or of another, in a process of its own: its address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--no-browser", "--port", str(port)],
-            cwd=REPOSITORY,
-            env={**os.environ, "TMPDIR": folder},
+            cwd=checkout,
+            env={**os.environ, "TMPDIR": folder, **environment},
             stdout=subprocess.DEVNULL,
         )
         try:

@@ -14,7 +14,8 @@ from baa_core.phantom import draw_phantom
 from baa_core.types import Patient, Report
 from baa_core.workflows.assess import Assessor
 from tests.conftest import Labelled
-from tests.encodings import CASES, DARK, Case, twin
+from tests.encodings import CASES, DARK, TWELVE, Case, twelve, twin
+from tests.hostile import dicom_bytes
 
 MOST_MONTHS = 1.0
 # One of each kind; `tests/unit/io/test_encodings.py` compares the pixels of all of them.
@@ -53,6 +54,15 @@ def months_apart(assessor: Assessor, plain: Report, case: Case, hand: NDArray[np
 @pytest.mark.parametrize("name", THROUGH_THE_ASSESSOR)
 def test_every_encoding_gets_the_same_bone_age(assessor: Assessor, plain: Report, name: str) -> None:
     assert months_apart(assessor, plain, CASES[name], drawn()) <= MOST_MONTHS
+
+
+def test_a_bright_plate_around_the_hand_is_no_part_of_it(assessor: Assessor, plain: Report) -> None:
+    """MONOCHROME1 without a window: what lies around the exposed field is shown white."""
+    field = np.zeros((700, 600))
+    field[100:600, 100:500] = 1 - drawn()
+    data = dicom_bytes(twelve(field), **TWELVE, PhotometricInterpretation="MONOCHROME1")
+    report = assessor.assess(data, Patient(sex="female"))
+    assert abs(report.prediction.bone_age_months - plain.prediction.bone_age_months) <= 2 * MOST_MONTHS
 
 
 @pytest.mark.parametrize("name", DARK_THROUGH_THE_ASSESSOR)

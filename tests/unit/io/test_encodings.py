@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from baa_core.io import read_radiograph
-from tests.encodings import BAND_PX, CASES, DARK, twin
-from tests.hostile import drawn_hand
+from tests.encodings import BAND_PX, CASES, DARK, twelve, twin
+from tests.hostile import dicom_bytes, drawn_hand, encoded
 
 HAND = drawn_hand()
 TWIN = read_radiograph(twin()).pixels
@@ -42,3 +43,13 @@ def test_a_header_at_odds_with_itself_states_no_polarity(photometric: str, shape
     name = f"{photometric.lower()}_{shape.lower()}_DX"
     agree = (photometric == "MONOCHROME1") == (shape == "INVERSE")
     assert read_radiograph(CASES[name].make(HAND)).polarity_stated == agree
+
+
+@pytest.mark.parametrize("at", [np.s_[4:14, 4:24], np.s_[4, 20]], ids=["label", "dead pixel"])
+@pytest.mark.parametrize("kind", ["DICOM", "PNG"])
+def test_a_hand_that_uses_half_of_its_bits_keeps_its_greys_beside_a_label(kind: str, at: tuple[object, ...]) -> None:
+    """12 bits in 16, and something at full scale: stretched by its greatest value it had eight greys left."""
+    stored = twelve(0.5 * HAND)
+    stored[at] = 65535
+    data = dicom_bytes(stored) if kind == "DICOM" else encoded(Image.fromarray(stored), "PNG")
+    assert np.abs(read_radiograph(data).pixels - TWIN)[15:, BAND_PX:].max() <= 0.02

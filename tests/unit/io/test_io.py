@@ -191,6 +191,12 @@ def test_photographs_are_refused() -> None:
             read_radiograph(encoded(Image.fromarray(scene), "JPEG"))
 
 
+def test_a_telephones_heic_file_is_refused_with_what_to_export() -> None:
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(2000)
+    with pytest.raises(UnreadableImage, match=r"hand\.heic .*PNG, JPEG, TIFF, BMP, WebP or DICOM.*export"):
+        read_radiograph(heic, name="hand.heic")
+
+
 def test_paths_and_names(tmp_path: Path) -> None:
     path = tmp_path / "scan.without.meaning"
     path.write_bytes(grey("PNG"))

@@ -121,3 +121,9 @@ def test_no_child_is_learnt_from_and_measured_in_the_same_fold() -> None:
         assert (outside.months == outside.children).all()
         left_out += outside.children.tolist()
     assert sorted(left_out) == sorted(children.tolist())
+
+
+def test_a_system_that_learned_on_other_outlines_says_so_with_a_number() -> None:
+    """iglovikov2018 is served on its U-Net's outlines, and its networks of points and regions learned on others."""
+    (note,) = [note for note in RECIPES["iglovikov2018"].notes if "learned on hands outlined by" in note]
+    assert "months" in note and any(letter.isdigit() for letter in note)
