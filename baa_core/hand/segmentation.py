@@ -56,6 +56,19 @@ BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the networ
 # and one real hand, neither found when equalised or sharpened strongly, the outlines have Dice 0.97 to 0.99 then.
 SOFTENED_SHARE = 0.006
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
+# A settled outline is uncertain, and drawn again with other greys, if more pixels than this of its crop have a
+# probability within the range, for each pixel of the outline's length. Of 100 sharp `val` radiographs 97 have at
+# most 2.3; of the outlines of the other three two were wrong and one lacked the tip of the thumb.
+MOST_UNCERTAIN, UNCERTAIN_RANGE = 2.5, (0.1, 0.9)
+# A smaller hand is not: there every outline is soft (19 of 61 `val` thumbnails, 256 px high, lie over the limit, and
+# 0.4 % of their annotated points would be lost).
+LEAST_REDRAWN_PX = 256  # longer side of the outline's box
+SMOOTH_PX = 4.0  # blur of a mask by which it is judged how ragged it is; of a crop of 512 px
+# Grey that the background has, and percentiles that the hand has, in the crops of 30 sharp `train` radiographs: what
+# an uncertain hand's greys are mapped to.
+USUAL_BACKGROUND = 0.05
+USUAL_PERCENTS, USUAL_GREYS = (1, 5, 25, 50, 75, 95, 99), (0.10, 0.17, 0.30, 0.45, 0.63, 0.85, 0.97)
+BESIDE_SHARES = (0.012, 0.08)  # nearest and farthest background that counts for that, of the crop's side
 # Where no hand is found in the whole frame, it is looked for once more in its field (`field_box`).
 FIELD_GRID_PX = 256
 EVEN_STEP = 0.012  # of full brightness, between neighbours on that grid: less than at any edge of a hand or field
@@ -127,7 +140,8 @@ def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> t
     The network is run on the whole frame first; a frame that lies on its side, upside down or in wrong polarity is put
     right and shown again. Then each hand is cropped, turned upright, its greys stretched to its own range, and
     segmented again until its fingers point up, so that the mask depends neither on the frame nor on how the hand lies
-    in it. Where none is found, the frame's field is shown, and then the frame blurred by `SOFTENED_SHARE`.
+    in it. An uncertain outline is drawn again with other greys. Where none is found, the frame's field is shown, and
+    then the frame blurred by `SOFTENED_SHARE`.
 
     Args:
         radiograph: pixels (H, W) in [0, 1].
@@ -360,7 +374,29 @@ class _Shown:
             if abs(look.residual_degrees) <= SETTLED_DEGREES and not look.darker:
                 break
             inverted ^= look.darker
+        top, left, bottom, right = box_of(region)
+        if max(bottom - top, right - left) >= LEAST_REDRAWN_PX and _uncertain(look.probability) > MOST_UNCERTAIN:
+            region = self.drawn_again(region, look, tilt, inverted)
         return HandMask(region, look.presence, tilt, inverted)
+
+    def drawn_again(self, region: BoolArray, look: _Look, tilt: float, inverted: bool) -> BoolArray:
+        """The least ragged of an uncertain outline and of those drawn with other greys.
+
+        Such hands are overexposed, underexposed, or of little contrast in a bright surround.
+        """
+        outlines = [(_raggedness(look.probability), region)]
+        low_high = self._range(region, NEIGHBOURHOOD_SHARE, inverted)
+        pixels = self._pixels(inverted)
+        picture = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
+        plain = _square_around(picture, region, CROP_MARGIN_RATIO, tilt, self.spec.side_px, (0.0, 1.0))
+        stretched = _stretched(plain, *low_high)
+        for shown in (_with_usual_greys(plain, region), replace(stretched, pixels=stretched.pixels**2)):
+            again = self._run(shown, tilt)
+            with suppress(HandNotFound):
+                drawn = _outline(again.home(self.radiograph.shape), region, self.radiograph)
+                drawn = without_far_forearm(drawn, tilt, MOST_FOREARM_PALMS)
+                outlines.append((_raggedness(again.probability), drawn))
+        return min(outlines, key=lambda outline: outline[0])[1]
 
     def _pixels(self, inverted: bool) -> FloatArray:
         return 1.0 - self.radiograph.pixels if inverted else self.radiograph.pixels
@@ -427,6 +463,59 @@ def _stretched(picture: Picture, low: float, high: float) -> Picture:
     """The same with two greys brought to 0 and 1; what its mask leaves out stays as it is."""
     pixels = np.clip((picture.pixels - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
     return replace(picture, pixels=np.where(picture.mask, pixels, picture.pixels))
+
+
+def _with_usual_greys(shown: Picture, region: BoolArray) -> Picture:
+    """A crop in which background and hand have the greys that they have in most radiographs.
+
+    Args:
+        shown: the crop, with the radiograph's own greys.
+        region: the hand on the radiograph's grid.
+    """
+    height, width = shown.pixels.shape
+    hand = cv2.warpAffine(
+        region.astype(np.uint8), shown.to_radiograph, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    near, far = (cv2.dilate(hand, _disc(max(1, round(share * width)))) > 0 for share in BESIDE_SHARES)
+    inside, beside = shown.pixels[(hand > 0) & shown.mask], shown.pixels[far & ~near & shown.mask]
+    if not inside.size:
+        return shown
+    greys = np.percentile(inside, USUAL_PERCENTS)
+    darker = beside[beside < np.median(inside)]  # what is brighter is no background: a marker, the field's surround
+    background = float(np.median(darker)) if darker.size else float(inside.min())
+    knots = [(background, USUAL_BACKGROUND)]
+    for grey, usual in zip(greys.tolist(), USUAL_GREYS, strict=True):
+        if grey > knots[-1][0] + 1e-4:
+            knots.append((grey, usual))
+    contrast = float(np.median(inside)) - background
+    last = knots[-1][0]
+    knots = [(background - 0.2 * contrast, 0.0), *knots, (last + 0.3 * (last - background) + 1e-4, 1.0)]
+    own, usual_greys = np.array(knots).T
+    pixels = np.interp(shown.pixels, own, usual_greys).astype(np.float32)
+    return replace(shown, pixels=np.where(shown.mask, pixels, shown.pixels))
+
+
+def _uncertain(probability: FloatArray) -> float:
+    """Pixels with a probability within `UNCERTAIN_RANGE`, for each pixel of the smoothed outline's length."""
+    least, most = UNCERTAIN_RANGE
+    smooth = cv2.GaussianBlur((probability > MASK_THRESHOLD).astype(np.float32), (0, 0), SMOOTH_PX) > 0.5
+    contours, _ = cv2.findContours(smooth.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    length = sum(cv2.arcLength(contour, True) for contour in contours)
+    return float(((probability > least) & (probability < most)).sum() / max(length, 1.0))
+
+
+def _raggedness(probability: FloatArray) -> float:
+    """1 - Dice of the largest part of a mask, its holes filled, and of the same with a smooth outline."""
+    part = _largest(probability > MASK_THRESHOLD)
+    if part is None:
+        return 1.0
+    mask = _filled(part)
+    smooth = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), SMOOTH_PX) > 0.5
+    return 1.0 - 2.0 * float((mask & smooth).sum()) / float(mask.sum() + smooth.sum())
+
+
+def _disc(radius: int) -> NDArray[Any]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:
