@@ -50,7 +50,7 @@ from .reporting.text import summarise, summarise_panel, summarise_systems
 from .types import DISCLAIMER, HAND_CHOICES, ManualEdits, Patient, Prediction, Report, parse_sex, refusal
 from .version import __version__
 from .workflows.assess import Assessor, load_assessor
-from .workflows.compare import compare, picture_names, pictures_of, summarise_comparison, to_dict
+from .workflows.compare import compare, load_compared, picture_names, pictures_of, summarise_comparison, to_dict
 from .workflows.explain import DEFAULT_METHOD, explain_estimate, write_panel
 
 REPORTS = ("text", "pdf", "fhir", "sr", "sc")  # of `export.FORMS`, each a flag; `--json` prints the JSON
@@ -304,7 +304,7 @@ def _load_with(calibration: Path | None) -> Callable[[str], Assessor]:
         )
 
     def load(recipe: str) -> Assessor:
-        assessor = load_assessor(recipe, store=store)
+        assessor = load_compared(recipe, store)
         return assessor.calibrated_by(local) if local is not None and local.recipe == recipe else assessor
 
     return load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,11 @@ class NetworkStore:
                 meanwhile are found.
         """
         return self.once(member.name, partial(_ready, member, self.engine))
+
+    @property
+    def identity(self) -> Hashable:
+        """The same for stores that share what they have loaded, as `in_pytorch` does."""
+        return self._lock
 
     def in_pytorch(self) -> NetworkStore:
         """The same store and all it has loaded; what it loads from here on is computed by PyTorch.

@@ -159,7 +159,7 @@ class Assessor:
             SeveralPictures: the picture is a page or screen that shows several.
         """
         stages = stages or SharedStages()
-        segmented = ("segmented", self.store, self.recipe.hand)
+        segmented = ("segmented", self.store.identity, self.recipe.hand)
         hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice))
         placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages))
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
@@ -172,7 +172,7 @@ class Assessor:
     @property
     def _hand_stage(self) -> Hashable:
         """All that the hand of a radiograph and its landmarks depend on."""
-        return "hand", self.store, self.recipe.hand, self.recipe.mask, self.recipe.landmarks
+        return "hand", self.store.identity, self.recipe.hand, self.recipe.mask, self.recipe.landmarks
 
     def _segment(self, radiograph: Radiograph, choice: HandChoice | None) -> tuple[HandMask, tuple[Caution, ...]]:
         """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""

@@ -31,7 +31,7 @@ from baa_core.reporting.cautions import about_explanation
 from baa_core.reporting.overlays import encode_png
 from baa_core.types import DISCLAIMER, Patient, Radiograph
 from baa_core.workflows.assess import STAGES, Assessor, load_assessor
-from baa_core.workflows.compare import LONGEST_SEEN_PX, Compared, compare
+from baa_core.workflows.compare import LONGEST_SEEN_PX, Compared, compare, load_compared
 from baa_core.workflows.explain import explain_estimate
 from baa_core.workflows.findings import Findings, SharedStages
 from tests.conftest import REPOSITORY, Labelled
@@ -55,7 +55,7 @@ LARGEST_SHIPPED_MB = 80  # of the four systems beside Deeplasia together
 def assessors() -> dict[str, Assessor]:
     """All of them, sharing what they share."""
     store = NetworkStore.of_folder()
-    return {name: load_assessor(name, store=store) for name in (DEFAULT_RECIPE, *SHIPPED)}
+    return {name: load_compared(name, store) for name in (DEFAULT_RECIPE, *SHIPPED)}
 
 
 @pytest.fixture(scope="module")
@@ -349,13 +349,12 @@ def test_stating_the_age_group_changes_malangas_route(
         assessors[DEFAULT_RECIPE].assess(drawn, age_group=1)
 
 
-def of_one_view(assessor: Assessor) -> Assessor:
-    """The same system asked about the picture alone, without its mirror image; of Deeplasia's three networks of one
-    kind the one with the smallest picture. An explanation asks each network hundreds of times.
-    """
-    recipe = assessor.recipe
-    kept = recipe.members[:1] if recipe.name == "deeplasia" else recipe.members
-    return replace(assessor, recipe=replace(recipe, members=kept, views=replace(recipe.views, mirror=False)))
+def with_smallest_network(assessor: Assessor) -> Assessor:
+    """The same system; of Deeplasia's three networks of one kind only the one with the smallest picture, since an
+    explanation asks each of them a hundred times."""
+    members = assessor.recipe.members
+    kept = members[:1] if assessor.recipe.name == "deeplasia" else members
+    return replace(assessor, recipe=replace(assessor.recipe, members=kept))
 
 
 @pytest.mark.slow
@@ -367,7 +366,7 @@ def test_every_recipe_explains_its_estimate(
     """The whole panel, each test with fewer steps: regions where joints are placed, else the caution that says so."""
     kept = {"mirrored": robustness.TRANSFORMS["mirrored"]}
     monkeypatch.setattr(robustness, "TRANSFORMS", kept)
-    assessor, patient = of_one_view(assessors[name]), Patient("female")
+    assessor, patient = with_smallest_network(assessors[name]), Patient("female")
     found, own = alone[name].findings, {member.name for member in assessor.recipe.members_in_use}
     inputs = {member: picture for member, picture in found.inputs.items() if member in own}
     findings = replace(found, versions=assessor.versions, inputs=inputs, outputs=assessor.run_networks(inputs))
