@@ -9,9 +9,10 @@ import pytest
 from baa_core.errors import HandRefused
 from baa_core.hand.outline import MOST_BESIDE_SHARE, missed_fingers, share_beside
 from baa_core.hand_anatomy import FINGERS, LANDMARKS
-from baa_core.phantom import EXAMPLES, draw_phantom
+from baa_core.phantom import EXAMPLES
 from baa_core.types import HandMask, Landmarks, Radiograph
 from baa_core.workflows.assess import VIEW_UNCHECKED, Assessor
+from tests.drawn import draw_phantom
 from train.reports.robustness import PICTURE_FAULTS, mask_faults
 
 

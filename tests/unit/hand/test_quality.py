@@ -7,11 +7,12 @@ import pytest
 from baa_core.errors import HandCutOff, QualityTooLow
 from baa_core.hand.quality import Framing, about_processing, check_quality, check_whole, measure_framing
 from baa_core.io import read_radiograph
-from baa_core.phantom import EXAMPLES, Phantom, draw_phantom
+from baa_core.phantom import EXAMPLES, Phantom
 from baa_core.types import HandMask, Radiograph
 from baa_core.workflows.assess import Assessor
 from tests import everyday
 from tests.conftest import Labelled
+from tests.drawn import draw_phantom
 
 
 @pytest.fixture(scope="module")

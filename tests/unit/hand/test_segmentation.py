@@ -16,11 +16,12 @@ from baa_core.hand.segmentation import (
     _without_strips,
     field_box,
 )
-from baa_core.phantom import EXAMPLES, draw_phantom
+from baa_core.phantom import EXAMPLES
 from baa_core.preprocessing.picture import IDENTITY, Picture
 from baa_core.reporting.cautions import about_picture
 from baa_core.types import HandChoice, Radiograph
 from baa_core.workflows.assess import Assessor
+from tests.drawn import draw_phantom
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

@@ -9,10 +9,11 @@ import pytest
 
 from baa_core.errors import HandNotFound, SeveralHands
 from baa_core.hand.segmentation import find_hand
-from baa_core.phantom import EXAMPLES, draw_phantom
+from baa_core.phantom import EXAMPLES
 from baa_core.recipes import RECIPES
 from baa_core.types import Radiograph
 from baa_core.workflows.assess import Assessor
+from tests.drawn import draw_phantom
 from train.data.samples import Sample
 from train.hand.collimation import CutOut, collimated, cut_out, draw_hands
 from train.hand.composites import Composite
@@ -32,7 +33,7 @@ def hands() -> list[CutOut]:
 
 def test_a_frame_comes_with_the_mask_of_its_one_hand(hands: list[CutOut]) -> None:
     shares = []
-    for i in range(40):
+    for i in range(20):
         picture, mask, up = collimated(hands[i % len(hands)], np.random.default_rng((1, i)), hands, [])
         assert picture.shape == mask.shape and picture.dtype == np.float32
         assert float(picture.min()) >= 0.0 and float(picture.max()) <= 1.0
@@ -135,14 +136,14 @@ def outline(assessor: Assessor, pixels: np.ndarray) -> np.ndarray | None:
 def test_hands_in_collimated_fields_are_outlined(assessor: Assessor, hands: list[CutOut]) -> None:
     """A mean of 0.98 and none under 0.93 is the aim (train/RUNS.md); this holds what is reached."""
     scores = []
-    for i in range(24):
+    for i in range(12):
         hand, generator = hands[i % len(hands)], np.random.default_rng((5, i))
         picture, mask, _ = collimated(hand, generator, hands, [], fill=(0.3, 0.9))
         found = outline(assessor, picture)
         overlap = 0 if found is None else (found & (mask > 0)).sum()
         scores.append(0.0 if found is None else 2 * float(overlap) / float(found.sum() + mask.sum()))
     assert np.mean(scores) > 0.965, sorted(scores)[:6]
-    assert sum(score < 0.93 for score in scores) <= 2
+    assert sum(score < 0.93 for score in scores) <= 1
 
 
 @pytest.mark.parametrize(("label", "months", "sex", "seed"), EXAMPLES)
