@@ -16,6 +16,7 @@ from baa_core.reporting.language import Language
 from baa_core.reporting.text import years_and_months
 
 
+@pytest.mark.slow
 def test_the_solutions_are_on_the_last_page_only() -> None:
     pages = [page.extract_text() for page in PdfReader(io.BytesIO(worksheet_pdf(5))).pages]
     assert len(pages) == 4

@@ -71,6 +71,7 @@ def test_a_gradient_stays_in_pytorch() -> None:
     assert found.grad is not None and torch.equal(found.grad, wanted.grad)
 
 
+@pytest.mark.slow
 def test_a_copy_whose_parameters_are_changed_answers_by_them() -> None:
     network, image = put_on_engine(frozen(SEX)), torch.rand(1, 1, 64, 64)
     before = network(image)
@@ -99,6 +100,7 @@ def test_threads_that_share_a_network_get_the_same_answers() -> None:
     assert all(torch.equal(found[n], alone[n]) for n in range(len(images)))
 
 
+@pytest.mark.slow
 def test_threads_may_ask_several_networks_for_the_first_time_at_once() -> None:
     """`torch.jit.trace`, by which a graph is made, cannot run twice at a time."""
     networks, image = [put_on_engine(frozen(SEX)) for _ in range(4)], torch.rand(1, 1, 64, 64)

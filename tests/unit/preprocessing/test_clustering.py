@@ -38,6 +38,7 @@ def found(girl: Phantom) -> ClusteredHand:
     return cluster_hand(girl.radiograph.pixels)
 
 
+@pytest.mark.slow
 def test_finds_the_drawn_hand(girl: Phantom, found: ClusteredHand) -> None:
     assert found.region.shape == girl.mask.shape
     assert found.region.dtype == bool
@@ -45,6 +46,7 @@ def test_finds_the_drawn_hand(girl: Phantom, found: ClusteredHand) -> None:
     assert (found.region & girl.mask).sum() / (found.region | girl.mask).sum() > 0.7
 
 
+@pytest.mark.slow
 def test_says_what_it_found(found: ClusteredHand) -> None:
     assert found.box == box_of(found.region)
     assert max(found.labels.shape) == OURS.longest_side_px
@@ -68,6 +70,7 @@ def test_a_white_strip_that_touches_the_hand_is_no_part_of_it() -> None:
     assert boxes_overlap(cluster_hand(pixels, QUICK).region, disc) > 0.75
 
 
+@pytest.mark.slow
 def test_same_pixels_same_hand() -> None:
     pixels, _ = blob()
     first, second = cluster_hand(pixels, QUICK), cluster_hand(pixels, QUICK)

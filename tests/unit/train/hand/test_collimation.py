@@ -31,6 +31,7 @@ def hands() -> list[CutOut]:
     return [hand for hand in found if hand is not None]
 
 
+@pytest.mark.slow
 def test_a_frame_comes_with_the_mask_of_its_one_hand(hands: list[CutOut]) -> None:
     shares = []
     for i in range(20):

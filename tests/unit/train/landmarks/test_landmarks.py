@@ -130,6 +130,7 @@ def test_boxes_are_told_apart_by_the_order_of_the_fingers():
         assert name_boxes([r["label"] for r in rows[1:]], centres[1:], "handbone_detect") is None
 
 
+@pytest.mark.slow
 def test_landmarks_are_found_beside_boxes(drawn):
     """Hands with boxes only get their landmarks from where these lie in hands that have both."""
     folder, phantoms = drawn
