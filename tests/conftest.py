@@ -17,7 +17,6 @@ import torch
 
 from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
-from baa_core.explanation import faithfulness, region_effects
 from baa_core.networks import store
 from baa_core.networks.build import build
 from baa_core.networks.engine import engine_name
@@ -37,6 +36,7 @@ from baa_core.preprocessing.steps import (
 from baa_core.recipes.schema import Architecture, Member, Recipe, TrainingPlan
 from baa_core.types import HandMask, MeasuredError, Radiograph
 from baa_core.workflows.assess import Assessor, load_assessor
+from tests.fewest_steps import have_fewest_steps
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED_WEIGHTS = store.DEFAULT_FOLDER
@@ -133,10 +133,7 @@ def shipped_networks_loaded_once() -> Iterator[None]:
 @pytest.fixture
 def fewest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole explanation, each of its tests with as few steps as it can have."""
-    monkeypatch.setattr(region_effects, "PATCHES", region_effects.LEAST_PATCHES)
-    monkeypatch.setattr(region_effects, "LIKE_SIZED", 100.0)  # all regions share them
-    monkeypatch.setattr(faithfulness, "CURVE_STEPS", 2)
-    monkeypatch.setattr(faithfulness, "RANDOM_MAPS", 1)
+    have_fewest_steps(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,17 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.e2e.served_page import Served, chromium, find_chromium, open_page, serve
+from tests.e2e.served_page import Served, chromium, find_chromium, only_its_own, open_page, serve
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One page for all tests of a worker: its start takes longer than most of them."""
-    with serve(tmp_path_factory.mktemp("served")) as running:
+    """One page for all tests of a worker: its start takes longer than most of them. See `brief_page`."""
+    with serve(tmp_path_factory.mktemp("served"), brief=True) as running:
         yield running
+        running.process.kill()  # how a page ends is the promise of another test, and takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,18 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile of the browser for the tests of a file: only its first visit has to fetch the page's scripts."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(served: Served, browser: Browser) -> Iterator[Page]:
+def page(served: Served, visitor: BrowserContext) -> Iterator[Page]:
     """The page as a visitor with a desktop finds it; every address asked for must be the page's own."""
-    page = open_page(browser, served.url)
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url))
-    yield page
-    page.context.close()
-    strangers = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
-    assert not strangers, f"the page asked for {strangers}"
+    page = visitor.new_page()
+    with only_its_own(page, served.url):
+        yield open_page(visitor, served.url, page=page)
+        page.close()

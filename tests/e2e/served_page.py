@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -30,6 +31,8 @@ QUIET = [
 ]
 PATIENCE_MS = 90_000  # a busy machine of two cores; a free one answers in one or two seconds
 START_SECONDS = 180
+BRIEF = ["-m", "tests.e2e.brief_page"]
+QUIET_MS = 300  # without any request, after which none is expected: the page asks on within a few milliseconds
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -62,8 +65,8 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *options: str, **environment: str) -> Iterator[Served]:
-    """Start `app.py` with its temporary files under `folder`, and stop it afterwards."""
+def serve(folder: Path, *options: str, brief: bool = False, **environment: str) -> Iterator[Served]:
+    """Start `app.py`, or `brief_page`, with its temporary files under `folder`, and stop it afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,7 +75,7 @@ def serve(folder: Path, *options: str, **environment: str) -> Iterator[Served]:
     log = folder / "page.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--no-browser", "--port", str(port), *options],
+            [sys.executable, *(BRIEF if brief else ["app.py"]), "--no-browser", "--port", str(port), *options],
             cwd=REPOSITORY,
             env={**os.environ, "TMPDIR": str(temporary), **environment},
             stdout=output,
@@ -104,17 +107,72 @@ def wait_until_it_answers(url: str, process: subprocess.Popen, log: Path) -> Non
     raise RuntimeError(f"The page did not start:\n{log.read_text()[-3000:]}")
 
 
+# Requests of each page that are not answered yet; the stream that tells the server of the visitor stays open for good.
+_UNDER_WAY: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
+
+
 def open_page(
-    browser: Browser, url: str, width: int = 1280, height: int = 1000, scheme: str = "light", ready: bool = True,
-    page: Page | None = None,
+    visitor: Browser | BrowserContext, url: str, width: int = 1280, height: int = 1000, scheme: str = "light",
+    ready: bool = True, page: Page | None = None,
 ) -> Page:  # fmt: skip
-    """The page in a fresh session, or in `page`; ready to be used unless that is not waited for."""
-    page = page or browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
+    """The page in a fresh session, or in `page`; ready to be used unless that is not waited for.
+
+    A browser opens it with a profile of its own; a profile (context) has the page's scripts after the first visit.
+    Nothing moves longer than it must: the visitor prefers reduced motion.
+    """
+    page = page or visitor.new_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_default_timeout(PATIENCE_MS)
+    under_way = _UNDER_WAY.setdefault(page, set())
+
+    def asked(request: Request) -> None:
+        if "/gradio_api/" in request.url and "/heartbeat/" not in request.url:
+            under_way.add(request)
+
+    page.on("request", asked)
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    page.on("requestfailed", lambda request: under_way.discard(request))
     page.goto(url)
     if ready:
         page.locator("#baa-assess").wait_for()
     return page
+
+
+@contextmanager
+def only_its_own(page: Page, url: str) -> Iterator[None]:
+    """Every address that a page asks for meanwhile must be of this server."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield
+    strangers = [each for each in asked if not each.startswith((url, "data:", "blob:"))]
+    assert not strangers, f"the page asked for {strangers}"
+
+
+def settle(page: Page) -> None:
+    """Return when the server has answered all that this page asked for, and the page shows it."""
+    deadline, quiet = time.monotonic() + PATIENCE_MS / 1000, 0
+    while quiet < QUIET_MS:
+        assert time.monotonic() < deadline, f"not answered: {[each.url for each in _UNDER_WAY[page]]}"
+        page.wait_for_timeout(50)
+        quiet = 0 if _UNDER_WAY[page] else quiet + 50
+    rest(page)
+
+
+def rest(page: Page) -> None:
+    """Return when nothing on the page moves any more."""
+    page.evaluate(
+        """async () => {
+      const frame = () => new Promise(requestAnimationFrame);
+      await frame();
+      await frame();
+      const ends = (one) => one.playState === "running" && one.effect?.getComputedTiming().endTime < 2000;
+      const moving = document.getAnimations().filter(ends).map((one) => one.finished);
+      await Promise.race([Promise.allSettled(moving), new Promise((go) => setTimeout(go, 2000))]);
+      await frame();
+      await frame();
+    }"""
+    )
 
 
 def upload(page: Page, name: str, content: bytes) -> None:
@@ -148,8 +206,8 @@ def axe_core() -> Any:
     return pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
 
-def _serious(axe: Any, page: Page, part: str | None) -> list[str]:
-    violations = axe.run(page, context=part).response["violations"]
+def _serious(axe: Any, page: Page, part: str | None, options: dict[str, Any] | None = None) -> list[str]:
+    violations = axe.run(page, part, {"resultTypes": ["violations"], **(options or {})}).response["violations"]
     serious = [each for each in violations if each["impact"] in ("serious", "critical")]
     return [f"{each['id']} at {[node['target'] for node in each['nodes']][:3]}" for each in serious]
 
@@ -162,6 +220,8 @@ def serious_now(page: Page, part: str) -> list[str]:
 def serious_findings(page: Page, part: str | None = None) -> list[str]:
     """What axe-core finds serious or critical, in light and in dark, at 1280 and at 390 px.
 
+    In dark it looks at colours only: nothing else is different there.
+
     Args:
         page: as it is; it is left in light, at its own size.
         part: only within this selector.
@@ -170,12 +230,13 @@ def serious_findings(page: Page, part: str | None = None) -> list[str]:
     size = page.viewport_size
     for width, height in ((1280, 800), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
-        for scheme in ("dark", "light"):
+        for scheme, options in (("dark", {"runOnly": ["color-contrast"]}), ("light", None)):
             page.emulate_media(color_scheme=scheme)
             page.evaluate("scheme => document.body.classList.toggle('dark', scheme === 'dark')", scheme)
-            page.wait_for_timeout(500)
-            found += [f"{width} px, {scheme}: {said}" for said in _serious(axe, page, part)]
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                found.append(f"{width} px, {scheme}: wider than the window")
+            rest(page)
+            found += [f"{width} px, {scheme}: {said}" for said in _serious(axe, page, part, options)]
+        page.wait_for_timeout(QUIET_MS)  # figures take their new width a little later
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{width} px: wider than the window")
     page.set_viewport_size(size or {"width": 1280, "height": 800})
     return found

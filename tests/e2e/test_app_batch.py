@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.types import DISCLAIMER
 from tests.e2e.command import run
-from tests.e2e.served_page import Served, keep, open_page
+from tests.e2e.served_page import Served, keep, open_page, rest, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHILDREN = {"a.png": ("F", 96), "b.png": ("male", 132), "c.png": ("M", 156), "d.png": ("female", 60)}
@@ -30,7 +30,7 @@ def hands() -> dict[str, bytes]:
     """Four drawn hands and a text with a picture's name."""
     drawn = {
         name: to_png(
-            draw_phantom(months, "female" if sex[0] in "Ff" else "male", seed=number, height_px=900).radiograph
+            draw_phantom(months, "female" if sex[0] in "Ff" else "male", seed=number, height_px=700).radiograph
         )
         for number, (name, (sex, months)) in enumerate(CHILDREN.items())
     }
@@ -69,12 +69,12 @@ def downloaded(page: Page) -> str:
 
 
 @pytest.fixture
-def batch(served: Served, browser: Browser) -> Iterator[Page]:
-    page = open_page(browser, served.url)
+def batch(served: Served, visitor: BrowserContext) -> Iterator[Page]:
+    page = open_page(visitor, served.url)
     page.get_by_role("tab", name="Batch").click()
     page.locator("#baa-batch-go").wait_for()
     yield page
-    page.context.close()
+    page.close()
 
 
 def test_a_zip_and_a_table_give_the_command_lines_numbers_through_cancel_and_go_on(
@@ -92,10 +92,10 @@ def test_a_zip_and_a_table_give_the_command_lines_numbers_through_cancel_and_go_
     batch.locator(f"{ROWS}[data-baa-status=ok]").first.wait_for()
     batch.locator("#baa-batch-cancel").click()
     expect(batch.locator("#baa-batch-card .baa-eyebrow")).to_have_text("Paused")
-    batch.wait_for_timeout(3000)  # one that was past its last stage may still come
+    settle(batch)  # one that was past its last stage may still come
     kept = batch.locator(f"{ROWS}[data-baa-status=ok]").count()
     assert 1 <= kept < 4, "it was cancelled while it worked"
-    batch.wait_for_timeout(3000)
+    batch.wait_for_timeout(1000)
     expect(batch.locator(f"{ROWS}[data-baa-status=ok]")).to_have_count(kept)
     part = without_seconds(downloaded(batch))
     assert len(part) == kept
@@ -130,7 +130,7 @@ def test_a_zip_and_a_table_give_the_command_lines_numbers_through_cancel_and_go_
     expect(figures).to_contain_text(DISCLAIMER)
 
     batch.set_viewport_size({"width": 390, "height": 844})
-    batch.wait_for_timeout(500)
+    rest(batch)
     keep(batch, "batch_done_390")
     assert batch.evaluate(WIDTH) <= 390
     assert served.files_left() == []
@@ -155,17 +155,17 @@ def test_a_table_without_sex_loses_nothing_and_files_go_on_with_one_sex(batch: P
 
 
 def test_another_visitor_is_answered_while_a_batch_runs(
-    batch: Page, hands: dict[str, bytes], served: Served, browser: Browser
+    batch: Page, hands: dict[str, bytes], served: Served, visitor: BrowserContext
 ) -> None:
     pictures = {f"{n}{name}": content for n in range(3) for name, content in hands.items()}
     bring(batch, "#baa-batch-files", ("many.zip", zipped(pictures)))
     expect(batch.locator(ROWS)).to_have_count(15)
     batch.locator("#baa-batch-go").click()
     batch.locator(f"{ROWS}[data-baa-status=ok]").first.wait_for()
-    other = open_page(browser, served.url)
+    other = open_page(visitor, served.url)
     other.locator("button.baa-example, .baa-example-row button").first.click()
     other.locator("#baa-card .baa-result").wait_for()
     expect(batch.locator("#baa-batch-card .baa-eyebrow")).to_have_text("Working")
-    other.context.close()
+    other.close()
     batch.locator("#baa-batch-cancel").click()
     expect(batch.locator("#baa-batch-card .baa-eyebrow")).to_have_text("Paused")

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER
 from page.examples import EXAMPLES
-from tests.e2e.served_page import Served, keep, open_page
+from tests.e2e.served_page import Served, keep, only_its_own, open_page, rest, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EXAMPLE, OTHER = list(EXAMPLES)[:2]
@@ -35,18 +35,17 @@ def wait_for_comparison(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(served: Served, browser: Browser) -> Iterator[Page]:
+def compared(served: Served, visitor: BrowserContext) -> Iterator[Page]:
     """A page that shows a comparison, for all tests that only look."""
-    page = open_page(browser, served.url)
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url))
-    choose_example(page)
-    page.locator("#baa-compare").click()
-    keep(page, "comparing_1280")
-    wait_for_comparison(page)
-    yield page
-    page.context.close()
-    assert not [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
+    page = visitor.new_page()
+    with only_its_own(page, served.url):
+        open_page(visitor, served.url, page=page)
+        choose_example(page)
+        page.locator("#baa-compare").click()
+        keep(page, "comparing_1280")
+        wait_for_comparison(page)
+        yield page
+        page.close()
 
 
 def told(page: Page) -> dict:
@@ -129,7 +128,7 @@ def test_the_trace_is_walked_by_buttons_slider_and_keys(compared: Page) -> None:
 def test_a_phone_needs_no_sideways_scrolling(compared: Page) -> None:
     compared.set_viewport_size({"width": 390, "height": 844})
     open_trace(compared)
-    compared.wait_for_timeout(1000)
+    rest(compared)
     keep(compared, "compared_390")
     assert compared.evaluate(WIDTH) <= 390
     for name in RECIPES:
@@ -161,14 +160,14 @@ def test_another_picture_clears_the_comparison(compared: Page) -> None:
     expect(compared.locator("#baa-comparison")).not_to_be_visible()
 
 
-def test_what_cannot_be_compared_is_said_in_one_sentence(page: Page) -> None:
+def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
+    """Before that there is nothing to compare, which is said in one sentence."""
     page.get_by_role("tab", name="Compare").click()
     page.locator("#baa-compare").click()
     expect(page.locator(f"{CARD} .baa-refusal")).to_contain_text("No radiograph has been chosen")
     expect(page.locator("#baa-comparison")).not_to_be_visible()
 
-
-def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
+    page.get_by_role("tab", name="Case").click()
     choose_example(page)
     stopped = page.locator(f"{CARD} .baa-empty-title").get_by_text("Stopped")
     for _ in range(4):  # a comparison may be over before the click arrives: then again
@@ -181,7 +180,7 @@ def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
     expect(stopped).to_have_count(1)
     expect(page.get_by_text("At work.")).to_have_count(0)
     expect(page.locator("#baa-comparison")).not_to_be_visible()
-    page.wait_for_timeout(3000)
+    settle(page)
     expect(page.locator(f"{CARD} .baa-empty-title")).to_have_text("Stopped")
     expect(page.locator(".baa-system")).to_have_count(0)
     page.locator("#baa-assess").click()

@@ -5,35 +5,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from baa_core.reporting.language import catalogue, translated
-from tests.e2e.served_page import PATIENCE_MS, Served, keep, serious_now
+from tests.e2e.served_page import Served, keep, open_page, rest, serious_now, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DISCLAIMER = "Nur für Forschung und Lehre. Kein Medizinprodukt; nicht für Diagnose oder Behandlung."
-EXPLANATION_MS = 300_000  # 20 seconds on two free cores
+EXPLANATION_MS = 300_000
 PHONE = {"width": 390, "height": 844}
 
 
-def visit(browser: Browser, url: str, locale: str = "de-DE", width: int = 1280, height: int = 1000) -> Page:
-    """The page in the browser of a visitor with this language."""
-    page = browser.new_context(viewport={"width": width, "height": height}, locale=locale).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(url)
-    page.locator("#baa-assess").wait_for(state="attached")
-    return page
+@pytest.fixture(scope="module")
+def german_visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """The browser of a German."""
+    context = browser.new_context(locale="de-DE")
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="module")
-def german(served: Served, browser: Browser) -> Iterator[Page]:
+def german(served: Served, german_visitor: BrowserContext) -> Iterator[Page]:
     """A page with a drawn boy of 13 years assessed, in the browser of a German."""
-    page = visit(browser, served.url)
+    page = open_page(german_visitor, served.url)
     expect(page.locator("#baa-assess")).to_have_text("Auswerten")
     page.get_by_role("button", name="Junge, 13 Jahre").click()
     page.locator("#baa-card .baa-result").wait_for()
     yield page
-    page.context.close()
+    page.close()
 
 
 def to_tab(page: Page, name: str) -> None:
@@ -78,17 +77,17 @@ def test_the_answer_its_charts_and_its_report_are_german(german: Page) -> None:
 def test_nothing_on_the_way_through_the_page_is_left_in_english(german: Page) -> None:
     for name in ("Fall", "Erklären", "Vergleichen", "Stapel", "Hilfe", "Lernen"):
         to_tab(german, name)
-        german.wait_for_timeout(700)
+        settle(german)
     german.locator(".bl-hands .bl-frame img").first.wait_for()
     german.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     german.locator("#bl-age").focus()
     for key in ("PageUp", "PageUp", "ArrowRight", "Home"):
         german.keyboard.press(key)
-        german.wait_for_timeout(300)
+        settle(german)
     keep(german, "german_learn_1280")
     for name in ("Übung", "Grenzen"):
         german.get_by_role("tab", name=name).click()
-        german.wait_for_timeout(300)
+        settle(german)
     assert not untranslated(german)
 
 
@@ -121,8 +120,8 @@ def test_the_browser_translates_as_the_reports_do(german: Page) -> None:
     assert not different, different[:5]
 
 
-def test_a_refusal_is_german(served: Served, browser: Browser) -> None:
-    page = visit(browser, served.url)
+def test_a_refusal_is_german(served: Served, german_visitor: BrowserContext) -> None:
+    page = open_page(german_visitor, served.url)
     page.locator("input[type=file]").first.set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture at all"}
     )
@@ -130,11 +129,11 @@ def test_a_refusal_is_german(served: Served, browser: Browser) -> None:
         "notes.txt ist kein Bild, das diese Software lesen kann."
     )
     assert not untranslated(page)
-    page.context.close()
+    page.close()
 
 
-def test_the_language_is_switched_on_the_page_and_remembered(served: Served, browser: Browser) -> None:
-    page = visit(browser, served.url, locale="en-US")
+def test_the_language_is_switched_on_the_page_and_remembered(served: Served, visitor: BrowserContext) -> None:
+    page = open_page(visitor, served.url)
     expect(page.locator("#baa-assess")).to_have_text("Assess")
     page.get_by_role("button", name="Girl, 10 years").click()
     page.locator("#baa-card .baa-result").wait_for()
@@ -149,13 +148,13 @@ def test_the_language_is_switched_on_the_page_and_remembered(served: Served, bro
     page.get_by_role("button", name="Deutsch").click()
     page.reload()
     expect(page.locator("#baa-assess")).to_have_text("Auswerten")
-    page.context.close()
+    page.close()
 
 
 def test_a_lesson_link_opens_in_german_and_the_phone_needs_no_sideways_scrolling(
-    served: Served, browser: Browser
+    served: Served, german_visitor: BrowserContext
 ) -> None:
-    page = visit(browser, f"{served.url}/?lesson=7&hands=1", **PHONE)
+    page = open_page(german_visitor, f"{served.url}/?lesson=7&hands=1", **PHONE, ready=False)
     expect(page.locator("#bl-which")).to_contain_text("Hand 1 von 1")
     expect(page.locator("#bl-reveal")).to_be_enabled()
     page.locator("#bl-years").fill("9")
@@ -165,12 +164,12 @@ def test_a_lesson_link_opens_in_german_and_the_phone_needs_no_sideways_scrolling
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert not untranslated(page)
     keep(page, "german_lesson_390")
-    page.context.close()
+    page.close()
 
 
 def test_axe_finds_nothing_serious_in_german(german: Page) -> None:
     to_tab(german, "Lernen")
     for part in ("Wachsende Hand", "Übung", "Grenzen"):
         german.get_by_role("tab", name=part, exact=True).click()
-        german.wait_for_timeout(500)
+        rest(german)
         assert serious_now(german, "#baa-learn-parts") == []

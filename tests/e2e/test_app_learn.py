@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.phantom.lesson import lesson_set
-from tests.e2e.served_page import PATIENCE_MS, Served, keep, open_page, serious_now
+from tests.e2e.served_page import Served, keep, only_its_own, open_page, rest, serious_now
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SEED, HANDS = 7, 10
+SEED, HANDS = 7, 4
 PHONE = {"width": 390, "height": 844}
 DRAWN = "drawn, no child"
 
@@ -29,16 +29,14 @@ def open_learn(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def learn(served: Served, browser: Browser) -> Iterator[Page]:
+def learn(served: Served, visitor: BrowserContext) -> Iterator[Page]:
     """A page with the Learn tab open; it may ask for nothing beyond its own server."""
-    page = open_page(browser, served.url)
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url))
-    open_learn(page)
-    yield page
-    page.context.close()
-    strangers = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
-    assert not strangers, f"the page asked for {strangers}"
+    page = visitor.new_page()
+    with only_its_own(page, served.url):
+        open_page(visitor, served.url, page=page)
+        open_learn(page)
+        yield page
+        page.close()
 
 
 @pytest.fixture
@@ -188,16 +186,16 @@ def test_every_drawn_hand_says_that_it_is_no_child(hand: Page) -> None:
             assert "no child" in (frame.locator("img").get_attribute("alt") or "")
 
 
-def test_a_phone_needs_no_sideways_scrolling(served: Served, browser: Browser) -> None:
-    page = open_page(browser, served.url, **PHONE, scheme="dark")
+def test_a_phone_needs_no_sideways_scrolling(served: Served, visitor: BrowserContext) -> None:
+    page = open_page(visitor, served.url, **PHONE, scheme="dark")
     open_learn(page)
     for label in ("Girl and boy", "Two ages", "Children of one age", "One hand"):
         page.get_by_label(label, exact=True).check()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    page.wait_for_timeout(1000)
+    rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     keep(page, "learn_390_dark")
-    page.context.close()
+    page.close()
 
 
 def answered(page: Page, months: int, number: int, hands: int) -> str:
@@ -215,13 +213,13 @@ def answered(page: Page, months: int, number: int, hands: int) -> str:
     return told
 
 
-def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, browser: Browser) -> None:
-    """Ten readings, in turn 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
-    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(f"{served.url}/?lesson={SEED}")  # opens on the lesson, not on the entries
+def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, visitor: BrowserContext) -> None:
+    """Readings in turn 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
+    page = open_page(visitor, f"{served.url}/?lesson={SEED}", ready=False)  # opens on the lesson, not on the entries
+    expect(page.locator("#bl-which")).to_contain_text("Hand 1 of 10")
     sent: list[str] = []
-    page.context.on("request", lambda request: sent.append(request.post_data or ""))
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    page.goto(f"{served.url}/?lesson={SEED}&hands={HANDS}")
     truths = [one.bone_age_months for one in lesson_set(SEED)[:HANDS]]
     off = (6, -4) * (HANDS // 2)
     for number, (truth, by) in enumerate(zip(truths, off, strict=True), start=1):
@@ -239,12 +237,14 @@ def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, browser:
     assert abs(shown - mean) < 0.11
     assert not [body for body in sent if '\\"read\\"' in body or "bl-years" in body], "the score stays in the browser"
     keep(page, "learn_score_1280")
-    page.context.close()
+    page.close()
 
 
-def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(served: Served, browser: Browser) -> None:
+def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(
+    served: Served, visitor: BrowserContext
+) -> None:
     """The drawn hands of the examples are turned and stand for a radiograph; the page says that they are drawn."""
-    page = open_page(browser, served.url)
+    page = open_page(visitor, served.url)
     open_learn(page)
     page.get_by_label("Beside the assessed radiograph").check()
     expect(page.locator(".bl-failed")).to_contain_text("No radiograph is assessed on the page.")
@@ -264,11 +264,11 @@ def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(serv
     page.locator("#bl-age").press("ArrowRight")
     expect(page.locator(".bl-hands figcaption").last).not_to_have_text(first)
     keep(page, "learn_beside_1280")
-    page.context.close()
+    page.close()
 
 
-def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Served, browser: Browser) -> None:
-    page = open_page(browser, served.url)
+def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Served, visitor: BrowserContext) -> None:
+    page = open_page(visitor, served.url)
     open_learn(page)
     page.get_by_role("tab", name="Lesson", exact=True).click()
     page.get_by_role("button", name="Your own radiographs").click()
@@ -286,7 +286,7 @@ def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Se
     expect(page.locator("#bl-mean-error")).to_contain_text("3.0 months")
     assert not served.files_left()
     keep(page, "learn_own_1280")
-    page.context.close()
+    page.close()
 
 
 def test_a_worksheet_can_be_downloaded(learn: Page) -> None:
@@ -311,5 +311,5 @@ def test_a_changed_hand_is_assessed_live(learn: Page) -> None:
 def test_axe_finds_nothing_serious(learn: Page) -> None:
     for part in ("Growing hand", "Lesson", "Limits"):
         learn.get_by_role("tab", name=part, exact=True).click()
-        learn.wait_for_timeout(500)
+        rest(learn)
         assert serious_now(learn, "#baa-learn-parts") == []

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from baa_core.phantom import draw_phantom
-from tests.e2e.served_page import Served, assess, keep, open_page, upload
+from tests.e2e.served_page import Served, assess, keep, open_page, rest, upload
 
 pytestmark = pytest.mark.browser
 MARK = (660, 40)  # row, column of the middle of a grey square on black, away from the hand
@@ -30,16 +30,16 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def viewed(served: Served, browser: Browser, pixels: np.ndarray) -> Iterator[Page]:
+def viewed(served: Served, visitor: BrowserContext, pixels: np.ndarray) -> Iterator[Page]:
     """The page with that radiograph on its stage, assessed."""
-    page = open_page(browser, served.url, height=800)
+    page = open_page(visitor, served.url, height=800)
     upload(page, "hand.png", cv2.imencode(".png", pixels)[1].tobytes())
     expect(page.locator("#baa-assess")).to_be_enabled()
     page.get_by_label("Age: years").fill("10")
     assert "SD score" in assess(page, "Female")
     page.locator(f"{STAGE} .baa-holder .baa-layer").first.wait_for()
     yield page
-    page.context.close()
+    page.close()
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,25 @@ def afresh(viewed: Page) -> None:
         box.uncheck()
 
 
+def still(page: Page) -> None:
+    """Return when the stage shows its radiograph where it is to stay."""
+    page.wait_for_function(
+        """() => {
+      const { viewer } = document.querySelector("#baa-picture figure").baaStage;
+      const now = JSON.stringify([viewer.viewport.getBounds(true), viewer.viewport.getBounds()]);
+      const drawn = viewer.world.getItemAt(0).getFullyLoaded() && !viewer.world.needsDraw();
+      viewer.frames = drawn && now === viewer.before ? viewer.frames + 1 : 0;
+      viewer.before = now;
+      return viewer.frames > 3;
+    }""",
+        polling="raf",
+    )
+    rest(page)
+
+
 def seen_at(page: Page, row: int, column: int) -> tuple[int, ...]:
     """The colour on the screen where a pixel of the radiograph lies, once the stage has come to rest."""
-    page.wait_for_timeout(500)
+    still(page)
     holder = page.locator(f"{STAGE} .baa-holder")
     place = page.evaluate(
         "([row, column]) => document.querySelector('#baa-picture figure').baaStage.toStage(column, row)", [row, column]
@@ -63,7 +79,7 @@ def seen_at(page: Page, row: int, column: int) -> tuple[int, ...]:
 
 
 def scale(page: Page) -> float:
-    page.wait_for_timeout(500)
+    still(page)
     return page.evaluate("document.querySelector('#baa-picture figure').baaStage.scale()")
 
 
@@ -93,9 +109,9 @@ def test_wheel_and_drag_zoom_and_move(viewed: Page) -> None:
     before = viewed.evaluate(where)
     viewed.mouse.down()
     viewed.mouse.move(box["x"] + box["width"] / 2 + 30, box["y"] + box["height"] / 2 - 25, steps=5)
-    viewed.wait_for_timeout(400)
+    still(viewed)
     viewed.mouse.up()
-    viewed.wait_for_timeout(1000)
+    still(viewed)
     after = viewed.evaluate(where)
     assert after["x"] > before["x"] + 15
     assert after["y"] < before["y"] - 10
@@ -133,8 +149,7 @@ def test_the_outline_lies_on_the_edge_of_the_hand_at_every_zoom(viewed: Page) ->
     for presses in (0, 1):
         for _ in range(presses):
             viewed.get_by_role("button", name="Zoom in").click()
-        place = viewed.evaluate(f"document.querySelector('#baa-picture figure').baaStage.toStage({column}, {row})")
-        viewed.wait_for_timeout(600)
+        still(viewed)
         picture = viewed.locator(f"{STAGE} .baa-holder").screenshot()
         screen = np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
         place = viewed.evaluate(f"document.querySelector('#baa-picture figure').baaStage.toStage({column}, {row})")
@@ -148,7 +163,7 @@ def test_the_heatmap_is_faded_by_its_slider(viewed: Page) -> None:
     colours = []
     for percent in ("100", "0"):
         viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill(percent)
-        viewed.wait_for_timeout(500)
+        still(viewed)
         picture = viewed.locator(f"{STAGE} .baa-holder").screenshot()
         screen = np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
         colours.append(np.abs(screen[..., 0] - screen[..., 2]).max())
@@ -159,7 +174,7 @@ def test_the_heatmap_is_faded_by_its_slider(viewed: Page) -> None:
 
 def screen_of(page: Page) -> np.ndarray:
     """The stage as it is on the screen, once it has come to rest."""
-    page.wait_for_timeout(600)
+    still(page)
     picture = page.locator(f"{STAGE} .baa-holder").screenshot()
     return np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int)
 
@@ -241,9 +256,9 @@ def test_before_and_after_shows_the_heatmap_on_one_side_of_a_line_that_can_be_dr
 
 
 def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer_goes(
-    served: Served, browser: Browser, pixels: np.ndarray
+    served: Served, visitor: BrowserContext, pixels: np.ndarray
 ) -> None:
-    page = open_page(browser, served.url, height=800)
+    page = open_page(visitor, served.url, height=800)
     upload(page, "side.png", cv2.imencode(".png", np.rot90(pixels))[1].tobytes())
     page.locator("#baa-picture figure[data-open]").wait_for()
     page.get_by_label("Age: years").fill("10")
@@ -252,7 +267,7 @@ def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer
     expect(page.locator("#baa-ready")).to_contain_text("turned by 90 degrees clockwise")
     page.locator("#baa-picture figure[data-open]").wait_for()
     page.locator("#baa-box-draw").click()
-    page.wait_for_timeout(500)
+    still(page)
     stage = "document.querySelector('#baa-picture figure').baaStage"
     holder = page.locator(f"{STAGE} .baa-holder").bounding_box()
     height, width = pixels.shape
@@ -281,7 +296,7 @@ def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer
     page.locator("#baa-edit-reset").click()
     expect(page.locator("#baa-card .baa-result")).to_have_count(0)
     expect(page.locator("#baa-ready")).not_to_contain_text("turned")
-    page.context.close()
+    page.close()
 
 
 def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
@@ -299,8 +314,8 @@ def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
     assert kept.shape[0] > size["height"] + 10, "file, sex and age stand below"
 
 
-def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served, browser: Browser) -> None:
-    page = open_page(browser, served.url, height=800)
+def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served, visitor: BrowserContext) -> None:
+    page = open_page(visitor, served.url, height=800)
     example = page.locator("#baa-welcome figure[data-open]")
     expect(example).to_be_visible()
     expect(page.locator("#baa-welcome-card")).to_contain_text("drawn, not a patient")
@@ -309,4 +324,4 @@ def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served,
     page.locator("#baa-card .baa-refusal").wait_for()
     expect(example).not_to_be_visible()
     expect(page.locator("#baa-welcome-card")).not_to_be_visible()
-    page.context.close()
+    page.close()

@@ -1,4 +1,4 @@
-"""The page as a hospital serves it: by the Dockerfile's steps, and behind a proxy under a path."""
+"""The page as a hospital serves it: by the Dockerfile's steps, behind a proxy under a path, to many clients at once."""
 
 import os
 import subprocess
@@ -8,18 +8,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
+from baa_core.networks.weights import DEFAULT_FOLDER
+from baa_core.phantom import draw_phantom, to_png
 from benchmarks.container import REPOSITORY, lines_of, tracked
-from tests.e2e.served_page import PATIENCE_MS, serve
+from benchmarks.soak import KINDS, growth, soak
+from tests.e2e.served_page import Served, assess, open_page, serve, upload
 
 pytestmark = pytest.mark.slow
 PREFIX = "/tools/bone-age"
@@ -92,19 +96,88 @@ def proxy(target: str, folder: str) -> Iterator[str]:
         thread.join(20)
 
 
+class Proxied(NamedTuple):
+    """A page behind a proxy: its process, its address there, and the folder that its weights are looked for in."""
+
+    served: Served
+    address: str
+    weights: Path
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """Without weights at first."""
+    folder = tmp_path_factory.mktemp("proxied")
+    weights = folder / "weights"
+    weights.mkdir()
+    with (
+        serve(folder, "--root-path", PREFIX, BAA_WEIGHTS=str(weights)) as served,
+        proxy(served.url, PREFIX) as address,
+    ):
+        yield Proxied(served, address, weights)
+
+
+@pytest.fixture(scope="module")
+def with_weights(proxied: Proxied) -> Proxied:
+    """Weights were put there while the page ran."""
+    for path in DEFAULT_FOLDER.iterdir():
+        (proxied.weights / path.name).symlink_to(path)
+    return proxied
+
+
+@pytest.mark.browser
+def test_without_weights_the_page_says_so(proxied: Proxied, visitor: BrowserContext) -> None:
+    page = open_page(visitor, proxied.address)
+    upload(page, "hand.png", to_png(draw_phantom(120.0, "female", height_px=500).radiograph))
+    card = assess(page, "Female")
+    page.close()
+    assert "weights" in card
+    assert str(proxied.weights.parent) not in card
+    assert "Traceback" not in proxied.served.log.read_text()
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("locale", ["de-DE"])
-def test_the_page_works_behind_a_proxy_under_a_path(tmp_path: Path, browser: Browser, locale: str) -> None:
-    with serve(tmp_path, "--root-path", PREFIX) as served, proxy(served.url, PREFIX) as address:
-        page = browser.new_context(locale=locale).new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        lost: list[str] = []
-        page.on("response", lambda answer: lost.append(answer.url) if answer.status >= 400 else None)
-        page.on("request", lambda asked: lost.append(asked.url) if f"{PREFIX}/" not in asked.url else None)
-        page.goto(address)
-        page.get_by_role("button", name="Mädchen, 10 Jahre").click()
-        page.locator("#baa-card .baa-result").wait_for()
-        page.locator("#baa-picture .baa-holder .baa-layer").first.wait_for()  # the viewer's library came too
-        expect(page.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter")
-        page.context.close()
-        assert not [url for url in lost if not url.startswith(("data:", "blob:"))]
+def test_the_page_works_behind_a_proxy_under_a_path_and_finds_weights_put_there_meanwhile(
+    with_weights: Proxied, browser: Browser, locale: str
+) -> None:
+    page = browser.new_context(locale=locale).new_page()
+    lost: list[str] = []
+    page.on("response", lambda answer: lost.append(answer.url) if answer.status >= 400 else None)
+    page.on("request", lambda asked: lost.append(asked.url) if f"{PREFIX}/" not in asked.url else None)
+    open_page(browser, with_weights.address, page=page)
+    page.get_by_role("button", name="Mädchen, 10 Jahre").click()
+    page.locator("#baa-card .baa-result").wait_for()
+    page.locator("#baa-picture .baa-holder .baa-layer").first.wait_for()  # the viewer's library came too
+    expect(page.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter")
+    page.context.close()
+    assert not [url for url in lost if not url.startswith(("data:", "blob:"))]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="asks /proc for memory")
+def test_clients_of_every_kind_at_once_get_the_single_runs_answers(with_weights: Proxied) -> None:
+    """Some are hostile and some hang up: the small mode of `python -m benchmarks.soak`."""
+    served = with_weights.served
+    outcome = soak(served.url, served.process.pid, clients=4, requests=20)
+    assert outcome.wrong == []
+    assert set(outcome.done) == set(KINDS)
+    assert sum(outcome.done.values()) == 20
+    assert served.process.poll() is None
+    assert max(outcome.memory_mb) < 2500
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_growth_compares_the_last_two_quarters() -> None:
+    assert growth([100.0] * 40) == 1.0
+    assert growth([100.0] * 30 + [110.0] * 10) == pytest.approx(1.1)
+    assert growth([]) == 1.0
+
+
+def test_a_page_that_ends_takes_its_temporary_folder_with_it(proxied: Proxied) -> None:
+    """The last test of this page."""
+    served = proxied.served
+    assert list(served.folder.glob("bone-age-*"))
+    served.process.terminate()
+    served.process.wait(timeout=90)
+    assert not list(served.folder.glob("bone-age-*"))
+    assert served.files_left() == []  # PyTorch leaves an empty folder
