@@ -127,6 +127,8 @@ def table(found: Sequence[Answered]) -> str:
     for point in (*points, "all"):
         own = [each.verdict for each in found if point in (each.row.point, "all")]
         lines.append(f"| {point} | {len(own)} | {' | '.join(str(own.count(verdict)) for verdict in verdicts)} |")
+    failing = [each.row.given for each in found if each.verdict in ("STILL FAILS", "LOST")]
+    lines += ["", f"Not as expected now: {', '.join(failing) or 'none'}."]
     for letter, title in TITLES.items():
         own = [each for each in found if each.row.point.startswith(letter)]
         if not own:
