@@ -262,5 +262,5 @@ def by_http() -> Iterator[Row]:
             return Seen(f"error: {str(error)[:80]}", False)
         return Seen(f"{answer['bone_age_months']:.1f} months", True)
 
-    test = "tests/e2e/test_app.py::test_without_weights_the_page_says_so"
+    test = "tests/e2e/test_container.py::test_without_weights_the_page_says_so"
     yield Row("B3", "page started with a relative BAA_WEIGHTS", "answers", relative, (test,), "baa_core/weights.py:37")
