@@ -225,7 +225,7 @@ def on_onnx_runtime(method: Any, module: torch.nn.Module, given: Sequence[torch.
 
 def parts(repeats: int, folder: Path, others: bool = False) -> str:
     """CPU milliseconds for each method on the engine, as an assessment calls it, and for its graph."""
-    assessor, path = load_assessor(DEFAULT_RECIPE), draw_radiograph(folder)
+    path = draw_radiograph(folder)
     calls: list[tuple[Callable[..., object], torch.nn.Module, Sequence[torch.Tensor]]] = []
     run = engine._Graphs.run
 
@@ -234,6 +234,7 @@ def parts(repeats: int, folder: Path, others: bool = False) -> str:
         return run(graphs, method, module, given)
 
     with mock.patch.dict(os.environ, BAA_ENGINE="openvino"), mock.patch.object(engine._Graphs, "run", noted):
+        assessor = load_assessor(DEFAULT_RECIPE)
         assessor.assess(path, PATIENT)
     ways = ("PyTorch, plain layout", "PyTorch, channels last", "OpenVINO", "making its graph")
     more = ("torch.compile", "compiling", "ONNX Runtime", "its session") if others else ()

@@ -82,8 +82,8 @@ def call_bright_a_hand(network: HandNetwork) -> None:
             convolution.weight[0, 0].fill_(1 / 9)
         pass_through(network.down[0])
         pass_through(network.up[-1])
-        network.mask[0].weight[:, 0, 1, 1] = 20.0
-        network.mask[0].bias.fill_(-2.0)
+        network.mask[0].weight[:, 0, 1, 1] = 100.0  # so sure that no outline is drawn again
+        network.mask[0].bias.fill_(-10.0)
         network.answers[2].bias.copy_(torch.tensor([5.0, 0.0, 1.0, -5.0]))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, wraps
 from threading import Lock, local
 from types import ModuleType
@@ -117,7 +118,7 @@ _ALL: Final = WeakSet["_Graph"]()
 
 
 def release_memory() -> None:
-    """Give back what the engine's passes were computed in, as large as the largest batch so far; no pass may run.
+    """Give back what the engine's passes were computed in, as large as the largest batch so far, where none runs now.
 
     The next pass takes it anew, which takes no measurable time.
     """
@@ -201,8 +202,9 @@ class _Graph:
         _ALL.add(self)
 
     def release(self) -> None:
-        """Give back what passes were computed in."""
-        self._model.release_memory()
+        """Give back what passes were computed in, unless one runs now."""
+        with suppress(RuntimeError):  # a pass of another thread is under way
+            self._model.release_memory()
 
     def __call__(self, given: Sequence[Tensor]) -> Any:
         """What the method makes of these tensors."""
