@@ -24,6 +24,9 @@ from ..types import SEXES, NetworkOutput, Sex
 
 SEX_CODE: dict[Sex, float] = {"female": 0.0, "male": 1.0}  # Deeplasia, lib/datasets.py (FIELD.md section 1)
 PROBABILITY_CLIP = 1e-3  # of a sex network, so that rounding to 0 or 1 does not outweigh the other ones
+LARGE_PX = (
+    512  # side of a picture whose views are differentiated one at a time: there they hold 700 MB and more at once
+)
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -62,13 +65,14 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | 
 
 
 def forwards_by_view(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput) -> tuple[Forward, ...]:
-    """`age_forward` of the picture as it stands and, if its answer can differ, of its mirror image.
+    """Functions of the picture whose mean is `age_forward`: one, or two for a large picture and its mirror image.
 
-    Their mean is what `age_forward` gives with the mirror image. Each is a function of the picture itself.
+    The gradient of both views at once takes twice the memory of one, and a sixth less time at 320 px.
     """
+    both = distinct_views(network, fixed, TestTimeAugmentation(mirror)).mirror
+    if not both or max(fixed.mask.shape) < LARGE_PX:
+        return (age_forward(network, sex, mirror, fixed),)
     forward = age_forward(network, sex, False, fixed)
-    if not distinct_views(network, fixed, TestTimeAugmentation(mirror)).mirror:
-        return (forward,)
     return forward, lambda images: forward(images.flip(3))
 
 

@@ -134,6 +134,14 @@ def test_heat_lies_on_the_sensitive_place_of_the_radiograph(
     assert (rows.mean(), columns.mean()) == pytest.approx(place, abs=2.0)
 
 
+def test_a_large_pictures_views_are_differentiated_one_at_a_time_to_the_same_end() -> None:
+    network, given = Linear(np.random.default_rng(2).normal(size=(512, 512))), flat_input(512)
+    views = forwards_by_view(network, "male", True, given)
+    assert len(views) == 2 and len(forwards_by_view(network, "male", True, flat_input(320))) == 1
+    together = absolute_gradient([age_forward(network, "male", mirror=True)], given)
+    np.testing.assert_allclose(absolute_gradient(views, given), together, atol=1e-6)
+
+
 def test_a_mirrored_radiograph_gets_the_mirrored_heat() -> None:
     radiograph, hand = scene((150, 160), 0.0)
     mirrored = Radiograph(np.ascontiguousarray(radiograph.pixels[:, ::-1]))
