@@ -485,7 +485,7 @@
     }
 
     if (linked) seed.value = linked;
-    else if (seed.value === seed.defaultValue) seed.value = Math.floor(Math.random() * 10000); // typed already: kept
+    else seed.value = Math.floor(Math.random() * 10000);
     showLink();
     seed.addEventListener("input", showLink);
     box("bl-begin").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
@@ -549,6 +549,7 @@
       if (!root || !root.offsetParent) continue;
       root.dataset.begun = "yes";
       begin(root);
+      for (const entry of all("[data-until-begun]", root)) entry.disabled = false; // nothing typed or pressed is lost
     }
   }
 

@@ -228,9 +228,9 @@ data-readers="{READERS_MONTHS[0]:g} to {READERS_MONTHS[1]:.1f} months">
 the drawn bone age, the system's estimate and your error are shown. Your answers stay in this browser. One number always
 gives the same ten hands: a class that opens the link sees the same set.</p>
 <form class="bl-row" id="bl-begin"><label for="bl-seed">Set number
-<input id="bl-seed" type="number" min="0" max="{LARGEST_SEED}" step="1" required></label>
-<button type="submit" class="bl-button bl-primary">Start the lesson</button>
-<button type="button" class="bl-button" id="bl-worksheet">Worksheet (PDF)</button></form>
+<input id="bl-seed" type="number" min="0" max="{LARGEST_SEED}" step="1" required disabled data-until-begun></label>
+<button type="submit" class="bl-button bl-primary" disabled data-until-begun>Start the lesson</button>
+<button type="button" class="bl-button" id="bl-worksheet" disabled data-until-begun>Worksheet (PDF)</button></form>
 <p class="bl-fine">Link to this set: <a id="bl-link" href="?lesson=1"></a></p>
 <div id="bl-said" role="status" aria-live="polite"></div>
 <div id="bl-reading" hidden><h3 id="bl-which"></h3>
@@ -268,7 +268,8 @@ LIMITS = f"""<div id="baa-learn-limits" class="bl">
 <p class="bl-lead">What misleads the system? {TAG} The bone age of this hand does not change: a girl of 10 years. Change
 the picture in a way that should not matter and see how far the estimate moves.</p>
 <fieldset class="bl-choice"><legend>Change</legend>{_CHOICES}</fieldset>
-<p><button type="button" class="bl-button bl-primary" id="bl-try">Assess the changed hand</button></p>
+<p><button type="button" class="bl-button bl-primary" id="bl-try" disabled data-until-begun>Assess the changed
+hand</button></p>
 <div id="bl-tried" aria-live="polite"></div>
 <p class="bl-fine">The changes are those of Santomartino et al. (Radiology: Artificial Intelligence 2024,
 doi:10.1148/ryai.230240), under which the winner of the 2017 challenge erred. "Other sex": the same picture, entered as

@@ -425,8 +425,13 @@ def test_a_choice_that_is_none_is_not_quoted(hardened: None) -> None:
     assert "class" not in str(refused.value)
 
 
-def test_log_lines_cannot_be_forged_and_reach_no_terminal(hardened: None, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("uvicorn.error").warning("asked for %s", "/a\nERROR forged\x1b[31mred\x9b")
+def test_log_lines_cannot_be_forged_and_reach_no_terminal(
+    hardened: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("uvicorn.error")
+    monkeypatch.setattr(log, "handlers", [caplog.handler])  # a server of another test may have set up others
+    monkeypatch.setattr(log, "propagate", False)
+    log.warning("asked for %s", "/a\nERROR forged\x1b[31mred\x9b")
     (record,) = caplog.records
     assert record.getMessage() == r"asked for /a\x0aERROR forged\x1b[31mred\x9b"
 
