@@ -68,12 +68,16 @@ def missed_fingers(radiograph: Radiograph, hand: HandMask, landmarks: Landmarks)
 
     A tip that was placed on what is as dark as the background misses nothing: a marker may have drawn it there.
     """
-    outside = cv2.distanceTransform((~hand.pixels).astype(np.uint8), cv2.DIST_L2, 5)
+    shape, tips = hand.pixels.shape, {finger: landmarks.points[f"{finger}4"] for finger in FINGERS}
+    places = {finger: _within(*tip, shape) for finger, tip in tips.items()}
+    if all(hand.pixels[place] for place in places.values()):
+        outside = np.zeros(shape, np.float32)  # the same at the tips, in no time
+    else:
+        outside = np.asarray(cv2.distanceTransform((~hand.pixels).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
     limit = MOST_TIP_OUTSIDE_HANDS * landmarks.hand_length_px
     found = []
-    for finger in FINGERS:
-        row, column = landmarks.points[f"{finger}4"]
-        at = _within(row, column, hand.pixels.shape)
+    for finger, (row, column) in tips.items():
+        at = places[finger]
         beyond = float(np.hypot(row - at[0], column - at[1]))
         if float(outside[at]) + beyond > limit and _is_tissue(radiograph, hand, landmarks, finger):
             found.append(finger)

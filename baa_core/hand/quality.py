@@ -9,6 +9,7 @@ that they mean the same for every picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -71,6 +72,47 @@ SKIN_PX = 4  # there: left out at the hand's outline, which is no bone
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
 
 
+class HandGreys:
+    """One radiograph and hand, and what the checks of its greys have in common, each measured once.
+
+    Args:
+        radiograph: as read; wrong polarity does not matter here.
+        hand: on the same grid.
+    """
+
+    def __init__(self, radiograph: Radiograph, hand: HandMask) -> None:
+        self.radiograph, self.hand = radiograph, hand
+        self._blurred: dict[float, FloatArray] = {}
+
+    @cached_property
+    def framing(self) -> Framing:
+        """How the hand lies in its picture."""
+        return measure_framing(self.hand)
+
+    @cached_property
+    def inside(self) -> FloatArray:
+        """The greys of the hand, (N,)."""
+        return self.radiograph.pixels[self.hand.pixels]
+
+    @cached_property
+    def grey_range(self) -> float:
+        """From the 1st to the 99th percentile of the hand's greys."""
+        low, high = np.percentile(self.inside, (1.0, 99.0))
+        return max(float(high - low), 1e-6)
+
+    @cached_property
+    def at_one_length(self) -> tuple[FloatArray, BoolArray, BoolArray]:
+        """See `_at_one_length`."""
+        return _at_one_length(self.radiograph.pixels, self.hand.pixels, max(1, self.framing.length_px))
+
+    def blurred(self, sigma_px: float) -> FloatArray:
+        """The hand at one length, blurred; see `_blurred_within`."""
+        if sigma_px not in self._blurred:
+            pixels, whole, _ = self.at_one_length
+            self._blurred[sigma_px] = _blurred_within(whole, pixels, sigma_px)
+        return self._blurred[sigma_px]
+
+
 @dataclass(frozen=True)
 class _Greys:
     """What the greys in a hand allow to be seen.
@@ -90,20 +132,16 @@ class _Greys:
     fineness: float
 
 
-def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
+def check_quality(hand_greys: HandGreys) -> None:
     """Refuse a hand in which bone cannot be seen.
-
-    Args:
-        radiograph: as read; wrong polarity does not matter here.
-        hand: on the same grid.
 
     Raises:
         QualityTooLow: the hand is too small, too dark, too bright, too flat, too grainy or too blurred.
     """
-    framing = measure_framing(hand)
-    if framing.length_px < LEAST_LENGTH_PX:
-        raise _too_low(radiograph, f"is only {framing.length_px} pixels long, {LEAST_LENGTH_PX} are the least")
-    greys = _measure_greys(radiograph, hand, framing.length_px)
+    radiograph, length_px = hand_greys.radiograph, hand_greys.framing.length_px
+    if length_px < LEAST_LENGTH_PX:
+        raise _too_low(radiograph, f"is only {length_px} pixels long, {LEAST_LENGTH_PX} are the least")
+    greys = _measure_greys(hand_greys)
     if greys.clipped_share > MOST_CLIPPED_SHARE:
         clipped = f"is pure black or white over {greys.clipped_share:.0%} of its area, as in a hard window"
         raise _too_low(radiograph, clipped)
@@ -119,43 +157,33 @@ def check_quality(radiograph: Radiograph, hand: HandMask) -> None:
         )
 
 
-def about_veil(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
-    """That plaster or another foreign material veils wrist and palm.
-
-    Args:
-        radiograph: as read; wrong polarity does not matter here.
-        hand: on the same grid.
-    """
-    detail = palm_detail(radiograph, hand)
+def about_veil(hand_greys: HandGreys) -> tuple[Caution, ...]:
+    """That plaster or another foreign material veils wrist and palm."""
+    detail = palm_detail(hand_greys)
     return (VEILED,) if detail is not None and detail < LEAST_PALM_DETAIL else ()
 
 
-def palm_detail(radiograph: Radiograph, hand: HandMask) -> float | None:
+def palm_detail(hand_greys: HandGreys) -> float | None:
     """Bone-sized detail in palm and wrist, of that in the fingers; None where either is hardly there."""
-    pixels, whole, core = _at_one_length(radiograph.pixels, hand.pixels, max(1, measure_framing(hand).length_px))
+    _, whole, core = hand_greys.at_one_length
     depth = cv2.distanceTransform(np.pad(whole, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     palm = 2.0 * float(depth.max())
     if palm == 0.0:
         return None
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     rows, columns = np.nonzero(core)
-    tilt = np.deg2rad(hand.tilt_degrees)
+    tilt = np.deg2rad(hand_greys.hand.tilt_degrees)
     along = ((columns - column) * np.sin(tilt) - (rows - row) * np.cos(tilt)) / palm
-    detail = np.abs(_blurred_within(whole, pixels, 1.5) - _blurred_within(whole, pixels, 8.0))[rows, columns]
+    detail = np.abs(hand_greys.blurred(1.5) - hand_greys.blurred(8.0))[rows, columns]
     fingers, below = along > FINGERS_FROM, (along > PALM_FROM_TO[0]) & (along < PALM_FROM_TO[1])
     if min(int(fingers.sum()), int(below.sum())) < LEAST_PART_PX:
         return None
     return float(detail[below].mean()) / max(float(detail[fingers].mean()), 1e-6)
 
 
-def about_processing(radiograph: Radiograph, hand: HandMask) -> tuple[Caution, ...]:
-    """That the greys were windowed hard, equalised over the whole picture or part by part, or edges strongly enhanced.
-
-    Args:
-        radiograph: as read.
-        hand: on the same grid.
-    """
-    found = measure_processing(radiograph, hand)
+def about_processing(hand_greys: HandGreys) -> tuple[Caution, ...]:
+    """That the greys were windowed hard or equalised, as a whole or part by part, or edges strongly enhanced."""
+    found = measure_processing(hand_greys)
     if found.hard_window:
         how = ["soft tissue is black and dense bone white, as in a hard bone window"]
     else:
@@ -204,24 +232,22 @@ class Processing:
         return self.black_share > MOST_BLACK_SHARE and self.white_share > MOST_WHITE_SHARE
 
 
-def measure_processing(radiograph: Radiograph, hand: HandMask) -> Processing:
+def measure_processing(hand_greys: HandGreys) -> Processing:
     """Measure the traces of processing; all 0 for an empty mask."""
-    length_px = measure_framing(hand).length_px
+    radiograph, hand, length_px = hand_greys.radiograph, hand_greys.hand, hand_greys.framing.length_px
     if length_px == 0:
         return Processing(0.0, 0.0, 0.0, 0.0, 0.0)
-    inside = radiograph.pixels[hand.pixels]
-    low, high = np.percentile(inside, (1.0, 99.0))
     pixels, whole, core = _at_one_length(radiograph.pixels, hand.pixels, length_px, SKIN_FROM_TO_PX[1])
     fine, middle, coarse, coarsest = (_blurred_within(whole, pixels, sigma) for sigma in (0.7, 1.5, 8.0, 16.0))
     bone = max(float((middle - coarse)[core].std()), 1e-6)
     sides = [_at_distance(pixels, side) for side in (whole, ~whole)]
-    step = float(abs(sides[0] - sides[1])) / max(float(high - low), 1e-6)
+    step = float(abs(sides[0] - sides[1])) / hand_greys.grey_range
     return Processing(
         local_contrast=bone / max(float(coarsest[core].std()), 1e-6),
         edge_fineness=float((fine - middle)[core].std()) / bone,
         skin_step=step if np.isfinite(step) else 0.0,
         black_share=float((_around(radiograph.pixels, hand) < NEARLY_BLACK).mean()),
-        white_share=float((_bone_bright(inside, hand) > 1.0 - NEARLY_BLACK).mean()),
+        white_share=float((_bone_bright(hand_greys.inside, hand) > 1.0 - NEARLY_BLACK).mean()),
     )
 
 
@@ -281,16 +307,14 @@ def check_whole(hand: HandMask, name: str) -> None:
         )
 
 
-def _measure_greys(radiograph: Radiograph, hand: HandMask, length_px: int) -> _Greys:
-    inside = radiograph.pixels[hand.pixels]
-    low, high = np.percentile(inside, (1.0, 99.0))
-    pixels, whole, core = _at_one_length(radiograph.pixels, hand.pixels, length_px)
-    fine, middle, coarse = (_blurred_within(whole, pixels, sigma) for sigma in (0.7, 1.5, 8.0))
+def _measure_greys(hand_greys: HandGreys) -> _Greys:
+    inside, (pixels, _, core) = hand_greys.inside, hand_greys.at_one_length
+    fine, middle, coarse = (hand_greys.blurred(sigma) for sigma in (0.7, 1.5, 8.0))
     bone = max(float((middle - coarse)[core].std()), 1e-6)
     return _Greys(
-        levels=len(np.unique(np.round(inside * 255))),
+        levels=int(np.count_nonzero(np.bincount(np.round(inside * 255).astype(np.uint8)))),
         clipped_share=float(max((inside < BLACK).mean(), (inside > WHITE).mean())),
-        bone_contrast=bone / max(float(high - low), 1e-6),
+        bone_contrast=bone / hand_greys.grey_range,
         bone_to_grain=bone / max(_noise_deviation(pixels, core), 1e-6),
         fineness=float((fine - middle)[core].std()) / bone,
     )
@@ -429,6 +453,10 @@ def without_far_forearm(mask: BoolArray, tilt_degrees: float, most_palms: float)
         return mask
     towards, scale = _Direction(tilt_degrees), max(mask.shape) / max(small.shape)
     middle = scale * float(towards(*np.nonzero(depth == depth.max()))[0])
+    top, left, bottom, right = box_of(mask)
+    corners = towards(np.array([top, top, bottom, bottom]), np.array([left, right, left, right]))
+    if corners.min() >= middle - most_palms * scale * palm:  # nothing in the box lies so far
+        return mask
     rows, columns = np.nonzero(mask)
     far = towards(rows, columns) < middle - most_palms * scale * palm
     kept = np.array(mask)

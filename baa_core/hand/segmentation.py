@@ -18,7 +18,7 @@ from torch import nn
 
 from ..errors import HandNotFound, SeveralHands
 from ..networks.weights import check_finite
-from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, crop, invert, resized, warp
+from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, crop, invert, resized, warp, widen
 from ..preprocessing.prepare import InputSpec, prepare
 from ..types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
 from .quality import without_far_forearm
@@ -524,11 +524,9 @@ def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:
     On 220 `val` radiographs and their negatives this was right every time, the network's own
     `inverted_logit` in 217 of 220 and 219 of 220: so the picture decides, and that answer only trains along.
     """
-    hand = (probability > MASK_THRESHOLD).astype(np.uint8)
-    radius = max(2, round(RING_SHARE * max(hand.shape)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    ring = (cv2.dilate(hand, kernel) > hand) & picture.mask
-    inside = (hand > 0) & picture.mask
+    hand = probability > MASK_THRESHOLD
+    ring = widen(hand, max(2, round(RING_SHARE * max(hand.shape)))) & ~hand & picture.mask
+    inside = hand & picture.mask
     if not ring.any() or not inside.any():
         return False
     return bool(np.median(picture.pixels[inside]) < np.median(picture.pixels[ring]))
@@ -649,11 +647,17 @@ def _without_strips(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if radius < 1:
         return region
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(coarse, cv2.MORPH_OPEN, kernel))
+    top, left, bottom, right = box_of(coarse > 0)
+    around = radius + 1  # of nothing, so that the cut does not tell
+    box = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
+    opened = cv2.morphologyEx(coarse[box], cv2.MORPH_OPEN, kernel)
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
         return region
     main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    near = cv2.dilate(main, kernel)[rim:-rim, rim:-rim]
+    near = np.zeros_like(coarse)
+    near[box] = cv2.dilate(main, kernel)
+    near = near[rim:-rim, rim:-rim]
     return np.asarray(np.minimum(region, cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST)), np.uint8)
 
 

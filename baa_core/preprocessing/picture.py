@@ -35,11 +35,20 @@ def widen(mask: BoolArray, radius_px: int) -> BoolArray:
         mask: bool (H, W).
         radius_px: at least 1.
     """
+    if not mask.any():
+        return mask
+    top, left, bottom, right = box_of(mask)
+    box = np.s_[max(0, top - radius_px) : bottom + radius_px, max(0, left - radius_px) : right + radius_px]
+    wide = np.zeros_like(mask)
+    wide[box] = _widen_all(mask[box], radius_px)
+    return wide
+
+
+def _widen_all(mask: BoolArray, radius_px: int) -> BoolArray:
+    """The same, over the whole of it."""
     if radius_px <= KERNEL_PX:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
         return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0, np.bool_)
-    if not mask.any():
-        return mask
     every = max(1, radius_px // 32) if radius_px > COARSE_PX or mask.size > COARSE_MASK_PX else 1
     height, width = mask.shape
     small = mask if every == 1 else cv2.resize(

@@ -51,8 +51,13 @@ class StretchContrast:
         """The same frame; the hand fills [0, 1], what was 0 stays 0."""
         inside = picture.pixels[picture.mask] if picture.mask.any() else picture.pixels
         low, high = np.percentile(inside, (self.low_percent, self.high_percent))
-        pixels = np.clip((picture.pixels - low) / max(float(high - low), 1e-6), 0.0, 1.0)
-        return replace(picture, pixels=pixels.astype(np.float32))
+        there: tuple[slice, slice] = np.s_[:, :]
+        if picture.background_masked and low >= 0 and picture.mask.any():
+            top, left, bottom, right = box_of(picture.mask)
+            there = np.s_[top:bottom, left:right]  # beyond it all is 0, and stays so
+        pixels = np.zeros_like(picture.pixels)
+        pixels[there] = np.clip((picture.pixels[there] - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+        return replace(picture, pixels=pixels)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from ..hand.landmarks import check_placed, place_landmarks, place_points
 from ..hand.outline import UNCHECKED, about_outline
 from ..hand.pose import NAME as OUTLIER
 from ..hand.pose import check_pose, load_feature_space, shape_of
-from ..hand.quality import about_processing, about_veil, check_quality, check_whole
+from ..hand.quality import HandGreys, about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, find_hands, resegment
 from ..io import read_radiograph, start_decoder
@@ -177,8 +177,9 @@ class Assessor:
     def _segment(self, radiograph: Radiograph, choice: HandChoice | None) -> tuple[HandMask, tuple[Caution, ...]]:
         """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
-        check_quality(radiograph, hand)
-        return hand, (*about_veil(radiograph, hand), *about_processing(radiograph, hand))
+        greys = HandGreys(radiograph, hand)
+        check_quality(greys)
+        return hand, (*about_veil(greys), *about_processing(greys))
 
     def _outline_and_place(
         self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages

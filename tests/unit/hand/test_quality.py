@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from baa_core.errors import HandCutOff, QualityTooLow
-from baa_core.hand.quality import Framing, about_processing, check_quality, check_whole, measure_framing
+from baa_core.hand.quality import Framing, HandGreys, about_processing, check_quality, check_whole, measure_framing
 from baa_core.io import read_radiograph
 from baa_core.phantom import EXAMPLES, Phantom
 from baa_core.types import HandMask, Radiograph
@@ -32,7 +32,7 @@ def seen(pixels: np.ndarray, mask: np.ndarray, tilt_degrees: float = 0.0) -> tup
 
 def refuse_cut(radiograph: Radiograph, hand: HandMask) -> None:
     """All that is checked where no joints are placed."""
-    check_quality(radiograph, hand)
+    check_quality(HandGreys(radiograph, hand))
     check_whole(hand, radiograph.name)
 
 
@@ -111,7 +111,7 @@ DAMAGES = {
 def test_each_damage_is_named_with_its_measure(drawn: Phantom, damage: str) -> None:
     pixels = np.array(drawn.radiograph.pixels)
     with pytest.raises(QualityTooLow, match=rf"The hand in hand\.png .*{damage}.*original file") as wrong:
-        check_quality(*seen(DAMAGES[damage](pixels), drawn.mask))
+        check_quality(HandGreys(*seen(DAMAGES[damage](pixels), drawn.mask)))
     assert any(character.isdigit() for character in str(wrong.value))
 
 
@@ -121,12 +121,12 @@ def test_a_silhouette_is_flat(drawn: Phantom) -> None:
     texture = np.random.default_rng(0).normal(0, 0.004, (250, 200)).astype(np.float32)
     pixels = drawn.mask * (0.2 + 0.6 * thickness) + cv2.resize(texture, (800, 1000))
     with pytest.raises(QualityTooLow, match="flat: bone makes up"):
-        check_quality(*seen(pixels, drawn.mask))
+        check_quality(HandGreys(*seen(pixels, drawn.mask)))
 
 
 def test_wrong_polarity_makes_no_difference(drawn: Phantom) -> None:
     radiograph, hand = seen(1.0 - drawn.radiograph.pixels, drawn.mask)
-    check_quality(radiograph, replace(hand, inverted=True))
+    check_quality(HandGreys(radiograph, replace(hand, inverted=True)))
 
 
 def test_a_tiny_hand_is_refused_even_in_a_huge_picture(drawn: Phantom) -> None:
@@ -135,7 +135,7 @@ def test_a_tiny_hand_is_refused_even_in_a_huge_picture(drawn: Phantom) -> None:
     pixels[3000:3050, 3000:3040] = small
     mask[3000:3050, 3000:3040] = cv2.resize(drawn.mask.astype(np.uint8), (40, 50)) > 0
     with pytest.raises(QualityTooLow, match=r"only \d\d pixels long, 60 are the least"):
-        check_quality(*seen(pixels, mask))
+        check_quality(HandGreys(*seen(pixels, mask)))
 
 
 PROCESSED = {
@@ -157,7 +157,7 @@ def processed(pixels: np.ndarray, mask: np.ndarray, said: str) -> np.ndarray:
 def test_ordinary_greys_are_not_called_processed(label: str, months: float, sex: str, seed: int) -> None:
     for height_px in (200, 500, 1000):
         drawn = draw_phantom(months, sex, seed=seed, height_px=height_px)  # type: ignore[arg-type]
-        assert about_processing(*seen(drawn.radiograph.pixels, drawn.mask)) == ()
+        assert about_processing(HandGreys(*seen(drawn.radiograph.pixels, drawn.mask))) == ()
 
 
 @pytest.mark.parametrize("bone_dark", [False, True])
@@ -165,7 +165,7 @@ def test_ordinary_greys_are_not_called_processed(label: str, months: float, sex:
 def test_strong_processing_is_told_by_its_kind(drawn: Phantom, said: str, bone_dark: bool) -> None:
     pixels = processed(np.array(drawn.radiograph.pixels), drawn.mask, said)
     radiograph, hand = seen(1 - pixels if bone_dark else pixels, drawn.mask)
-    (caution,) = about_processing(radiograph, replace(hand, inverted=bone_dark))
+    (caution,) = about_processing(HandGreys(radiograph, replace(hand, inverted=bone_dark)))
     assert caution.code == "strong_processing"
     assert said in caution.message
 
@@ -178,10 +178,10 @@ def test_of_real_radiographs_processed_ones_are_told_and_no_ordinary_one(
     for labelled in sharp_val[1:9:2]:
         plain = read_radiograph(labelled.content, labelled.name)
         (hand,) = assessor.find_hands(plain)
-        assert about_processing(plain, hand) == ()
+        assert about_processing(HandGreys(plain, hand)) == ()
         bright = 1 - plain.pixels if hand.inverted else plain.pixels
         for said in PROCESSED:
             changed = Radiograph(processed(bright, hand.pixels, said))
             found = assessor.find_hands(changed)[0]
-            told += bool(about_processing(changed, found))
+            told += bool(about_processing(HandGreys(changed, found)))
     assert told >= 13
