@@ -66,6 +66,7 @@ def main() -> int:
             page.context.close()
             time.sleep(3 * SAMPLE_SECONDS)
             marks.append(outcome.memory_mb[-1])
+            sys.stderr.write(f"visitor {number + 1}: {marks[-1]:.0f} MB\n")
         ended.set()
     most, later = max(marks), growth(marks)
     sys.stdout.write(
