@@ -5,12 +5,13 @@
 (() => {
   const plain = globalThis.fetch.bind(globalThis);
   const due = new Set(); // events that were asked for, and whose answers have not come
+  const early = new Set(); // events whose answers came before their number did
 
   async function join(resource, options) {
     const answer = await plain(resource, options);
     if (answer.ok) {
       const said = await answer.clone().json().catch(() => ({}));
-      if (said.event_id) due.add(said.event_id);
+      if (said.event_id && !early.delete(said.event_id)) due.add(said.event_id);
     }
     return answer;
   }
@@ -19,7 +20,7 @@
   function isEarlyEnd(message) {
     if (!message.startsWith("data:")) return false;
     const said = JSON.parse(message.slice(5));
-    if (said.msg === "process_completed") due.delete(said.event_id);
+    if (said.msg === "process_completed" && !due.delete(said.event_id)) early.add(said.event_id);
     if (said.msg === "unexpected_error" && !said.event_id) due.clear();
     return said.msg === "close_stream" && due.size > 0;
   }

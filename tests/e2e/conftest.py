@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.e2e.served_page import Served, chromium, find_chromium, only_its_own, open_page, serve
+from tests.e2e.served_page import Served, chromium, empty, find_chromium, only_its_own, open_page, serve
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +39,30 @@ def visitor(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
-@pytest.fixture
-def page(served: Served, visitor: BrowserContext) -> Iterator[Page]:
-    """The page as a visitor with a desktop finds it; every address asked for must be the page's own."""
-    page = visitor.new_page()
-    with only_its_own(page, served.url):
-        yield open_page(visitor, served.url, page=page)
+@pytest.fixture(scope="module")
+def desk() -> Iterator[list[Page]]:
+    """The page that the tests of a file share, as long as none has failed on it."""
+    shared: list[Page] = []
+    yield shared
+    for page in shared:
         page.close()
+
+
+@pytest.fixture
+def page(served: Served, visitor: BrowserContext, desk: list[Page], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page as a visitor with a desktop leaves it for the next child; every address asked for must be its own.
+
+    To open it takes longer than most tests.
+    """
+    failed = request.session.testsfailed
+    page = desk.pop() if desk else visitor.new_page()
+    with only_its_own(page, served.url):
+        if page.url == "about:blank":
+            open_page(visitor, served.url, page=page)
+        else:
+            empty(page)
+        yield page
+        if request.session.testsfailed == failed:
+            desk.append(page)
+        else:
+            page.close()

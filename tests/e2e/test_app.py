@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.reference import compare_growth
 from baa_core.types import Patient
 from baa_core.workflows.assess import Assessor
 from page.examples import EXAMPLES
-from tests.e2e.served_page import Served, assess, keep, open_page, upload
+from tests.e2e.served_page import Served, assess, keep, upload
 from tests.hostile import dicom_bytes, drawn_hand
 
 pytestmark = pytest.mark.browser
@@ -159,8 +159,8 @@ def test_a_dicom_offers_its_header_and_fills_in_nothing_unasked(page: Page) -> N
     expect(page.get_by_label("Age: years")).to_have_value("10")
 
 
-def test_a_phone_needs_no_sideways_scrolling(served: Served, visitor: BrowserContext, hand: bytes) -> None:
-    page = open_page(visitor, served.url, width=390, height=844)
+def test_a_phone_needs_no_sideways_scrolling(page: Page, hand: bytes) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= 390
     upload(page, "a-rather-long-name-of-a-file-" * 4 + ".png", hand)
@@ -170,7 +170,6 @@ def test_a_phone_needs_no_sideways_scrolling(served: Served, visitor: BrowserCon
     page.get_by_text("How was this made?").click()
     keep(page, "result_390")
     assert page.evaluate(width) <= 390
-    page.close()
 
 
 def test_nothing_is_fetched_for_anyone(served: Served) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from baa_core.reporting.language import catalogue, translated
-from tests.e2e.served_page import Served, keep, open_page, rest, serious_now, settle
+from tests.e2e.served_page import Served, keep, open_page, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DISCLAIMER = "Nur für Forschung und Lehre. Kein Medizinprodukt; nicht für Diagnose oder Behandlung."
@@ -120,8 +120,9 @@ def test_the_browser_translates_as_the_reports_do(german: Page) -> None:
     assert not different, different[:5]
 
 
-def test_a_refusal_is_german(served: Served, german_visitor: BrowserContext) -> None:
-    page = open_page(german_visitor, served.url)
+def test_a_refusal_is_german(german: Page) -> None:
+    page = german
+    to_tab(page, "Fall")
     page.locator("input[type=file]").first.set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture at all"}
     )
@@ -165,11 +166,3 @@ def test_a_lesson_link_opens_in_german_and_the_phone_needs_no_sideways_scrolling
     assert not untranslated(page)
     keep(page, "german_lesson_390")
     page.close()
-
-
-def test_axe_finds_nothing_serious_in_german(german: Page) -> None:
-    to_tab(german, "Lernen")
-    for part in ("Wachsende Hand", "Übung", "Grenzen"):
-        german.get_by_role("tab", name=part, exact=True).click()
-        rest(german)
-        assert serious_now(german, "#baa-learn-parts") == []

@@ -12,7 +12,7 @@ from baa_core.phantom.lesson import lesson_set
 from tests.e2e.served_page import Served, keep, only_its_own, open_page, rest, serious_now
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SEED, HANDS = 7, 4
+SEED, HANDS = 7, 2
 PHONE = {"width": 390, "height": 844}
 DRAWN = "drawn, no child"
 
@@ -186,16 +186,18 @@ def test_every_drawn_hand_says_that_it_is_no_child(hand: Page) -> None:
             assert "no child" in (frame.locator("img").get_attribute("alt") or "")
 
 
-def test_a_phone_needs_no_sideways_scrolling(served: Served, visitor: BrowserContext) -> None:
-    page = open_page(visitor, served.url, **PHONE, scheme="dark")
-    open_learn(page)
+def test_a_phone_needs_no_sideways_scrolling(hand: Page) -> None:
+    page, desktop = hand, hand.viewport_size
+    page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme="dark")
     for label in ("Girl and boy", "Two ages", "Children of one age", "One hand"):
         page.get_by_label(label, exact=True).check()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     keep(page, "learn_390_dark")
-    page.close()
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(desktop)
 
 
 def answered(page: Page, months: int, number: int, hands: int) -> str:
@@ -215,11 +217,10 @@ def answered(page: Page, months: int, number: int, hands: int) -> str:
 
 def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, visitor: BrowserContext) -> None:
     """Readings in turn 6 months too old and 4 too young: a mean error of 5.0 and a bias of 1.0 months."""
-    page = open_page(visitor, f"{served.url}/?lesson={SEED}", ready=False)  # opens on the lesson, not on the entries
-    expect(page.locator("#bl-which")).to_contain_text("Hand 1 of 10")
-    sent: list[str] = []
+    page, sent = visitor.new_page(), list[str]()
     page.on("request", lambda request: sent.append(request.post_data or ""))
-    page.goto(f"{served.url}/?lesson={SEED}&hands={HANDS}")
+    link = f"{served.url}/?lesson={SEED}&hands={HANDS}"
+    open_page(visitor, link, ready=False, page=page)  # opens on the lesson, not on the entries
     truths = [one.bone_age_months for one in lesson_set(SEED)[:HANDS]]
     off = (6, -4) * (HANDS // 2)
     for number, (truth, by) in enumerate(zip(truths, off, strict=True), start=1):
@@ -240,12 +241,9 @@ def test_a_link_opens_the_lesson_and_its_score_is_right(served: Served, visitor:
     page.close()
 
 
-def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(
-    served: Served, visitor: BrowserContext
-) -> None:
+def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(hand: Page) -> None:
     """The drawn hands of the examples are turned and stand for a radiograph; the page says that they are drawn."""
-    page = open_page(visitor, served.url)
-    open_learn(page)
+    page = hand
     page.get_by_label("Beside the assessed radiograph").check()
     expect(page.locator(".bl-failed")).to_contain_text("No radiograph is assessed on the page.")
     page.get_by_role("tab", name="Case").click()
@@ -264,32 +262,9 @@ def test_the_assessed_radiograph_lies_beside_the_drawn_hand_of_its_bone_age(
     page.locator("#bl-age").press("ArrowRight")
     expect(page.locator(".bl-hands figcaption").last).not_to_have_text(first)
     keep(page, "learn_beside_1280")
-    page.close()
 
 
-def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Served, visitor: BrowserContext) -> None:
-    page = open_page(visitor, served.url)
-    open_learn(page)
-    page.get_by_role("tab", name="Lesson", exact=True).click()
-    page.get_by_role("button", name="Your own radiographs").click()
-    hand = draw_phantom(110, "female", seed=4, height_px=700)
-    page.locator("#baa-learn-own input[type=file]").set_input_files(
-        [
-            {"name": "a.png", "mimeType": "image/png", "buffer": to_png(hand.radiograph)},
-            {"name": "labels.csv", "mimeType": "text/csv", "buffer": b"file,sex,bone_age_months\na.png,F,110\n"},
-        ]
-    )
-    page.locator("#bl-own").click()
-    told = answered(page, 113, 1, 1)
-    assert "Label" in told and "3 months too old" in told and "Drawn bone age" not in told
-    assert not page.locator("#bl-reading .baa-tag:visible").count(), "these are not said to be drawn"
-    expect(page.locator("#bl-mean-error")).to_contain_text("3.0 months")
-    assert not served.files_left()
-    keep(page, "learn_own_1280")
-    page.close()
-
-
-def test_a_worksheet_can_be_downloaded(learn: Page) -> None:
+def test_a_worksheet_can_be_downloaded_and_a_lesson_begun(learn: Page) -> None:
     learn.get_by_role("tab", name="Lesson", exact=True).click()
     learn.locator("#bl-seed").fill("12")
     expect(learn.locator("#bl-link")).to_have_attribute("href", re.compile(r"\?lesson=12$"))
@@ -297,6 +272,8 @@ def test_a_worksheet_can_be_downloaded(learn: Page) -> None:
         learn.locator("#bl-worksheet").click()
     assert started.value.suggested_filename == "bone-age-worksheet-12.pdf"
     assert Path(started.value.path()).read_bytes().startswith(b"%PDF")
+    learn.get_by_role("button", name="Start the lesson", exact=True).click()
+    expect(learn.locator("#bl-which")).to_contain_text("Hand 1 of 10")
 
 
 def test_a_changed_hand_is_assessed_live(learn: Page) -> None:
@@ -313,3 +290,23 @@ def test_axe_finds_nothing_serious(learn: Page) -> None:
         learn.get_by_role("tab", name=part, exact=True).click()
         rest(learn)
         assert serious_now(learn, "#baa-learn-parts") == []
+
+
+def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Served, learn: Page) -> None:
+    page = learn
+    page.get_by_role("tab", name="Lesson", exact=True).click()
+    page.get_by_role("button", name="Your own radiographs").click()
+    hand = draw_phantom(110, "female", seed=4, height_px=700)
+    page.locator("#baa-learn-own input[type=file]").set_input_files(
+        [
+            {"name": "a.png", "mimeType": "image/png", "buffer": to_png(hand.radiograph)},
+            {"name": "labels.csv", "mimeType": "text/csv", "buffer": b"file,sex,bone_age_months\na.png,F,110\n"},
+        ]
+    )
+    page.locator("#bl-own").click()
+    told = answered(page, 113, 1, 1)
+    assert "Label" in told and "3 months too old" in told and "Drawn bone age" not in told
+    assert not page.locator("#bl-reading .baa-tag:visible").count(), "these are not said to be drawn"
+    expect(page.locator("#bl-mean-error")).to_contain_text("3.0 months")
+    assert not served.files_left()
+    keep(page, "learn_own_1280")

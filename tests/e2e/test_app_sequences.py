@@ -19,7 +19,7 @@ from baa_core.phantom import draw_phantom, to_png
 from benchmarks.load import ask, different_answers
 from page.examples import EXAMPLES, draw_example
 from page.security import BUSY
-from tests.e2e.served_page import PATIENCE_MS, Served, assess, open_page, settle, upload
+from tests.e2e.served_page import PATIENCE_MS, Served, assess, empty, open_page, settle, upload
 
 pytestmark = pytest.mark.browser
 EXAMPLE = next(iter(EXAMPLES))
@@ -56,14 +56,6 @@ def b() -> bytes:
 def warm(served: Served, a: bytes) -> None:
     """The networks are loaded, so that a run takes about as long as it does for a visitor."""
     ask(served.url, "warm.png", a, "female")
-
-
-@pytest.fixture
-def other(served: Served, visitor: BrowserContext) -> Iterator[Page]:
-    """Another visitor."""
-    page = open_page(visitor, served.url)
-    yield page
-    page.close()
 
 
 def ready(page: Page, name: str) -> None:
@@ -111,6 +103,7 @@ def test_another_file_chosen_while_it_runs(page: Page, a: bytes, b: bytes) -> No
 
 
 def test_cleared_while_it_runs(page: Page, a: bytes) -> None:
+    """Nothing comes afterwards, and no stream of answers is left open."""
     begin(page, a)
     page.get_by_label("Clear", exact=True).first.click()
     page.evaluate(WATCH)
@@ -292,6 +285,14 @@ def shuttered(served: Served, visitor: BrowserContext) -> Iterator[Page]:
     page.add_init_script(SHUTTER)
     yield open_page(visitor, served.url, page=page)
     page.close()
+
+
+@pytest.fixture
+def other(shuttered: Page) -> Page:
+    """Another visitor, who is shown answers as they come."""
+    shuttered.evaluate("() => { window.shut = window.watching = false; }")
+    empty(shuttered)
+    return shuttered
 
 
 @pytest.mark.parametrize("then", ["file", "files", "clear", "no file", "example", "sex"])

@@ -7,7 +7,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from baa_core.phantom import draw_phantom, to_png
 from baa_core.phantom.requirements import draw_requirement
-from tests.e2e.served_page import Served, assess, keep, open_page, rest, serious_findings, settle, upload
+from tests.e2e.served_page import Served, assess, empty, keep, open_page, rest, serious_findings, settle, upload
 
 pytestmark = pytest.mark.browser
 HAND = to_png(draw_phantom(126, "female", seed=4, height_px=700).radiograph)
@@ -81,15 +81,17 @@ def test_help_and_model_card_are_one_click_away(case: Page) -> None:
     tab(case, "Case")
 
 
-def listening(visitor: BrowserContext, url: str) -> Page:
-    """The page, listening for file choosers from the start.
+@pytest.fixture(scope="module")
+def listening(served: Served, visitor: BrowserContext) -> Iterator[Page]:
+    """A first visit of the page, listening for file choosers from the start.
 
     Playwright takes choosers over only while somebody listens, and tells the browser so beside the next key press. On a
     busy machine the chooser comes first, and a browser without a screen then cancels it.
     """
     page = visitor.new_page()
     page.on("filechooser", lambda chooser: None)
-    return open_page(visitor, url, height=800, page=page)
+    yield open_page(visitor, served.url, height=800, page=page)
+    page.close()
 
 
 def tab_to(page: Page, selector: str, most: int = 40) -> None:
@@ -104,34 +106,32 @@ def tab_to(page: Page, selector: str, most: int = 40) -> None:
 UPLOAD = "#baa-file button.upload-container"
 
 
-@pytest.mark.parametrize("key", ["Enter", "Space"])
-def test_the_upload_area_opens_by_enter_and_by_space_again_and_again(
-    served: Served, visitor: BrowserContext, key: str
-) -> None:
+def test_the_upload_area_opens_by_enter_and_by_space_again_and_again(listening: Page) -> None:
     """Also while the first example is on its way, and after a file was taken and cleared."""
-    page = listening(visitor, served.url)
+    page = listening
     tab_to(page, UPLOAD)
-    for _ in range(2):
+    for key in ("Enter", "Space", "Enter"):
         with page.expect_file_chooser():
             page.keyboard.press(key)
         assert page.evaluate("path => document.activeElement.matches(path)", UPLOAD), "the focus stays"
     page.locator("#baa-welcome figure[data-open]").wait_for()
-    with page.expect_file_chooser() as chooser:
+    for key in ("Enter", "Space"):
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press(key)
+        chooser.value.set_files({"name": "hand.png", "mimeType": "image/png", "buffer": HAND})
+        expect(page.locator("#baa-ready")).to_contain_text("hand.png")
+        tab_to(page, "#baa-file button[aria-label='Clear']")
         page.keyboard.press(key)
-    chooser.value.set_files({"name": "hand.png", "mimeType": "image/png", "buffer": HAND})
-    expect(page.locator("#baa-ready")).to_contain_text("hand.png")
-    tab_to(page, "#baa-file button[aria-label='Clear']")
-    page.keyboard.press(key)
-    expect(page.locator("#baa-ready")).not_to_contain_text("hand.png")
-    tab_to(page, UPLOAD)
-    with page.expect_file_chooser():
-        page.keyboard.press(key)
-    page.close()
+        expect(page.locator("#baa-ready")).not_to_contain_text("hand.png")
+        tab_to(page, UPLOAD)
+        with page.expect_file_chooser():
+            page.keyboard.press(key)
 
 
-def test_the_main_path_by_keyboard_alone(served: Served, visitor: BrowserContext) -> None:
+def test_the_main_path_by_keyboard_alone(listening: Page) -> None:
     """File, sex, age, Assess, the viewer, the report: no mouse."""
-    page = listening(visitor, served.url)
+    page = listening
+    empty(page)
 
     def until(selector: str, most: int = 40) -> None:
         tab_to(page, selector, most)
@@ -161,11 +161,12 @@ def test_the_main_path_by_keyboard_alone(served: Served, visitor: BrowserContext
     before = page.evaluate(zoomed)
     page.keyboard.press("+")
     page.wait_for_function(f"before => {zoomed} > 1.1 * before", arg=before)
-    page.close()
 
 
-def test_a_refused_radiograph_is_put_right_by_hand_on_a_phone(served: Served, visitor: BrowserContext) -> None:
-    page = open_page(visitor, served.url, width=390, height=844)
+def test_a_refused_radiograph_is_put_right_by_hand_on_a_phone(listening: Page) -> None:
+    page = listening
+    empty(page)
+    page.set_viewport_size({"width": 390, "height": 844})
     upload(page, "two.png", to_png(draw_requirement("two")))
     expect(page.locator("#baa-ready")).to_contain_text("two.png")
     page.get_by_role("radio", name="Female", exact=True).check()
@@ -181,4 +182,3 @@ def test_a_refused_radiograph_is_put_right_by_hand_on_a_phone(served: Served, vi
     expect(page.locator("#baa-ready")).to_contain_text("cropped to columns")
     page.locator("#baa-assess").click()
     expect(page.locator("#baa-card .baa-result")).to_contain_text("Changed by hand before the estimate")
-    page.close()

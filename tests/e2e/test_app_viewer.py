@@ -255,10 +255,24 @@ def test_before_and_after_shows_the_heatmap_on_one_side_of_a_line_that_can_be_dr
     viewed.locator(STAGE).get_by_label("Heatmap: opacity").fill("50")
 
 
+def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    example = page.locator("#baa-welcome figure[data-open]")
+    expect(example).to_be_visible()
+    expect(page.locator("#baa-welcome-card")).to_contain_text("drawn, not a patient")
+    expect(page.locator("#baa-sex input:checked")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "a phone needs no sideways scrolling"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    upload(page, "letter.png", b"Dear colleague")
+    page.locator("#baa-card .baa-refusal").wait_for()
+    expect(example).not_to_be_visible()
+    expect(page.locator("#baa-welcome-card")).not_to_be_visible()
+
+
 def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer_goes(
-    served: Served, visitor: BrowserContext, pixels: np.ndarray
+    page: Page, pixels: np.ndarray
 ) -> None:
-    page = open_page(visitor, served.url, height=800)
+    page.set_viewport_size({"width": 1280, "height": 800})
     upload(page, "side.png", cv2.imencode(".png", np.rot90(pixels))[1].tobytes())
     page.locator("#baa-picture figure[data-open]").wait_for()
     page.get_by_label("Age: years").fill("10")
@@ -296,7 +310,6 @@ def test_a_rectangle_drawn_on_the_stage_is_cropped_and_undone_and_the_old_answer
     page.locator("#baa-edit-reset").click()
     expect(page.locator("#baa-card .baa-result")).to_have_count(0)
     expect(page.locator("#baa-ready")).not_to_contain_text("turned")
-    page.close()
 
 
 def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
@@ -312,16 +325,3 @@ def test_what_is_seen_is_what_is_downloaded(viewed: Page) -> None:
     assert kept[round(place["y"]), round(place["x"])] == pytest.approx(grey, abs=3)
     size = viewed.locator(f"{STAGE} .baa-holder").bounding_box()
     assert kept.shape[0] > size["height"] + 10, "file, sex and age stand below"
-
-
-def test_a_first_visit_finds_an_example_that_gives_way_to_a_file(served: Served, visitor: BrowserContext) -> None:
-    page = open_page(visitor, served.url, height=800)
-    example = page.locator("#baa-welcome figure[data-open]")
-    expect(example).to_be_visible()
-    expect(page.locator("#baa-welcome-card")).to_contain_text("drawn, not a patient")
-    expect(page.locator("#baa-sex input:checked")).to_have_count(0)
-    upload(page, "letter.png", b"Dear colleague")
-    page.locator("#baa-card .baa-refusal").wait_for()
-    expect(example).not_to_be_visible()
-    expect(page.locator("#baa-welcome-card")).not_to_be_visible()
-    page.close()
