@@ -129,7 +129,7 @@ def test_every_method_is_offered() -> None:
 
 def drawn(region: str | None = None, months: float | None = None) -> Phantom:
     """Always the same child's hand of nine years, one region of another age."""
-    return draw_phantom(USUAL_MONTHS, "female", seed=5, height_px=400, altered_region=region, altered_age_months=months)
+    return draw_phantom(USUAL_MONTHS, "female", seed=5, height_px=220, altered_region=region, altered_age_months=months)
 
 
 def seen(phantom: Phantom, pixels: np.ndarray | None = None) -> ModelInput:

@@ -52,7 +52,7 @@ def learn(images: Tensor, months: Tensor, steps: int = 120) -> nn.Module:
 def test_heat_lies_where_the_only_age_cue_is(region: str) -> None:
     ages = np.random.default_rng(0).uniform(12, 200, 28)
     drawn = [
-        draw_phantom(110, "female", seed=5, height_px=400, altered_region=region, altered_age_months=float(age))
+        draw_phantom(110, "female", seed=5, height_px=220, altered_region=region, altered_age_months=float(age))
         for age in ages
     ]
     inputs = [
