@@ -54,8 +54,6 @@ def age_forward(network: nn.Module, sex: Sex, mirror: bool, fixed: ModelInput | 
         views, one_by_one = distinct_views(network, fixed, views), True
         with torch.inference_mode(False):  # what is made inside cannot be differentiated through
             answer = network.with_fixed_landmarks(places_for_tta(network, fixed, views))
-    elif isinstance(network, AgeNetwork):
-        answer = network.keeping_features()
 
     def months(images: Tensor) -> Tensor:
         if one_by_one and len(images) > 1:

@@ -325,7 +325,7 @@ def _effects(
         else:
             if id(given) not in filled_in:
                 filled_in[id(given)] = [without(given, mask) for mask in carried]
-            whole, *rest = months_of(forward, [given.image[0, 0], *filled_in[id(given)]])
+            *rest, whole = months_of(forward, [*filled_in[id(given)], given.image[0, 0]])
         moved.append([whole - months for months in rest])
     return [float(months) for months in np.mean(moved, axis=0)]
 

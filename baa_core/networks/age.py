@@ -7,10 +7,7 @@ Networks take normalised pictures, (N, 1, S, S) float32, and speak in the units 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,16 +19,6 @@ from .engine import on_engine
 AGE_MEAN_MONTHS = 127.32
 AGE_DEVIATION_MONTHS = 41.18
 OLDEST_CLASS_MONTHS = 239  # 240 classes, 0 to 239 months (Iglovikov 2018, section 2.3)
-
-# The first stages of an EfficientNet-Lite look at places alone, and take over a third of a pass at 320 px: an
-# explanation, which changes a place at a time, has them look at that place only (`AgeNetwork.keeping_features`).
-PLACES_ALONE: Final = "efficientnet_lite"  # in timm's name; other EfficientNets weigh channels by the whole picture
-EARLY_STAGES: Final = 2
-CELL_PX: Final = 4  # side of what a cell after these stages stands for
-REACH_PX: Final = 12  # a cell sees 6 px before it and 12 from where it begins on, at most
-SIDE_STEP_PX: Final = 32  # sides of the places looked at are multiples of this, so that the engine meets few sizes
-MOST_SIDE_SHARE: Final = 0.6  # of the picture's side; of a larger place, all is looked at
-KEPT_PICTURES: Final = 2  # whose features an explanation goes on from: the picture, and the blurred hand
 
 
 class AgeNetwork(nn.Module):
@@ -70,38 +57,6 @@ class AgeNetwork(nn.Module):
         found: Tensor = self.backbone(image)
         return found
 
-    @on_engine
-    def early_features(self, image: Tensor) -> Tensor:
-        """What the first `EARLY_STAGES` find in pictures (N, 1, H, W): (N, C, H / CELL_PX, W / CELL_PX)."""
-        backbone: Any = self.backbone
-        found: Tensor = backbone.blocks[:EARLY_STAGES](backbone.bn1(backbone.conv_stem(image)))
-        return found
-
-    @on_engine
-    def late_features(self, early: Tensor) -> Tensor:
-        """`features` from what the first stages found."""
-        backbone: Any = self.backbone
-        last = backbone.bn2(backbone.conv_head(backbone.blocks[EARLY_STAGES:](early)))
-        found: Tensor = backbone.forward_head(last)
-        return found
-
-    def keeping_features(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The network as a function of pictures and sexes that looks only at what changed since an earlier picture.
-
-        For explanations. Not for several threads.
-        """
-        if PLACES_ALONE not in self.architecture.backbone:
-            return self
-        features = _KeptFeatures(self)
-
-        def months(pictures: Tensor, male: Tensor) -> Tensor:
-            if torch.is_grad_enabled() and pictures.requires_grad:
-                answer: Tensor = self(pictures, male)
-                return answer
-            return self._months_from(self.logits_from(features(pictures), male))[0]
-
-        return months
-
     def logits_from(self, features: Tensor, male: Tensor) -> Tensor:
         """`logits` of pictures whose features, (N, F), are known."""
         features = features.repeat(len(male) // len(features), 1)
@@ -124,58 +79,11 @@ class AgeNetwork(nn.Module):
         Returns:
             the bone age before any bias correction, and the deviation of the softmax over months: 0 for regression.
         """
-        return self._months_from(self.logits(image, male))
-
-    def _months_from(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """`distribution` from `logits`."""
+        raw = self.logits(image, male)
         if self.architecture.output != "expectation":
             months = raw[:, 0] * AGE_DEVIATION_MONTHS + AGE_MEAN_MONTHS
             return months, torch.zeros_like(months)
         return softmax_mean_std(raw)
-
-
-class _KeptFeatures:
-    """Features of pictures of which some place changed since an earlier one: those that `AgeNetwork.features` gives."""
-
-    def __init__(self, network: AgeNetwork) -> None:
-        self.network = network
-        self.kept: list[tuple[Tensor, Tensor]] = []  # pictures, what the first stages found in them
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Features (N, F) of pictures (N, 1, S, S)."""
-        return self.network.late_features(torch.cat([self._early(picture) for picture in pictures.split(1)]))
-
-    def _early(self, picture: Tensor) -> Tensor:
-        for number, (before, early) in enumerate(self.kept):
-            if before.shape == picture.shape and not any(whole % CELL_PX for whole in picture.shape[2:]):
-                changed = before[0, 0].numpy() != picture[0, 0].numpy()  # ten times as fast as in PyTorch
-                rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-                if not len(rows):
-                    return early
-                longer = int(max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
-                side = -(-(longer + 4 * REACH_PX + CELL_PX) // SIDE_STEP_PX) * SIDE_STEP_PX
-                if side <= MOST_SIDE_SHARE * min(changed.shape):
-                    self.kept.insert(0, self.kept.pop(number))  # the next one is likely to be like it, too
-                    starts = [int(part[0] + part[-1]) // 2 - side // 2 for part in (rows, columns)]
-                    return self._patched(picture, early, side, starts)
-        early = self.network.early_features(picture)
-        self.kept = [(picture.clone(), early), *self.kept[: KEPT_PICTURES - 1]]
-        return early
-
-    def _patched(self, picture: Tensor, early: Tensor, side: int, starts: list[int]) -> Tensor:
-        """What the first stages find where they had found `early`, but for a square of a side around what changed."""
-        patched, seen, cells, own = early.clone(), [], [], []
-        for start, whole in zip(starts, picture.shape[2:], strict=True):
-            first = min(max(0, start), whole - side) // CELL_PX * CELL_PX
-            # At the square's own edge cells see what lies beyond it; at the picture's edge nothing does.
-            low = 0 if first == 0 else REACH_PX
-            high = side if first + side == whole else side - REACH_PX
-            seen.append(slice(first, first + side))
-            cells.append(slice((first + low) // CELL_PX, (first + high) // CELL_PX))
-            own.append(slice(low // CELL_PX, high // CELL_PX))
-        found = self.network.early_features(picture[:, :, seen[0], seen[1]])
-        patched[:, :, cells[0], cells[1]] = found[:, :, own[0], own[1]]
-        return patched
 
 
 class SexNetwork(nn.Module):

@@ -19,7 +19,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from ..hand_anatomy import BONES, FOREARM, LANDMARKS, STRIPS, WRIST
 from ..recipes.schema import Architecture
-from .age import CLASSES, KEPT_PICTURES
+from .age import CLASSES
 from .backbones import dense, softmax_mean_std
 from .landmarks import LandmarkNetwork, hand_frame, proportions
 
@@ -27,6 +27,7 @@ OVERHANG = 0.15  # of a bone's length, to either side of it
 HALF_WIDTH, PALM_HALF_WIDTH, FOREARM_LENGTH = 0.09, 0.14, 0.15  # of the hand's length
 FARTHEST = 4.0  # deviations
 LEAST_CONTRAST = 0.05  # deviation below which a strip's greys are grain
+KEPT_PICTURES: Final = 2  # whose cells an explanation goes on from: the picture, and the blurred hand
 FEW_SHARE: Final = 0.6  # of the strips or patches that are described anew; of more, all are
 UNSEEN_SHARE = 0.1  # of the bones that are left out in training, so that none is relied on
 

@@ -22,9 +22,9 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 from ..hand_anatomy import FINGERS, LANDMARKS
 from ..recipes.schema import Architecture
 from ..types import BoolArray
-from .age import CLASSES, KEPT_PICTURES
+from .age import CLASSES
 from .backbones import create_backbone, dense, softmax_mean_std
-from .bone_strips import FEW_SHARE
+from .bone_strips import FEW_SHARE, KEPT_PICTURES
 from .engine import on_engine
 from .landmarks import LandmarkNetwork, hand_frame
 

@@ -1,11 +1,10 @@
 import copy
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from baa_core.networks.age import OLDEST_CLASS_MONTHS, AgeNetwork
+from baa_core.networks.age import OLDEST_CLASS_MONTHS
 from baa_core.networks.backbones import fold_norms
 from baa_core.networks.build import build
 from baa_core.networks.hand import HandNetwork
@@ -101,30 +100,3 @@ def test_folding_the_norms_leaves_every_answer_as_it_was(architecture: Architect
         before, after = network(*asked), folded(*asked)
     for one, other in zip(*((a,) if isinstance(a, torch.Tensor) else a for a in (before, after)), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
-
-
-def test_a_changed_place_moves_the_answer_as_if_all_was_looked_at() -> None:
-    torch.manual_seed(0)
-    network = build(Architecture("tf_efficientnet_lite0", hidden=(64,))).requires_grad_(False)
-    assert isinstance(network, AgeNetwork)
-    kept, looked_at, male = network.keeping_features(), [], torch.ones(1)
-    backbone: Any = network.backbone
-    backbone.conv_stem.register_forward_pre_hook(lambda _, given: looked_at.append(given[0].shape[-1]))
-    picture = torch.rand(1, 1, 256, 256)
-    with torch.inference_mode():
-        first = kept(picture, male)
-        for row, column, side in (
-            (0, 0, 30),
-            (101, 57, 64),
-            (226, 150, 30),
-            (190, 3, 51),
-            (255, 255, 1),
-            (0, 200, 200),
-        ):
-            changed = picture.clone()
-            changed[..., row : row + side, column : column + side] = 3.0
-            looked_at.clear()
-            found, seen = kept(changed, male), list(looked_at)
-            torch.testing.assert_close(found, network(changed, male), atol=1e-3, rtol=0)
-            assert seen == [256] if side > 100 else max(seen) < 160
-        assert torch.equal(kept(picture, male), first)
