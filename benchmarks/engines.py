@@ -112,7 +112,8 @@ class Naive:
     def assess(self, path: Path, heatmap: bool = True) -> float:
         """Months, by way of the same steps; the heatmap is made and thrown away."""
         radiograph = read_radiograph(path)
-        hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input)
+        redraw = self.recipe.redraw and self.networks[self.recipe.redraw.name]
+        hand = find_hand(radiograph, self.networks[self.recipe.hand.name], self.recipe.hand.input, redraw)
         if self.recipe.landmarks is not None:
             member = self.recipe.landmarks
             hand = place_landmarks(radiograph, hand, member, self.networks[member.name])

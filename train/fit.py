@@ -27,6 +27,7 @@ from .age_sex.bone_strips import BoneAgeTask, BoneSexTask, add_joints
 from .age_sex.tasks import AgeTask, SexTask, Task
 from .data.dataset import LabelledPictures, labelled
 from .data.samples import find_samples, read_labels
+from .hand.redraw import RedrawTask, redraw_sets, start_as_hand
 from .hand.task import HandTask
 from .hand.unet import OutlineTask, outline_sets
 from .initial_weights import imagenet_start, member_start, start_file
@@ -88,7 +89,7 @@ def without_teacher_unless_given(member: Member, options: Options) -> Member:
 def make_task(member: Member, minutes: float | None) -> Task:
     """The training of this member's kind of network."""
     tasks: dict[str, type[Task]] = {"age": AgeTask, "sex": SexTask, "hand": HandTask}
-    tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask}
+    tasks |= {"landmarks": LandmarkTask, "mask": OutlineTask, "redraw": RedrawTask}
     of_bones: dict[str, type[Task]] = {"age": BoneAgeTask, "sex": BoneSexTask}
     chosen = of_bones if member.architecture.heads == "bones" else tasks
     return chosen[member.architecture.task](member, minutes)
@@ -125,6 +126,11 @@ def run(task: Task, training: DataLoader[Any], validation: DataLoader[Any], opti
 
 def loaders(member: Member, options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation batches of a member."""
+    if member.architecture.task == "redraw":
+        if options.outlines is None:
+            raise BoneAgeError(f"{member.name} learns on outlined radiographs: give the --outlines of train cut-outs.")
+        first = start_file("hand", options.out.parent)
+        return batches(*redraw_sets(member, options.images, options.outlines, first, options.seed), member, options)
     labels = read_labels(options.labels, options.teacher)
     samples = find_samples(options.images, labels)
     if member.architecture.task == "landmarks":
@@ -206,6 +212,8 @@ def start(network: nn.Module, member: Member, options: Options) -> None:
         imagenet_start(network, member.architecture.backbone)
     elif init.endswith(".safetensors"):
         member_start(network, Path(init))
+    elif init == "hand" and member.architecture.task == "redraw":
+        start_as_hand(network, start_file(init, options.out.parent))
     elif init != "scratch":
         member_start(network, start_file(init, options.out.parent))
 

@@ -50,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
     )
     line.add_argument("--teacher", type=Path, help="another system's readings: rsna_id and columns ending in _months")
     line.add_argument(
-        "--outlines", type=Path, help="folder of train.hand.cut_outs (for hand that goes on: --init hand)"
+        "--outlines",
+        type=Path,
+        help="folder of train.hand.cut_outs (for hand that goes on, --init hand, and hand_redraw)",
     )
     line.add_argument("--last-side-only", action="store_true", help="with --outlines: at 512 px only")
     line.add_argument("--speed", action="store_true", help="measure the loader and the training step, and stop")

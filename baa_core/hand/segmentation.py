@@ -22,6 +22,7 @@ from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, cro
 from ..preprocessing.prepare import InputSpec, prepare
 from ..types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
 from .quality import without_far_forearm
+from .redraw import MOST_UNCERTAIN, largest_part, redraw_channels, stretched, uncertainty, with_usual_greys
 
 Range = tuple[float, float]
 
@@ -56,19 +57,6 @@ BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the networ
 # and one real hand, neither found when equalised or sharpened strongly, the outlines have Dice 0.97 to 0.99 then.
 SOFTENED_SHARE = 0.006
 LEAST_OVERLAP = 0.5  # intersection over union of the hand that was found and its outline drawn anew
-# A settled outline is uncertain, and drawn again with other greys, if more pixels than this of its crop have a
-# probability within the range, for each pixel of the outline's length. Of 100 sharp `val` radiographs 97 have at
-# most 2.3; of the outlines of the other three two were wrong and one lacked the tip of the thumb.
-MOST_UNCERTAIN, UNCERTAIN_RANGE = 2.5, (0.1, 0.9)
-# A smaller hand is not: there every outline is soft (19 of 61 `val` thumbnails, 256 px high, lie over the limit, and
-# 0.4 % of their annotated points would be lost).
-LEAST_REDRAWN_PX = 256  # longer side of the outline's box
-SMOOTH_PX = 4.0  # blur of a mask by which it is judged how ragged it is; of a crop of 512 px
-# Grey that the background has, and percentiles that the hand has, in the crops of 30 sharp `train` radiographs: what
-# an uncertain hand's greys are mapped to.
-USUAL_BACKGROUND = 0.05
-USUAL_PERCENTS, USUAL_GREYS = (1, 5, 25, 50, 75, 95, 99), (0.10, 0.17, 0.30, 0.45, 0.63, 0.85, 0.97)
-BESIDE_SHARES = (0.012, 0.08)  # nearest and farthest background that counts for that, of the crop's side
 # Where no hand is found in the whole frame, it is looked for once more in its field (`field_box`).
 FIELD_GRID_PX = 256
 EVEN_STEP = 0.012  # of full brightness, between neighbours on that grid: less than at any edge of a hand or field
@@ -116,13 +104,14 @@ class _Look:
         )
 
 
-def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> HandMask:
+def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec, redraw: nn.Module | None = None) -> HandMask:
     """Find the one hand of a radiograph.
 
     Args:
         radiograph: pixels (H, W) in [0, 1].
         network: `hand.HandNetwork`.
         spec: the network's input, from the recipe.
+        redraw: `hand.RedrawNetwork`, which draws an uncertain outline again; None: it stays as it is.
 
     Returns:
         the mask on the radiograph's grid.
@@ -131,22 +120,25 @@ def find_hand(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> Ha
         HandNotFound: there is no hand, or too little of one.
         SeveralHands: there is more than one.
     """
-    return choose_hand(find_hands(radiograph, network, spec), None, radiograph.name)
+    return choose_hand(find_hands(radiograph, network, spec, redraw), None, radiograph.name)
 
 
-def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> tuple[HandMask, ...]:
+def find_hands(
+    radiograph: Radiograph, network: nn.Module, spec: InputSpec, redraw: nn.Module | None = None
+) -> tuple[HandMask, ...]:
     """Find every hand of a radiograph.
 
     The network is run on the whole frame first; a frame that lies on its side, upside down or in wrong polarity is put
     right and shown again. Then each hand is cropped, turned upright, its greys stretched to its own range, and
     segmented again until its fingers point up, so that the mask depends neither on the frame nor on how the hand lies
-    in it. An uncertain outline is drawn again with other greys. Where none is found, the frame's field is shown, and
-    then the frame blurred by `SOFTENED_SHARE`.
+    in it. An uncertain outline is drawn again by a second network (`redraw`). Where none is found, the frame's field is
+    shown, and then the frame blurred by `SOFTENED_SHARE`.
 
     Args:
         radiograph: pixels (H, W) in [0, 1].
         network: `hand.HandNetwork`.
         spec: the network's input, from the recipe.
+        redraw: `hand.RedrawNetwork`, for uncertain outlines; None: they stay as they are.
 
     Returns:
         one mask for each hand on the radiograph's grid, from left to right; at least one.
@@ -154,17 +146,18 @@ def find_hands(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> t
     Raises:
         HandNotFound: there is no hand, or too little of one.
     """
+    shown = _Shown(radiograph, network, spec, redraw)
     with suppress(HandNotFound):
-        return _hands_in(radiograph, network, spec)
+        return _hands_in(shown)
     box = field_box(radiograph.pixels)
     if box is not None:
         top, left, bottom, right = box
         field = replace(radiograph, pixels=radiograph.pixels[top:bottom, left:right].copy())
         with suppress(HandNotFound):
-            hands = _hands_in(field, network, spec)
+            hands = _hands_in(replace(shown, radiograph=field))
             return tuple(_outside_field(hand, box, radiograph.shape) for hand in hands)
     blurred = cv2.GaussianBlur(radiograph.pixels, (0, 0), SOFTENED_SHARE * max(radiograph.shape))
-    hands = _hands_in(replace(radiograph, pixels=np.asarray(blurred, np.float32)), network, spec)
+    hands = _hands_in(replace(shown, radiograph=replace(radiograph, pixels=np.asarray(blurred, np.float32))))
     return tuple(replace(hand, cautions=(*hand.cautions, SOFTENED)) for hand in hands)
 
 
@@ -190,7 +183,7 @@ def field_box(pixels: FloatArray) -> Box | None:
         if not reached[y + 1, x + 1]:
             cv2.floodFill(small, reached, (x, y), 0, EVEN_STEP, EVEN_STEP, 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
     left_over = cv2.morphologyEx((reached[1:-1, 1:-1] == 0).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    part = _largest(left_over > 0)
+    part = largest_part(left_over > 0)
     if part is None:
         return None
     top, left, bottom, right = box_of(part)
@@ -213,13 +206,13 @@ def _outside_field(hand: HandMask, box: Box, shape: tuple[int, int]) -> HandMask
     return replace(hand, pixels=whole)
 
 
-def _hands_in(radiograph: Radiograph, network: nn.Module, spec: InputSpec) -> tuple[HandMask, ...]:
+def _hands_in(shown: _Shown) -> tuple[HandMask, ...]:
     """The hands of a radiograph, or of its field, from left to right; at least one.
 
     Raises:
         HandNotFound: there is none.
     """
-    shown = _Shown(radiograph, network, spec)
+    radiograph = shown.radiograph
     look = shown.whole(inverted=False, quarter_turns=0)
     inverted = look.darker
     turns = round(look.tilt_degrees / 90.0) % 4 if abs(look.tilt_degrees) > QUARTER_TURN_FROM_DEGREES else 0
@@ -302,6 +295,7 @@ class _Shown:
     radiograph: Radiograph
     network: nn.Module
     spec: InputSpec
+    redraw: nn.Module | None = None
 
     def whole(self, inverted: bool, quarter_turns: int) -> _Look:
         """The whole frame."""
@@ -312,11 +306,24 @@ class _Shown:
         return self._run(picture, 90.0 * quarter_turns)
 
     def crop(self, region: BoolArray, ratio: float, turn_degrees: float, inverted: bool, low_high: Range) -> _Look:
-        """A square around a region, turned counter-clockwise, with its greys stretched."""
+        """A square around a region, turned counter-clockwise, with its greys stretched.
+
+        Where no hand is seen in it, it is shown with the usual greys, in which a pale hand stands out.
+        """
+        look = self._run(self._square(region, ratio, turn_degrees, inverted, low_high), turn_degrees)
+        if look.presence >= PRESENCE_THRESHOLD:
+            return look
+        plain = self._square(region, ratio, turn_degrees, inverted)
+        usual = self._run(with_usual_greys(plain, _in_crop(region, plain)), turn_degrees)
+        return max(look, usual, key=lambda each: each.presence)
+
+    def _square(
+        self, region: BoolArray, ratio: float, turn_degrees: float, inverted: bool, low_high: Range = (0.0, 1.0)
+    ) -> Picture:
+        """The square as it is shown: two greys become 0 and 1."""
         pixels = self._pixels(inverted)
         picture = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
-        shown = _square_around(picture, region, ratio, turn_degrees, self.spec.side_px, low_high)
-        return self._run(shown, turn_degrees)
+        return square_around(picture, region, ratio, turn_degrees, self.spec.side_px, low_high)
 
     def second_chance(self, home: FloatArray, look: _Look, inverted: bool) -> BoolArray:
         """The hand in a crop around the largest region of a frame in which no hand was found.
@@ -324,7 +331,7 @@ class _Shown:
         Raises:
             HandNotFound: there is none in the crop either.
         """
-        region = _largest(home > MASK_THRESHOLD)
+        region = largest_part(home > MASK_THRESHOLD)
         if region is None:
             raise HandNotFound(_not_found(self.radiograph))
         low_high = self._range(region, SECOND_CHANCE_RATIO - 1.0, inverted)
@@ -374,44 +381,38 @@ class _Shown:
             if abs(look.residual_degrees) <= SETTLED_DEGREES and not look.darker:
                 break
             inverted ^= look.darker
-        top, left, bottom, right = box_of(region)
-        if max(bottom - top, right - left) >= LEAST_REDRAWN_PX and _uncertain(look.probability) > MOST_UNCERTAIN:
-            region = self.drawn_again(region, look, tilt, inverted)
+        if self.redraw is not None and uncertainty(look.probability) > MOST_UNCERTAIN:
+            region = self.drawn_again(region, self.redraw, tilt, inverted)
         return HandMask(region, look.presence, tilt, inverted)
 
-    def drawn_again(self, region: BoolArray, look: _Look, tilt: float, inverted: bool) -> BoolArray:
-        """The least ragged of an uncertain outline and of those drawn with other greys.
+    def drawn_again(self, region: BoolArray, redraw: nn.Module, tilt: float, inverted: bool) -> BoolArray:
+        """An uncertain outline as the second network draws it; as it was where that is no hand, or another one.
 
         Such hands are overexposed, underexposed, or of little contrast in a bright surround.
         """
-        outlines = [(_raggedness(look.probability), region)]
         low_high = self._range(region, NEIGHBOURHOOD_SHARE, inverted)
-        pixels = self._pixels(inverted)
-        picture = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
-        plain = _square_around(picture, region, CROP_MARGIN_RATIO, tilt, self.spec.side_px, (0.0, 1.0))
-        stretched = _stretched(plain, *low_high)
-        for shown in (_with_usual_greys(plain, region), replace(stretched, pixels=stretched.pixels**2)):
-            again = self._run(shown, tilt)
-            with suppress(HandNotFound):
-                drawn = _outline(again.home(self.radiograph.shape), region, self.radiograph)
-                drawn = without_far_forearm(drawn, tilt, MOST_FOREARM_PALMS)
-                outlines.append((_raggedness(again.probability), drawn))
-        return min(outlines, key=lambda outline: outline[0])[1]
+        plain = self._square(region, CROP_MARGIN_RATIO, tilt, inverted)
+        first = self._run(stretched(plain, *low_high), tilt)
+        hand = largest_part(first.probability > MASK_THRESHOLD)
+        if hand is None:
+            return region
+        image = torch.from_numpy(redraw_channels(plain, low_high, first.probability, hand)[None])
+        with torch.inference_mode():
+            logits = redraw(image)
+        check_finite(redraw, logits)
+        second = replace(first, probability=logits[0, 0].sigmoid().numpy())
+        with suppress(HandNotFound):
+            drawn = _outline(second.home(self.radiograph.shape), region, self.radiograph)
+            drawn = without_far_forearm(drawn, tilt, MOST_FOREARM_PALMS)
+            if (drawn & region).sum() >= LEAST_OVERLAP * (drawn | region).sum():
+                return drawn
+        return region
 
     def _pixels(self, inverted: bool) -> FloatArray:
         return 1.0 - self.radiograph.pixels if inverted else self.radiograph.pixels
 
     def _range(self, region: BoolArray, around_share: float, inverted: bool) -> Range:
-        """Percentiles of the greys in a region and around it."""
-        top, left, bottom, right = box_of(region)
-        around = round(around_share * max(bottom - top, right - left) / 2)
-        near = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
-        values = self._pixels(inverted)[near]
-        if around_share < 0.5:
-            kernel = np.ones((2 * around + 1, 2 * around + 1), np.uint8)
-            values = values[cv2.dilate(region[near].astype(np.uint8), kernel) > 0]
-        low, high = np.percentile(values, (LOW_PERCENT, HIGH_PERCENT))
-        return max(0.0, float(low - LOW_SLACK * (high - low))), float(high)
+        return grey_range(self._pixels(inverted), region, around_share)
 
     def _run(self, picture: Picture, turned_degrees: float) -> _Look:
         image = torch.from_numpy(np.array(self.spec.normalise(picture).pixels)[None, None])
@@ -431,7 +432,33 @@ class _Shown:
         )
 
 
-def _square_around(
+def _in_crop(region: BoolArray, shown: Picture) -> BoolArray:
+    """A region of the radiograph on the grid of a crop of it."""
+    height, width = shown.pixels.shape
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(region.astype(np.uint8), shown.to_radiograph, (width, height), flags=flags) > 0
+
+
+def grey_range(pixels: FloatArray, region: BoolArray, around_share: float) -> Range:
+    """Percentiles of the greys in a region and around it: what becomes 0 and 1 when they are stretched.
+
+    Args:
+        pixels: (H, W), bone bright.
+        region: (H, W).
+        around_share: how much around it, of the longer side of its box; from 0.5 on the whole box counts.
+    """
+    top, left, bottom, right = box_of(region)
+    around = round(around_share * max(bottom - top, right - left) / 2)
+    near = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
+    values = pixels[near]
+    if around_share < 0.5:
+        kernel = np.ones((2 * around + 1, 2 * around + 1), np.uint8)
+        values = values[cv2.dilate(region[near].astype(np.uint8), kernel) > 0]
+    low, high = np.percentile(values, (LOW_PERCENT, HIGH_PERCENT))
+    return max(0.0, float(low - LOW_SLACK * (high - low))), float(high)
+
+
+def square_around(
     picture: Picture, region: BoolArray, ratio: float, turn_degrees: float, side_px: int, low_high: Range
 ) -> Picture:
     """A square around a region, turned counter-clockwise, as (side_px, side_px); outside the picture is 0.
@@ -448,7 +475,7 @@ def _square_around(
     half = side / 2 * (abs(turn[0, 0]) + abs(turn[0, 1])) + 1
     first, last = np.floor(middle - half).astype(int), np.ceil(middle + half).astype(int)
     width, height = (int(length) + 1 for length in last - first)
-    near = _stretched(crop(picture, int(first[1]), int(first[0]), height, width), *low_high)
+    near = stretched(crop(picture, int(first[1]), int(first[0]), height, width), *low_high)
     scale = side_px / side
     near = resized(near, scale) if scale < 1 else near
     inner = invert(compose(invert(picture.to_radiograph), near.to_radiograph))  # the picture's places to those of near
@@ -457,65 +484,6 @@ def _square_around(
     matrix = zoom * turn
     affine = np.column_stack([matrix, (side_px - 1) / 2 - matrix @ at])
     return warp(near, affine, side_px, side_px)
-
-
-def _stretched(picture: Picture, low: float, high: float) -> Picture:
-    """The same with two greys brought to 0 and 1; what its mask leaves out stays as it is."""
-    pixels = np.clip((picture.pixels - low) / max(high - low, 1e-6), 0.0, 1.0).astype(np.float32)
-    return replace(picture, pixels=np.where(picture.mask, pixels, picture.pixels))
-
-
-def _with_usual_greys(shown: Picture, region: BoolArray) -> Picture:
-    """A crop in which background and hand have the greys that they have in most radiographs.
-
-    Args:
-        shown: the crop, with the radiograph's own greys.
-        region: the hand on the radiograph's grid.
-    """
-    height, width = shown.pixels.shape
-    hand = cv2.warpAffine(
-        region.astype(np.uint8), shown.to_radiograph, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    )
-    near, far = (cv2.dilate(hand, _disc(max(1, round(share * width)))) > 0 for share in BESIDE_SHARES)
-    inside, beside = shown.pixels[(hand > 0) & shown.mask], shown.pixels[far & ~near & shown.mask]
-    if not inside.size:
-        return shown
-    greys = np.percentile(inside, USUAL_PERCENTS)
-    darker = beside[beside < np.median(inside)]  # what is brighter is no background: a marker, the field's surround
-    background = float(np.median(darker)) if darker.size else float(inside.min())
-    knots = [(background, USUAL_BACKGROUND)]
-    for grey, usual in zip(greys.tolist(), USUAL_GREYS, strict=True):
-        if grey > knots[-1][0] + 1e-4:
-            knots.append((grey, usual))
-    contrast = float(np.median(inside)) - background
-    last = knots[-1][0]
-    knots = [(background - 0.2 * contrast, 0.0), *knots, (last + 0.3 * (last - background) + 1e-4, 1.0)]
-    own, usual_greys = np.array(knots).T
-    pixels = np.interp(shown.pixels, own, usual_greys).astype(np.float32)
-    return replace(shown, pixels=np.where(shown.mask, pixels, shown.pixels))
-
-
-def _uncertain(probability: FloatArray) -> float:
-    """Pixels with a probability within `UNCERTAIN_RANGE`, for each pixel of the smoothed outline's length."""
-    least, most = UNCERTAIN_RANGE
-    smooth = cv2.GaussianBlur((probability > MASK_THRESHOLD).astype(np.float32), (0, 0), SMOOTH_PX) > 0.5
-    contours, _ = cv2.findContours(smooth.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    length = sum(cv2.arcLength(contour, True) for contour in contours)
-    return float(((probability > least) & (probability < most)).sum() / max(length, 1.0))
-
-
-def _raggedness(probability: FloatArray) -> float:
-    """1 - Dice of the largest part of a mask, its holes filled, and of the same with a smooth outline."""
-    part = _largest(probability > MASK_THRESHOLD)
-    if part is None:
-        return 1.0
-    mask = _filled(part)
-    smooth = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), SMOOTH_PX) > 0.5
-    return 1.0 - 2.0 * float((mask & smooth).sum()) / float(mask.sum() + smooth.sum())
-
-
-def _disc(radius: int) -> NDArray[Any]:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def _darker_than_around(picture: Picture, probability: FloatArray) -> bool:
@@ -577,14 +545,6 @@ def _palms_apart(region: BoolArray) -> list[BoolArray]:
     markers = cv2.dilate(markers, kernel)  # over the rim that the coarse grid lacks
     nearest = cv2.resize(markers, (width, height), interpolation=cv2.INTER_NEAREST)
     return [region & (nearest == number) for number in range(1, len(wide) + 1)]
-
-
-def _largest(region: BoolArray) -> BoolArray | None:
-    """The largest connected part, or None of nothing."""
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
-    if count < 2:
-        return None
-    return np.asarray(parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA])), np.bool_)
 
 
 def _outline(probability: FloatArray, before: BoolArray, radiograph: Radiograph) -> BoolArray:

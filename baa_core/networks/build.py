@@ -8,7 +8,7 @@ from ..recipes.schema import Architecture
 from .age import AgeNetwork, GroupedAgeNetwork, SexNetwork, SixHeads
 from .backbones import VGGS
 from .bone_strips import BoneAgeNetwork, BoneSexNetwork
-from .hand import HandNetwork, MaskNetwork
+from .hand import HandNetwork, MaskNetwork, RedrawNetwork
 from .joint_patches import JointAgeNetwork
 from .landmarks import KeyPointNetwork, LandmarkNetwork
 
@@ -25,6 +25,7 @@ def build(architecture: Architecture) -> nn.Module:
         ("sex", "bones"): BoneSexNetwork,
         ("hand", "one"): HandNetwork,
         ("mask", "one"): MaskNetwork,
+        ("redraw", "one"): RedrawNetwork,
         ("landmarks", "one"): KeyPointNetwork if architecture.backbone in VGGS else LandmarkNetwork,
     }
     network: nn.Module = builders[architecture.task, architecture.heads](architecture)

@@ -27,16 +27,20 @@ class HandOutput(NamedTuple):
 class CompetitiveBlock(nn.Module):
     """FastSurferCNN's competitive dense block: maxout in place of concatenation.
 
-    Henschel et al., NeuroImage 2020; 3x3 instead of 5x5 kernels, for speed on a CPU.
+    Henschel et al., NeuroImage 2020; 3x3 instead of 5x5 kernels, for speed on a CPU. `norms`: batch norms after the
+    convolutions, in place of biases.
     """
 
-    def __init__(self, channels_in: int, filters: int) -> None:
+    def __init__(self, channels_in: int, filters: int, norms: bool = True) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(channels_in, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters))
-        self.second = nn.Sequential(
-            nn.PReLU(), nn.Conv2d(filters, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters)
-        )
-        self.third = nn.Sequential(nn.PReLU(), nn.Conv2d(filters, filters, 1, bias=False), nn.BatchNorm2d(filters))
+
+        def convolution(channels: int, size: int) -> tuple[nn.Module, ...]:
+            made = nn.Conv2d(channels, filters, size, padding=size // 2, bias=not norms)
+            return (made, nn.BatchNorm2d(filters)) if norms else (made,)
+
+        self.first = nn.Sequential(*convolution(channels_in, 3))
+        self.second = nn.Sequential(nn.PReLU(), *convolution(filters, 3))
+        self.third = nn.Sequential(nn.PReLU(), *convolution(filters, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, filters, H, W)."""
@@ -45,31 +49,28 @@ class CompetitiveBlock(nn.Module):
         return torch.maximum(self.third(two), two)
 
 
-class HandNetwork(nn.Module):
+class _FastSurfer(nn.Module):
     """A light FastSurferCNN (32 filters at every level; Deeplasia, supplement 1).
 
     Two strided convolutions bring the picture to a quarter of its grid, and every cell answers
     for its 4 x 4 pixels (pixel shuffle), which makes it sixteen times cheaper at the same
-    resolution. Three small answers are read from the deepest level: is there a hand, where
-    do its fingers point, is bone dark.
+    resolution.
     """
 
-    def __init__(self, architecture: Architecture, levels: int = 5) -> None:
+    def __init__(self, channels_in: int, filters: int, levels: int, norms: bool) -> None:
         super().__init__()
-        filters = architecture.hidden[0]
         self.stem = nn.Sequential(
-            nn.Conv2d(1, filters // 2, 3, stride=2, padding=1),
+            nn.Conv2d(channels_in, filters // 2, 3, stride=2, padding=1),
             nn.PReLU(),
             nn.Conv2d(filters // 2, filters, 3, stride=2, padding=1),
         )
-        self.down = nn.ModuleList(CompetitiveBlock(filters, filters) for _ in range(levels))
-        self.bottom = CompetitiveBlock(filters, filters)
-        self.up = nn.ModuleList(CompetitiveBlock(filters, filters) for _ in range(levels))
+        self.down = nn.ModuleList(CompetitiveBlock(filters, filters, norms) for _ in range(levels))
+        self.bottom = CompetitiveBlock(filters, filters, norms)
+        self.up = nn.ModuleList(CompetitiveBlock(filters, filters, norms) for _ in range(levels))
         self.mask = nn.Sequential(nn.Conv2d(filters, 16, 3, padding=1), nn.PixelShuffle(4))
-        self.answers = nn.Sequential(nn.Linear(2 * filters, 64), nn.ReLU(inplace=True), nn.Linear(64, 4))
 
-    def forward(self, image: Tensor) -> HandOutput:
-        """Answers for pictures (N, 1, S, S), S a multiple of 128."""
+    def segment(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, 1, S, S) of "hand", S a multiple of 128, and the features of the deepest level."""
         x = self.stem(image)
         skips, places = [], []
         for block in self.down:
@@ -77,12 +78,45 @@ class HandNetwork(nn.Module):
             skips.append(x)
             x, place = nn.functional.max_pool2d(x, 2, return_indices=True)
             places.append(place)
-        x = self.bottom(x)
-        answers = self.answers(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)).float()
+        x = deepest = self.bottom(x)
         for block in self.up:
             x = nn.functional.max_unpool2d(x, places.pop(), [2, 2])
             x = block(torch.maximum(x, skips.pop()))
-        return HandOutput(self.mask(x).float(), answers[:, 0], answers[:, 1:3], answers[:, 3])
+        return self.mask(x).float(), deepest
+
+
+class HandNetwork(_FastSurfer):
+    """Finds the hand in a picture with one channel of grey.
+
+    Three small answers are read from the deepest level: is there a hand, where do its fingers point, is bone dark.
+    """
+
+    def __init__(self, architecture: Architecture, levels: int = 5) -> None:
+        filters = architecture.hidden[0]
+        super().__init__(1, filters, levels, norms=True)
+        self.answers = nn.Sequential(nn.Linear(2 * filters, 64), nn.ReLU(inplace=True), nn.Linear(64, 4))
+
+    def forward(self, image: Tensor) -> HandOutput:
+        """Answers for pictures (N, 1, S, S), S a multiple of 128."""
+        mask_logits, x = self.segment(image)
+        answers = self.answers(torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)).float()
+        return HandOutput(mask_logits, answers[:, 0], answers[:, 1:3], answers[:, 3])
+
+
+class RedrawNetwork(_FastSurfer):
+    """Draws an uncertain outline again, from a crop in several greys and the probability that the hand network gave.
+
+    It has no batch norms: it begins as the hand network with those folded in.
+    """
+
+    CHANNELS = 4  # `segmentation.redraw_channels`
+
+    def __init__(self, architecture: Architecture, levels: int = 5) -> None:
+        super().__init__(self.CHANNELS, architecture.hidden[0], levels, norms=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of "hand", (N, 1, S, S), for crops (N, 4, S, S), S a multiple of 128."""
+        return self.segment(image)[0]
 
 
 class MaskNetwork(nn.Module):

@@ -88,6 +88,26 @@ HAND = Member(
     ),
 )
 
+# An uncertain outline is drawn again by a network that sees the crop in three greys and the first outline.
+REDRAW = Member(
+    name="hand_redraw",
+    architecture=Architecture("fastsurfer", task="redraw", hidden=(32,), sex_features=0),
+    input=whole_frame(512),
+    training=TrainingPlan(
+        epochs=400,
+        batch_size=8,
+        learning_rate=1e-3,
+        optimiser="adamw",
+        weight_decay=1e-3,
+        loss="mask",
+        augment="",
+        images=("sharp",),
+        init="hand",
+        average_decay=0.99,
+        keep_last=True,
+    ),
+)
+
 SEX_START = Member(
     name="sex_start",
     architecture=Architecture(LITE0, task="sex", hidden=(256,), sex_features=0),
@@ -202,6 +222,7 @@ RECIPE = Recipe(
     citation="Rassmann S et al. Deeplasia: deep learning for bone age assessment validated on skeletal dysplasias. "
     "Pediatr Radiol 2024;54:82-95. doi:10.1007/s00247-023-05789-1",
     hand=HAND,
+    redraw=REDRAW,
     members=tuple(TABLE_3[name] for name in FINAL_ENSEMBLE),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,

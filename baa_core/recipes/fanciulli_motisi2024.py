@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..preprocessing.prepare import InputSpec
 from ..preprocessing.steps import CropToPoints, Equalise, PadSquare, Resize, Scale, Upright, WindowFromPeak
-from .deeplasia import HAND, LANDMARKS, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, REDRAW, SEX_CHECK
 from .schema import Architecture, Member, Recipe, TrainingPlan
 from .small_budget import SMALL
 
@@ -56,6 +56,7 @@ RECIPE = Recipe(
     citation="Fanciulli G, Motisi GA. RSNA Bone Age Assessment Challenge. Computing Methods for Experimental Physics "
     "and Data Analysis, University of Pisa, 2023/24",
     hand=HAND,
+    redraw=REDRAW,
     points=LANDMARKS,
     points_needed=False,
     members=(RVGG16,),

@@ -23,7 +23,7 @@ from ..preprocessing.steps import (
     Upright,
 )
 from ..types import Sex
-from .deeplasia import HAND, LANDMARKS, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, REDRAW, SEX_CHECK
 from .schema import Architecture, Member, Recipe, TestTimeAugmentation, TrainingPlan
 from .small_budget import SMALL
 
@@ -147,6 +147,7 @@ RECIPE = Recipe(
     citation="Iglovikov VI et al. Paediatric bone age assessment using deep convolutional neural networks. "
     "DLMIA 2018, LNCS 11045:300-308. doi:10.1007/978-3-030-00889-5_34",
     hand=HAND,
+    redraw=REDRAW,
     mask=UNET,
     points=KEY_POINTS,
     members=tuple(region_member(region) for region in REGIONS),

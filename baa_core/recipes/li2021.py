@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..preprocessing.picture import Step
 from ..preprocessing.prepare import InputSpec
 from ..preprocessing.steps import CropToCluster, CropToHand, Equalise, Resize, Standardise, Upright
-from .deeplasia import HAND, LANDMARKS, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, REDRAW, SEX_CHECK
 from .schema import Architecture, Member, Recipe, TrainingPlan
 from .small_budget import SMALL
 
@@ -56,6 +56,7 @@ RECIPE = Recipe(
     citation="Li S et al. A deep learning-based computer-aided diagnosis method of X-ray images for bone age "
     "assessment. Complex Intell Syst 2022;8:1929-1939. doi:10.1007/s40747-021-00376-z",
     hand=HAND,
+    redraw=REDRAW,
     members=(SHIPPED,),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,

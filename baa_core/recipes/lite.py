@@ -6,7 +6,7 @@ doi:10.1007/s00247-023-05789-1).
 
 from dataclasses import replace
 
-from .deeplasia import HAND, LANDMARKS, LITE0, SEX_CHECK, masked_hand
+from .deeplasia import HAND, LANDMARKS, LITE0, REDRAW, SEX_CHECK, masked_hand
 from .schema import Architecture, Member, Recipe, TrainingPlan
 
 AGE = Member(
@@ -105,6 +105,7 @@ RECIPE = Recipe(
     citation="This project's own light networks by the route of Deeplasia: Rassmann S et al. Pediatr Radiol "
     "2024;54:82-95. doi:10.1007/s00247-023-05789-1",
     hand=HAND,
+    redraw=REDRAW,
     members=(AGE_DRAWN, AGE_BONES, AGE_JOINTS),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,

@@ -17,7 +17,7 @@ from ..preprocessing.steps import (
     Standardise,
     Upright,
 )
-from .deeplasia import HAND, LANDMARKS, LITE0, SEX_CHECK
+from .deeplasia import HAND, LANDMARKS, LITE0, REDRAW, SEX_CHECK
 from .schema import AGE_GROUPS_MONTHS, Architecture, Member, Recipe, TrainingPlan
 
 
@@ -60,6 +60,7 @@ RECIPE = Recipe(
     citation="Malanga RG et al. Bone age prediction from carpal radiographic images using deep learning. "
     "J Health Inform 2024;16 Especial. doi:10.59681/2175-4411.v16.iEspecial.2024.1361",
     hand=HAND,
+    redraw=REDRAW,
     members=(GROUPED,),
     sex=SEX_CHECK,
     landmarks=LANDMARKS,

@@ -24,8 +24,8 @@ class Architecture:
 
     Attributes:
         backbone: a timm model name.
-        task: what comes out: "age" (months), "sex" (logit of male), "hand" (mask and more), "mask" (mask alone), or
-            "landmarks" (places).
+        task: what comes out: "age" (months), "sex" (logit of male), "hand" (mask and more), "mask" (mask alone),
+            "redraw" (an uncertain mask again), or "landmarks" (places).
         heads: of an age network: "one" dense head; "six", one for each of regression and expectation and for girls,
             boys and both (Iglovikov 2018); or "grouped", one a sex and age group behind a classifier (Malanga 2024).
             Of networks of sex and age: "bones", which look along straightened bones (`bone_strips.BoneNetwork`).
@@ -40,7 +40,7 @@ class Architecture:
     """
 
     backbone: str
-    task: Literal["age", "sex", "hand", "mask", "landmarks"] = "age"
+    task: Literal["age", "sex", "hand", "mask", "redraw", "landmarks"] = "age"
     heads: Literal["one", "six", "grouped", "bones", "joints"] = "one"
     hidden: tuple[int, ...] = (256,)
     sex_features: int = 32
@@ -158,6 +158,7 @@ class Recipe:
     Attributes:
         members: the age networks whose months are averaged by weight.
         hand: the network that finds the hand.
+        redraw: the network that draws its outline again where that is uncertain; None: it stays as it is.
         sex: the networks that check the entered sex; their log-odds are averaged (`ensemble.mean_log_odds`).
         start: networks trained only to start others from; never served.
         untrained_members: members of the paper that can be trained here but have no shipped weights yet.
@@ -180,6 +181,7 @@ class Recipe:
     start: tuple[Member, ...] = ()
     untrained_members: tuple[Member, ...] = ()
     views: TestTimeAugmentation = TestTimeAugmentation()
+    redraw: Member | None = None
     landmarks: Member | None = None
     mask: Member | None = None
     points: Member | None = None
@@ -217,7 +219,7 @@ class Recipe:
     @property
     def members_in_use(self) -> tuple[Member, ...]:
         """The members that an assessment runs, whose weights come with the software."""
-        finding = (self.hand, self.mask, self.landmarks, self.points)
+        finding = (self.hand, self.redraw, self.mask, self.landmarks, self.points)
         return (*dict.fromkeys(member for member in finding if member is not None), *self.sex_and_age_members)
 
 

@@ -127,6 +127,12 @@ class Assessor:
         known = json.dumps(self.store.manifest.calibration.get(self.recipe.name, {}), sort_keys=True)
         return hashlib.sha256(known.encode()).hexdigest()[:12]
 
+    @property
+    def outline_networks(self) -> tuple[nn.Module, InputSpec, nn.Module | None]:
+        """What `segmentation.find_hands` needs beside a radiograph."""
+        hand, redraw = self.recipe.hand, self.recipe.redraw
+        return self.network(hand), hand.input, None if redraw is None else self.network(redraw)
+
     def find_hands(self, radiograph: Radiograph) -> tuple[HandMask, ...]:
         """Every hand of a radiograph from left to right; at least one.
 
@@ -137,7 +143,7 @@ class Assessor:
             SeveralPictures: see `panels.check_one_picture`.
         """
         check_one_picture(radiograph)
-        hands = find_hands(radiograph, self.network(self.recipe.hand), self.recipe.hand.input)
+        hands = find_hands(radiograph, *self.outline_networks)
         if len(hands) == 1:
             return hands
         return tuple(hand for hand in hands if _is_whole(radiograph, hand)) or hands
@@ -159,7 +165,7 @@ class Assessor:
             SeveralPictures: the picture is a page or screen that shows several.
         """
         stages = stages or SharedStages()
-        segmented = ("segmented", self.store.identity, self.recipe.hand)
+        segmented = ("segmented", self.store.identity, self.recipe.hand, self.recipe.redraw)
         hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice))
         placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages))
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
@@ -172,7 +178,8 @@ class Assessor:
     @property
     def _hand_stage(self) -> Hashable:
         """All that the hand of a radiograph and its landmarks depend on."""
-        return "hand", self.store.identity, self.recipe.hand, self.recipe.mask, self.recipe.landmarks
+        recipe = self.recipe
+        return "hand", self.store.identity, recipe.hand, recipe.redraw, recipe.mask, recipe.landmarks
 
     def _segment(self, radiograph: Radiograph, choice: HandChoice | None) -> tuple[HandMask, tuple[Caution, ...]]:
         """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""

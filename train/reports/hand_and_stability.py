@@ -67,7 +67,7 @@ def points_inside(assessor: Assessor, samples: list[Sample], points: dict[int, P
         radiograph = read_sample(sample)
         height, width = radiograph.shape
         try:
-            hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+            hand = find_hand(radiograph, *assessor.outline_networks)
         except (HandNotFound, SeveralHands):
             refused += 1
             continue
@@ -94,7 +94,7 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
     for i in range(PASTED if radiographs else 0):
         picture, mask = pasted(radiographs[i % len(radiographs)], generator)
         try:
-            hand = find_hand(Radiograph(picture), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+            hand = find_hand(Radiograph(picture), *assessor.outline_networks)
         except (HandNotFound, SeveralHands):
             refused += 1
             continue
@@ -170,7 +170,7 @@ def drawn_examples(assessor: Assessor) -> dict[str, Any]:
 
 def _outline(assessor: Assessor, radiograph: Radiograph) -> NDArray[np.bool_] | None:
     try:
-        hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+        hand = find_hand(radiograph, *assessor.outline_networks)
     except (HandNotFound, SeveralHands):
         return None
     return np.asarray(hand.pixels)
@@ -208,7 +208,7 @@ def landmark_errors(assessor: Assessor, samples: list[Sample], table: pd.DataFra
             continue
         radiograph = read_sample(sample)
         try:
-            hand = find_hand(radiograph, assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+            hand = find_hand(radiograph, *assessor.outline_networks)
             found = find_landmarks(prepare(radiograph, hand, member.input), network)
         except (HandNotFound, SeveralHands, LandmarksNotFound):
             refused += 1
@@ -262,7 +262,7 @@ def _hand_in(assessor: Assessor, grey: NDArray[np.uint8]) -> bool:
     low, high = float(grey.min()), float(grey.max())
     pixels = ((grey - low) / max(high - low, 1.0)).astype(np.float32)
     try:
-        find_hand(Radiograph(pixels), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input)
+        find_hand(Radiograph(pixels), *assessor.outline_networks)
     except (HandNotFound, SeveralHands):
         return False
     return True

@@ -4,20 +4,8 @@ import pytest
 
 from baa_core.errors import SeveralHands
 from baa_core.hand.quality import measure_framing
-from baa_core.hand.segmentation import (
-    MOST_UNCERTAIN,
-    USUAL_BACKGROUND,
-    USUAL_GREYS,
-    USUAL_PERCENTS,
-    _raggedness,
-    _uncertain,
-    _with_usual_greys,
-    _without_bridges,
-    _without_strips,
-    field_box,
-)
+from baa_core.hand.segmentation import _without_bridges, _without_strips, field_box
 from baa_core.phantom import EXAMPLES
-from baa_core.preprocessing.picture import IDENTITY, Picture
 from baa_core.reporting.cautions import about_picture
 from baa_core.types import HandChoice, Radiograph
 from baa_core.workflows.assess import Assessor
@@ -188,27 +176,3 @@ def test_an_edge_of_the_field_at_the_wrist_is_cut_off_and_no_finger(
     assert kept[hand > 0].mean() > 0.999
     assert kept[:, :40].sum() < 0.1 * edged[:, :40].sum()
     assert np.array_equal(_without_strips(hand), hand)
-
-
-@pytest.mark.parametrize("tone", [lambda x: 0.02 + 0.12 * x, lambda x: 0.6 + 0.4 * x, lambda x: x**3, lambda x: x**0.3])
-def test_an_overexposed_or_underexposed_hand_is_shown_with_the_greys_of_other_hands(tone) -> None:
-    drawn = draw_phantom(120.0, "male", seed=4, height_px=512)
-    pixels = tone(drawn.radiograph.pixels).astype(np.float32)
-    pixels[:30] = 1.0  # a bright surround is no background
-    shown = _with_usual_greys(Picture(pixels, np.ones(pixels.shape, bool), IDENTITY), drawn.mask).pixels
-    inside = np.percentile(shown[drawn.mask], USUAL_PERCENTS)
-    assert np.allclose(inside, USUAL_GREYS, atol=0.03)
-    background = np.median(shown[40:][~drawn.mask[40:]])
-    assert background == pytest.approx(USUAL_BACKGROUND, abs=0.03)
-    assert np.all(np.diff(np.interp(np.linspace(0, 1, 9), np.sort(pixels.ravel()), np.sort(shown.ravel()))) >= -1e-6)
-
-
-def test_a_crisp_outline_is_certain_and_a_frayed_one_is_not() -> None:
-    generator = np.random.default_rng(1)
-    mask = draw_phantom(120.0, "male", seed=4, height_px=512).mask.astype(np.float32)
-    crisp = cv2.GaussianBlur(mask, (0, 0), 0.7)
-    noise = cv2.GaussianBlur(generator.standard_normal(mask.shape).astype(np.float32), (0, 0), 6)
-    frayed = np.clip(cv2.GaussianBlur(mask, (0, 0), 8) + 3 * noise, 0, 1)
-    assert _uncertain(crisp) < MOST_UNCERTAIN < _uncertain(frayed)
-    assert _raggedness(crisp) < _raggedness(frayed)
-    assert _raggedness(np.zeros_like(mask)) == 1.0

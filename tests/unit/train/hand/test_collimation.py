@@ -129,7 +129,7 @@ def test_a_contact_sheet_draws_the_outline_and_marks_what_was_refused(tmp_path: 
 def outline(assessor: Assessor, pixels: np.ndarray) -> np.ndarray | None:
     """The shipped network's mask; None if it refuses."""
     try:
-        return find_hand(Radiograph(pixels), assessor.network(assessor.recipe.hand), assessor.recipe.hand.input).pixels
+        return find_hand(Radiograph(pixels), *assessor.outline_networks).pixels
     except (HandNotFound, SeveralHands):
         return None
 
