@@ -1,15 +1,18 @@
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
+from baa_core.preprocessing import clustering
 from baa_core.preprocessing.picture import Picture
 from baa_core.preprocessing.prepare import InputSpec, ModelInput, SharedSteps, apply_steps, prepare
 from baa_core.preprocessing.steps import CropToHand, MaskBackground, Resize, Standardise, StretchContrast, Upright
 from baa_core.recipes import RECIPES
 from baa_core.recipes.schema import Recipe
 from baa_core.types import HandMask, Radiograph
+from tests.unit.preprocessing.test_clustering import QUICK
 
 SPEC = InputSpec(96, (MaskBackground(), StretchContrast(), Upright(), CropToHand(1.15), Resize(96)), Standardise())
 
@@ -24,7 +27,8 @@ def hand(tilt_degrees: float = 0.0, inverted: bool = False) -> tuple[Radiograph,
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_every_member_gets_its_shape_and_range(recipe: Recipe) -> None:
+def test_every_member_gets_its_shape_and_range(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "cluster_hand", partial(clustering.cluster_hand, plan=QUICK))
     radiograph, mask = hand()
     rows, columns = np.nonzero(mask.pixels)
     top, bottom, middle, right = rows.min(), rows.max(), columns.mean(), columns.max()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from baa_core.errors import LandmarksNotFound
 from baa_core.phantom import draw_phantom
+from baa_core.preprocessing import clustering
 from baa_core.preprocessing.picture import IDENTITY, Picture, Step, compose, invert
 from baa_core.preprocessing.steps import (
     CAPITATE_ROW,
@@ -27,6 +29,7 @@ from baa_core.preprocessing.steps import (
     Upright,
     WindowFromPeak,
 )
+from tests.unit.preprocessing.test_clustering import QUICK
 
 ALL = (MaskBackground(), StretchContrast(), Upright(), CropToHand(1.15), Resize(320))
 TILTS = [0.0, 17.0, -38.0, 90.0, -90.0, 180.0, 133.0]
@@ -205,9 +208,9 @@ def test_crop_to_points_holds_them_all_and_leaves_a_hand_without_points_whole() 
     assert cropped.pixels.shape[0] == cropped.pixels.shape[1] == round(441 * 1.2)
 
 
-@pytest.mark.slow
-def test_crop_to_cluster_says_when_the_clustering_found_something_else() -> None:
-    girl = draw_phantom(120, "female", seed=10, height_px=400)
+def test_crop_to_cluster_says_when_the_clustering_found_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "cluster_hand", partial(clustering.cluster_hand, plan=QUICK))
+    girl = draw_phantom(120, "female", seed=10, height_px=200)
     pixels = girl.radiograph.pixels
     agreeing = CropToCluster(1.0)(Picture(pixels, girl.mask, IDENTITY))
     assert agreeing.cautions == () and agreeing.mask.sum() == pytest.approx(girl.mask.sum(), rel=0.05)
