@@ -27,6 +27,13 @@ SMOOTH_PX = 4.0  # blur of a mask by which its length is measured; of a crop of 
 USUAL_BACKGROUND = 0.05
 USUAL_PERCENTS, USUAL_GREYS = (1, 5, 25, 50, 75, 95, 99), (0.10, 0.17, 0.30, 0.45, 0.63, 0.85, 0.97)
 BESIDE_SHARES = (0.012, 0.08)  # nearest and farthest background that counts for that, of the crop's side
+# Rows at the lower end of an outline whose grey lies within this of what is beside them, of the hand's contrast, show
+# no forearm. On 400 synthetic collimated frames 12 outlines are cut, 10 of them nearer to the truth then (Dice up to
+# 0.07 more); of the redrawn ones among 100 sharp `val` radiographs and 61 `val` thumbnails none. At 0.25 of 17 one more
+# becomes worse.
+LEAST_END_CONTRAST = 0.15
+END_SMOOTH_PX, END_GAP_PX, END_BESIDE_PX, END_MISSES = 2.0, 4, 24, 6  # of a crop of 512 px
+LEAST_END_SHARE = 0.02  # of the outline's height
 
 
 def uncertainty(probability: FloatArray) -> float:
@@ -96,6 +103,49 @@ def with_usual_greys(shown: Picture, hand: BoolArray) -> Picture:
     own, usual_greys = np.array(knots).T
     pixels = np.interp(shown.pixels, own, usual_greys).astype(np.float32)
     return replace(shown, pixels=np.where(shown.mask, pixels, shown.pixels))
+
+
+def without_blank_end(probability: FloatArray, shown: Picture) -> FloatArray:
+    """A probability that ends where the forearm does: beyond an edge of the field a network guesses how it goes on.
+
+    Args:
+        probability: of "hand", (S, S), fingers up.
+        shown: the same crop with the radiograph's own greys.
+    """
+    hand = largest_part(probability > 0.5)
+    if hand is None:
+        return probability
+    greys, seen = cv2.GaussianBlur(shown.pixels, (0, 0), END_SMOOTH_PX), shown.mask
+    near, far = (cv2.dilate(hand.astype(np.uint8), _disc(px)) > 0 for px in (END_GAP_PX, END_GAP_PX + END_BESIDE_PX))
+    beside = greys[far & ~near & seen]
+    middle = float(np.median(greys[hand]))
+    darker = beside[beside < middle]
+    limit = LEAST_END_CONTRAST * (middle - float(np.median(darker if darker.size else greys[hand].min())))
+    rows = np.flatnonzero(hand.any(axis=1))
+    first, last = int(rows[0]), int(rows[-1])
+    end, misses = last + 1, 0
+    for row in range(last, (first + last) // 2, -1):
+        columns = np.flatnonzero(hand[row])
+        if columns.size and _blank(greys[row], seen[row], columns, limit):
+            end, misses = row, 0
+        else:
+            misses += 1
+        if misses > END_MISSES:
+            break
+    if last + 1 - end < LEAST_END_SHARE * (last - first):
+        return probability
+    ended = probability.copy()
+    ended[end:] = 0.0
+    return ended
+
+
+def _blank(greys: FloatArray, seen: BoolArray, columns: NDArray[np.intp], limit: float) -> bool:
+    """Does a row of an outline differ in nothing from what lies on either side of it?"""
+    left, right = int(columns[0]) - END_GAP_PX, int(columns[-1]) + 1 + END_GAP_PX
+    sides = np.s_[max(0, left - END_BESIDE_PX) : max(0, left)], np.s_[right : right + END_BESIDE_PX]
+    levels = [np.median(greys[side][seen[side]]) for side in sides if 2 * seen[side].sum() >= END_BESIDE_PX]
+    own = np.median(greys[columns])
+    return bool(levels) and all(abs(own - level) < limit for level in levels)
 
 
 def _disc(radius: int) -> NDArray[Any]:

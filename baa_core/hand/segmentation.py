@@ -22,7 +22,15 @@ from ..preprocessing.picture import IDENTITY, Box, Picture, box_of, compose, cro
 from ..preprocessing.prepare import InputSpec, prepare
 from ..types import BoolArray, Caution, FloatArray, HandChoice, HandMask, Radiograph
 from .quality import without_far_forearm
-from .redraw import MOST_UNCERTAIN, largest_part, redraw_channels, stretched, uncertainty, with_usual_greys
+from .redraw import (
+    MOST_UNCERTAIN,
+    largest_part,
+    redraw_channels,
+    stretched,
+    uncertainty,
+    with_usual_greys,
+    without_blank_end,
+)
 
 Range = tuple[float, float]
 
@@ -132,7 +140,7 @@ def find_hands(
     right and shown again. Then each hand is cropped, turned upright, its greys stretched to its own range, and
     segmented again until its fingers point up, so that the mask depends neither on the frame nor on how the hand lies
     in it. An uncertain outline is drawn again by a second network (`redraw`). Where none is found, the frame's field is
-    shown, and then the frame blurred by `SOFTENED_SHARE`.
+    shown, then the frame blurred by `SOFTENED_SHARE`, then the frame once more, its crops with the usual greys.
 
     Args:
         radiograph: pixels (H, W) in [0, 1].
@@ -157,8 +165,10 @@ def find_hands(
             hands = _hands_in(replace(shown, radiograph=field))
             return tuple(_outside_field(hand, box, radiograph.shape) for hand in hands)
     blurred = cv2.GaussianBlur(radiograph.pixels, (0, 0), SOFTENED_SHARE * max(radiograph.shape))
-    hands = _hands_in(replace(shown, radiograph=replace(radiograph, pixels=np.asarray(blurred, np.float32))))
-    return tuple(replace(hand, cautions=(*hand.cautions, SOFTENED)) for hand in hands)
+    with suppress(HandNotFound):
+        hands = _hands_in(replace(shown, radiograph=replace(radiograph, pixels=np.asarray(blurred, np.float32))))
+        return tuple(replace(hand, cautions=(*hand.cautions, SOFTENED)) for hand in hands)
+    return _hands_in(replace(shown, usual_greys=True))
 
 
 def field_box(pixels: FloatArray) -> Box | None:
@@ -296,6 +306,7 @@ class _Shown:
     network: nn.Module
     spec: InputSpec
     redraw: nn.Module | None = None
+    usual_greys: bool = False
 
     def whole(self, inverted: bool, quarter_turns: int) -> _Look:
         """The whole frame."""
@@ -308,10 +319,10 @@ class _Shown:
     def crop(self, region: BoolArray, ratio: float, turn_degrees: float, inverted: bool, low_high: Range) -> _Look:
         """A square around a region, turned counter-clockwise, with its greys stretched.
 
-        Where no hand is seen in it, it is shown with the usual greys, in which a pale hand stands out.
+        With `usual_greys` it is shown in those where no hand is seen in it: a pale hand stands out in them.
         """
         look = self._run(self._square(region, ratio, turn_degrees, inverted, low_high), turn_degrees)
-        if look.presence >= PRESENCE_THRESHOLD:
+        if look.presence >= PRESENCE_THRESHOLD or not self.usual_greys:
             return look
         plain = self._square(region, ratio, turn_degrees, inverted)
         usual = self._run(with_usual_greys(plain, _in_crop(region, plain)), turn_degrees)
@@ -400,7 +411,7 @@ class _Shown:
         with torch.inference_mode():
             logits = redraw(image)
         check_finite(redraw, logits)
-        second = replace(first, probability=logits[0, 0].sigmoid().numpy())
+        second = replace(first, probability=without_blank_end(logits[0, 0].sigmoid().numpy(), plain))
         with suppress(HandNotFound):
             drawn = _outline(second.home(self.radiograph.shape), region, self.radiograph)
             drawn = without_far_forearm(drawn, tilt, MOST_FOREARM_PALMS)

@@ -16,6 +16,7 @@ from baa_core.hand.redraw import (
     redraw_channels,
     uncertainty,
     with_usual_greys,
+    without_blank_end,
 )
 from baa_core.hand.segmentation import find_hand
 from baa_core.preprocessing.picture import IDENTITY, Picture
@@ -66,6 +67,27 @@ def test_the_second_network_sees_three_ranges_of_grey_and_the_first_outline() ->
     assert set(np.unique(channels[3]).round(4)) == {np.float32(-1.0), np.float32(0.6)}
     darkest, palest = (channels[i][drawn.mask].std() for i in (0, 2))
     assert darkest != pytest.approx(palest, rel=0.05)
+
+
+@pytest.mark.parametrize("surround", [0.0, 0.4, 1.0])
+def test_an_outline_does_not_go_on_beyond_the_field_where_nothing_is_seen(surround: float) -> None:
+    drawn = draw_phantom(120.0, "male", seed=4, height_px=512)
+    pixels, guessed = drawn.radiograph.pixels.copy(), drawn.mask.copy()
+    edge = int(np.flatnonzero(drawn.mask.any(axis=1))[-1]) - 50
+    pixels[edge:] = surround
+    shown = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
+    kept = without_blank_end(guessed.astype(np.float32), shown) > 0.5
+    assert not kept[edge + 8 :].any()
+    assert np.array_equal(kept[: edge - 8], drawn.mask[: edge - 8])
+
+
+def test_a_forearm_that_is_seen_stays() -> None:
+    for seed, (offset, contrast) in enumerate([(0.0, 1.0), (0.5, 0.1), (0.6, 0.4)]):
+        drawn = draw_phantom(120.0, "male", seed=seed, height_px=512)
+        pixels = (offset + contrast * drawn.radiograph.pixels).astype(np.float32)
+        probability = drawn.mask.astype(np.float32)
+        shown = Picture(pixels, np.ones(pixels.shape, bool), IDENTITY)
+        assert np.array_equal(without_blank_end(probability, shown), probability)
 
 
 @pytest.fixture(scope="module")
