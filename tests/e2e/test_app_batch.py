@@ -5,7 +5,6 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,12 +68,14 @@ def downloaded(page: Page) -> str:
 
 
 @pytest.fixture
-def batch(served: Served, visitor: BrowserContext) -> Iterator[Page]:
-    page = open_page(visitor, served.url)
+def batch(page: Page) -> Page:
+    """The Batch tab without files."""
     page.get_by_role("tab", name="Batch").click()
     page.locator("#baa-batch-go").wait_for()
-    yield page
-    page.close()
+    if page.locator(ROWS).count():
+        page.locator("#baa-batch-clear").click()
+        expect(page.locator("#baa-batch-card")).to_contain_text("The batch will appear here")
+    return page
 
 
 def test_a_zip_and_a_table_give_the_command_lines_numbers_through_cancel_and_go_on(

@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from baa_core.recipes import RECIPES
 from baa_core.types import DISCLAIMER
 from page.examples import EXAMPLES
-from tests.e2e.served_page import Served, keep, only_its_own, open_page, rest, settle
+from tests.e2e.served_page import Served, empty, keep, only_its_own, open_page, rest, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EXAMPLE, OTHER = list(EXAMPLES)[:2]
@@ -159,15 +159,17 @@ def test_nothing_is_left_on_the_disk(compared: Page, served: Served) -> None:
 
 
 def test_another_picture_clears_the_comparison(compared: Page) -> None:
-    """The last test of this page: it takes its comparison away."""
+    """The last test of this comparison."""
     compared.get_by_role("button", name=OTHER).click()
     expect(compared.locator(f"{CARD} .baa-empty-title")).to_have_text("The comparison will appear here")
     expect(compared.locator(".baa-system")).to_have_count(0)
     expect(compared.locator("#baa-comparison")).not_to_be_visible()
 
 
-def test_a_run_can_be_cancelled_and_the_page_lives_on(page: Page) -> None:
-    """Before that there is nothing to compare, which is said in one sentence."""
+def test_a_run_can_be_cancelled_and_the_page_lives_on(compared: Page) -> None:
+    """The last test of this page. Before that there is nothing to compare, which is said in one sentence."""
+    page = compared
+    empty(page)
     page.get_by_role("tab", name="Compare").click()
     page.locator("#baa-compare").click()
     expect(page.locator(f"{CARD} .baa-refusal")).to_contain_text("No radiograph has been chosen")

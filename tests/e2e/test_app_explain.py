@@ -14,7 +14,7 @@ from baa_core.explanation.methods import METHODS
 from baa_core.hand_anatomy import REGION_TITLES
 from baa_core.types import DISCLAIMER
 from page.examples import EXAMPLES
-from tests.e2e.served_page import Served, keep, only_its_own, open_page, settle
+from tests.e2e.served_page import Served, empty, keep, only_its_own, open_page, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EXAMPLE = next(iter(EXAMPLES))
@@ -188,8 +188,39 @@ def test_assessing_again_leaves_the_explanation(explained: Page) -> None:
     assert shown(explained) == before
 
 
-def test_a_run_can_be_cancelled_and_another_picture_stops_it_and_the_page_lives_on(page: Page) -> None:
-    """Before that there is nothing to explain, which is said in one sentence."""
+def test_assessing_as_the_other_sex_marks_the_explanation_as_outdated_and_another_method_gives_another_map(
+    explained: Page,
+) -> None:
+    """The last test of this explanation: the one that is shown belongs to the sex it was made for."""
+    explained.get_by_role("tab", name="Explain").click()
+    outdated = explained.get_by_text("Outdated: the entries have changed").locator("visible=true")
+    expect(outdated).to_have_count(0)
+    own, other = (
+        ("Female", "Male")
+        if explained.get_by_role("radio", name="Female", exact=True).is_checked()
+        else ("Male", "Female")
+    )
+    explained.get_by_role("radio", name=other, exact=True).check()
+    explained.locator("#baa-assess").click()
+    expect(explained.locator("#baa-card .baa-entries")).to_contain_text(f"sex entered: {other.lower()}")
+    explained.get_by_role("tab", name="Explain").click()
+    expect(outdated).to_have_count(1)
+    before = shown(explained)
+    explain(explained, OTHER)
+    expect(explained.locator(".baa-note")).to_contain_text(METHODS["grad_cam"].cannot)
+    wait_for_panel(explained, OTHER)
+    assert shown(explained) != before
+    child = "for a boy" if other == "Male" else "for a girl"
+    expect(explained.locator("#baa-explained .baa-result")).to_contain_text(child, timeout=PANEL_MS)
+    expect(outdated).to_have_count(0)
+    explained.get_by_role("radio", name=own, exact=True).check()
+    expect(outdated).to_have_count(1)
+
+
+def test_a_run_can_be_cancelled_and_another_picture_stops_it_and_the_page_lives_on(explained: Page) -> None:
+    """The last test of this page. Before that there is nothing to explain, which is said in one sentence."""
+    page = explained
+    empty(page)
     page.get_by_role("tab", name="Explain").click()
     page.locator("#baa-explain").click()
     expect(page.locator("#baa-explained .baa-refusal")).to_contain_text("No radiograph has been chosen")
@@ -219,32 +250,3 @@ def test_a_run_can_be_cancelled_and_another_picture_stops_it_and_the_page_lives_
     expect(page.locator(".baa-chosen")).to_contain_text(list(EXAMPLES)[1])
     settle(page)
     expect(page.locator("#baa-explained .baa-result")).to_have_count(0)
-
-
-def test_assessing_as_the_other_sex_marks_the_explanation_as_outdated_and_another_method_gives_another_map(
-    explained: Page,
-) -> None:
-    """The last test of this page: the explanation that is shown belongs to the sex it was made for."""
-    explained.get_by_role("tab", name="Explain").click()
-    outdated = explained.get_by_text("Outdated: the entries have changed").locator("visible=true")
-    expect(outdated).to_have_count(0)
-    own, other = (
-        ("Female", "Male")
-        if explained.get_by_role("radio", name="Female", exact=True).is_checked()
-        else ("Male", "Female")
-    )
-    explained.get_by_role("radio", name=other, exact=True).check()
-    explained.locator("#baa-assess").click()
-    expect(explained.locator("#baa-card .baa-entries")).to_contain_text(f"sex entered: {other.lower()}")
-    explained.get_by_role("tab", name="Explain").click()
-    expect(outdated).to_have_count(1)
-    before = shown(explained)
-    explain(explained, OTHER)
-    expect(explained.locator(".baa-note")).to_contain_text(METHODS["grad_cam"].cannot)
-    wait_for_panel(explained, OTHER)
-    assert shown(explained) != before
-    child = "for a boy" if other == "Male" else "for a girl"
-    expect(explained.locator("#baa-explained .baa-result")).to_contain_text(child, timeout=PANEL_MS)
-    expect(outdated).to_have_count(0)
-    explained.get_by_role("radio", name=own, exact=True).check()
-    expect(outdated).to_have_count(1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -125,33 +125,35 @@ def with_weights(proxied: Proxied) -> Proxied:
     return proxied
 
 
+@pytest.fixture(scope="module")
+def german(proxied: Proxied, browser: Browser) -> Iterator[Page]:
+    """A German's page behind the proxy; nothing may be asked for that is elsewhere or not there."""
+    page, lost = browser.new_context(locale="de-DE").new_page(), list[str]()
+    page.on("response", lambda answer: lost.append(answer.url) if answer.status >= 400 else None)
+    page.on("request", lambda asked: lost.append(asked.url) if f"{PREFIX}/" not in asked.url else None)
+    yield open_page(browser, proxied.address, page=page)
+    page.context.close()
+    assert not [url for url in lost if not url.startswith(("data:", "blob:"))]
+
+
 @pytest.mark.browser
-def test_without_weights_the_page_says_so(proxied: Proxied, visitor: BrowserContext) -> None:
-    page = open_page(visitor, proxied.address)
-    upload(page, "hand.png", to_png(draw_phantom(120.0, "female", height_px=500).radiograph))
-    card = assess(page, "Female")
-    page.close()
+def test_without_weights_the_page_says_so(proxied: Proxied, german: Page) -> None:
+    upload(german, "hand.png", to_png(draw_phantom(120.0, "female", height_px=500).radiograph))
+    card = assess(german, "Weiblich")
     assert "weights" in card
     assert str(proxied.weights.parent) not in card
     assert "Traceback" not in proxied.served.log.read_text()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("locale", ["de-DE"])
 def test_the_page_works_behind_a_proxy_under_a_path_and_finds_weights_put_there_meanwhile(
-    with_weights: Proxied, browser: Browser, locale: str
+    with_weights: Proxied, german: Page
 ) -> None:
-    page = browser.new_context(locale=locale).new_page()
-    lost: list[str] = []
-    page.on("response", lambda answer: lost.append(answer.url) if answer.status >= 400 else None)
-    page.on("request", lambda asked: lost.append(asked.url) if f"{PREFIX}/" not in asked.url else None)
-    open_page(browser, with_weights.address, page=page)
-    page.get_by_role("button", name="Mädchen, 10 Jahre").click()
-    page.locator("#baa-card .baa-result").wait_for()
-    page.locator("#baa-picture .baa-holder .baa-layer").first.wait_for()  # the viewer's library came too
-    expect(page.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter")
-    page.context.close()
-    assert not [url for url in lost if not url.startswith(("data:", "blob:"))]
+    german.get_by_role("button", name="Mädchen, 10 Jahre").click()
+    german.locator("#baa-card .baa-result").wait_for()
+    german.locator("#baa-picture .baa-holder .baa-layer").first.wait_for()  # the viewer's library came too
+    expect(german.locator("#baa-card .baa-result")).to_contain_text("Geschätztes Skelettalter")
+    german.close()
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="asks /proc for memory")
