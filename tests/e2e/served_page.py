@@ -197,6 +197,9 @@ def empty(page: Page) -> None:
         remove.click()
     page.locator("#baa-empty").evaluate("button => button.click()")
     settle(page)
+    if page.locator(".baa-chosen").count():  # an example stays until another picture is chosen
+        page.reload()
+        page.locator("#baa-assess").wait_for()
 
 
 def upload(page: Page, name: str, content: bytes) -> None:

@@ -130,7 +130,6 @@ def test_a_refusal_is_german(german: Page) -> None:
         "notes.txt ist kein Bild, das diese Software lesen kann."
     )
     assert not untranslated(page)
-    page.close()
 
 
 def test_a_lesson_link_opens_in_german_and_the_phone_needs_no_sideways_scrolling(
