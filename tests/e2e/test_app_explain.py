@@ -188,10 +188,8 @@ def test_assessing_again_leaves_the_explanation(explained: Page) -> None:
     assert shown(explained) == before
 
 
-def test_assessing_as_the_other_sex_marks_the_explanation_as_outdated_and_another_method_gives_another_map(
-    explained: Page,
-) -> None:
-    """The last test of this explanation: the one that is shown belongs to the sex it was made for."""
+def test_assessing_as_the_other_sex_marks_the_explanation_as_outdated(explained: Page) -> None:
+    """The last test of this explanation: it belongs to the sex it was made for. Another method gives another map."""
     explained.get_by_role("tab", name="Explain").click()
     outdated = explained.get_by_text("Outdated: the entries have changed").locator("visible=true")
     expect(outdated).to_have_count(0)
