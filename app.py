@@ -62,6 +62,7 @@ from page.security import LOOPBACK, Guard
 from page.service import CanAnswer, Loading
 from page.sessions import forget_old_sessions, harden_gradio, no_proxy_for
 from page.theme import theme
+from page.worker import share_arenas
 
 LARGEST_FILE = "100mb"  # 50 megapixels, the most that is read, at 16 bit
 WAITING_ROOM = 16  # visitors in the queue before the page says that it is full
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--save-cases", type=Path, metavar="DIR", help="offer to keep confirmed cases there")
     parser.add_argument("--calibration", type=Path, metavar="F.json", help="correct by this local calibration")
     options = parser.parse_args()
+    share_arenas()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     captum_attr()  # before there are threads: see there
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl+C does, sessions and files closed

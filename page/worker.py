@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar, cast
 
 Made = TypeVar("Made")
+
+M_ARENA_MAX, ARENAS = -8, 2  # glibc's parameter of mallopt(3)
 
 
 class Worker:
@@ -49,12 +52,20 @@ class Worker:
             del future
 
 
+def share_arenas() -> None:
+    """Let all threads take memory from `ARENAS` arenas, if the allocator is glibc's; before threads are started.
+
+    By default every thread gets an arena of its own, up to eight a core, and what is free in the middle of one is of
+    no use to the others.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
 def trim_memory() -> None:
     """Give back to the system what networks were computed in, and what the allocator holds free if it is glibc's."""
     from baa_core.networks.engine import release_memory  # here: PyTorch takes seconds, and the page need not wait
 
     release_memory()
-    try:
+    with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        return

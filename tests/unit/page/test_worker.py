@@ -1,6 +1,9 @@
 """The page's one thread for networks."""
 
 import gc
+import platform
+import subprocess
+import sys
 import weakref
 from contextlib import suppress
 from contextvars import ContextVar
@@ -67,3 +70,27 @@ def test_a_refused_picture_is_let_go_at_once() -> None:
 
 def test_memory_can_be_given_back_anywhere() -> None:
     trim_memory()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+def test_threads_share_two_arenas() -> None:
+    """So what one thread gave back is of use to the next one."""
+    script = """if 1:
+        import ctypes
+        from threading import Barrier, Thread
+        from page.worker import share_arenas
+        share_arenas()
+        libc, together = ctypes.CDLL(None), Barrier(8)
+        libc.malloc.restype = ctypes.c_void_p
+        def take():
+            together.wait()
+            libc.malloc(1000)
+            together.wait()
+        threads = [Thread(target=take) for _ in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+        libc.fflush(None)
+    """
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert 1 <= said.count("<heap nr=") <= 2
