@@ -372,6 +372,7 @@ def test_an_upload_under_way_outlives_another_visitors(page: Page, a: bytes, ser
         (path,) = json.loads(answer.read())
         line.close()
         assert "bone_age_months" in call(served.url, path)
+    settle(page)
     assert served.files_left() == []
 
 
