@@ -27,18 +27,13 @@ from baa_core.recipes.schema import Member
 
 from ..age_sex.tasks import Task
 from ..initial_weights import member_start
-from .collimation import SMALL_FILL, USUAL_FILL, CutOut, collimated, cut_out, draw_hands
+from .collimation import SMALL_FILL, USUAL_FILL, CutOut, collimated
 from .composites import Composite, Grey, add_markers, pasted
 from .task import (
-    DRAWN_HANDS,
-    DRAWN_PX,
-    DRAWN_SEEDS,
     FINGER_SHARE,
     FINGER_WEIGHT,
     PALM_WEIGHT,
-    held_out_files,
-    load_mined,
-    load_plain,
+    known_hands,
 )
 
 SHOWN_PER_EPOCH, SHOWN_IN_VALIDATION = 400, 64
@@ -186,21 +181,10 @@ def redraw_sets(
         first_weights: of the hand network.
     """
     first = first_network(first_weights)
-    fitted = [f for f in images if f.name == "rsna_fitted"]
-    kept_back = {path.stem for folder in fitted for path in held_out_files(folder)}
-    outlined = [f for f in load_mined(outlines) if f.name.rpartition("_")[2] not in kept_back]
     sets = []
-    for val in (False, True):
-        part = outlined[::20] if val else [f for i, f in enumerate(outlined) if i % 20]
-        exact = [f for folder in fitted for f in load_plain(folder, val, cut_out=True)]
-        count = DRAWN_HANDS // 5 if val else DRAWN_HANDS
-        drawn = draw_hands(range(DRAWN_SEEDS[val], DRAWN_SEEDS[val] + count), DRAWN_PX)
-        hands = [cut_out(f) for f in part + [f for f in drawn if not f.marked] + exact * (2 if val else 6)]
+    for val, (outlined, exact, hands) in enumerate(known_hands(images, outlines)):
         length = SHOWN_IN_VALIDATION if val else SHOWN_PER_EPOCH
-        pasted_hands = [hand for hand in hands if hand is not None]
-        sets.append(
-            RedrawPictures(part + drawn, exact, pasted_hands, first, member.input.side_px, length, seed + val, val)
-        )
+        sets.append(RedrawPictures(outlined, exact, hands, first, member.input.side_px, length, seed + val, bool(val)))
     return sets[0], sets[1]
 
 

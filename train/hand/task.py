@@ -7,6 +7,7 @@ other body parts and noise, which hold no hand; and two radiographs side by side
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -325,24 +326,38 @@ def further_sets(
         length: training pictures an epoch.
         drawn_hands: how many are drawn for training; a fifth of that for validation.
     """
-    fitted = [f for f in images if f.name == "rsna_fitted"]
     others = [f for f in images if f.name == "not_hands_64px"]
-    kept_back = {path.stem for folder in fitted for path in held_out_files(folder)}
-    outlined = [f for f in load_mined(outlines) if f.name.rpartition("_")[2] not in kept_back]
     sets = []
-    for val in (False, True):
-        part = outlined[::20] if val else [f for i, f in enumerate(outlined) if i % 20]
-        exact = [f for folder in fitted for f in load_plain(folder, val, cut_out=True)]
-        bodies = [f for folder in others for f in load_plain(folder, val, cut_out=False)]
-        count = drawn_hands // 5 if val else drawn_hands
-        drawn = draw_hands(range(DRAWN_SEEDS[val], DRAWN_SEEDS[val] + count), DRAWN_PX)
-        hands = [cut_out(f) for f in part + [f for f in drawn if not f.marked] + exact * (2 if val else 6)]
+    for val, (outlined, exact, hands) in enumerate(known_hands(images, outlines, drawn_hands)):
+        bodies = [f for folder in others for f in load_plain(folder, bool(val), cut_out=False)]
         pictures = HandPictures(
-            part + drawn, exact, bodies, member, side_px, 160 if val else length, seed + val, steady=val,
-            pasted_hands=[h for h in hands if h is not None],
+            outlined, exact, bodies, member, side_px, 160 if val else length, seed + val, steady=bool(val),
+            pasted_hands=hands,
         )  # fmt: skip
         sets.append(pictures)
     return sets[0], sets[1]
+
+
+def known_hands(
+    images: tuple[Path, ...], outlines: Path, drawn_hands: int = DRAWN_HANDS
+) -> Iterator[tuple[list[Composite], list[Composite], list[CutOut]]]:
+    """For training, then for validation: outlined and drawn radiographs, exact cut-outs, and all hands to paste.
+
+    Args:
+        images: as for `further_sets`; `rsna_fitted` below any of them is used.
+        outlines: a folder of `train cut-outs`.
+        drawn_hands: how many are drawn for training; a fifth of that for validation.
+    """
+    fitted = [f for f in images if f.name == "rsna_fitted"]
+    kept_back = {path.stem for folder in fitted for path in held_out_files(folder)}
+    outlined = [f for f in load_mined(outlines) if f.name.rpartition("_")[2] not in kept_back]
+    for val in (False, True):
+        part = outlined[::20] if val else [f for i, f in enumerate(outlined) if i % 20]
+        exact = [f for folder in fitted for f in load_plain(folder, val, cut_out=True)]
+        count = drawn_hands // 5 if val else drawn_hands
+        drawn = draw_hands(range(DRAWN_SEEDS[val], DRAWN_SEEDS[val] + count), DRAWN_PX)
+        hands = [cut_out(f) for f in part + [f for f in drawn if not f.marked] + exact * (2 if val else 6)]
+        yield part + drawn, exact, [hand for hand in hands if hand is not None]
 
 
 class HandTask(Task):
