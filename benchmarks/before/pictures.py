@@ -99,8 +99,8 @@ def frames(count: int = 24) -> list[tuple[bytes, NDArray[np.bool_]]]:
     made = []
     for number in range(count):
         generator = np.random.default_rng((18, number))
-        pixels, mask, _ = collimated(hands[number % len(hands)], generator, hands, [], fill=(0.3, 0.8))
-        made.append((png(pixels), mask > 0))
+        frame = collimated(hands[number % len(hands)], generator, hands, [], fill=(0.3, 0.8))
+        made.append((png(frame.pixels), frame.mask > 0))
     return made
 
 

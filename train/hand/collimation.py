@@ -95,6 +95,26 @@ def draw_hands(seeds: range, height_px: int, marked_share: float = 0.5) -> list[
     return composites
 
 
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A finished frame.
+
+    Attributes:
+        pixels: float32 (H, W) in [0, 1].
+        mask: uint8 (H, W) in {0, 1}: the hand within the field.
+        up: direction of the fingers.
+        in_scatter: bool (H, W): the hand beyond the field, which scatter shows. Whether it belongs to the outline is a
+            matter of taste, so that it counts neither as hand nor as background.
+        kept_share: of the hand's area, what lies in field and frame.
+    """
+
+    pixels: Grey
+    mask: NDArray[np.uint8]
+    up: tuple[float, float]
+    in_scatter: NDArray[np.bool_]
+    kept_share: float
+
+
 @dataclass(eq=False)
 class _Scene:
     """A frame in the making: where the field is, what it holds."""
@@ -105,7 +125,9 @@ class _Scene:
     lines: Grey  # bright and dark lines along the edges
     hand: Grey  # attenuation of the hand, 0 to 1
     soft: Grey  # the hand's mask with a soft edge
-    mask: NDArray[np.uint8]
+    whole: NDArray[np.bool_]  # the hand, whether the field is over it or not
+    whole_px: float  # its area, with what lies beyond the frame
+    mask: NDArray[np.uint8]  # the hand within the field
 
 
 def collimated(
@@ -115,7 +137,7 @@ def collimated(
     others: list[Composite],
     fill: tuple[float, float] | None = None,
     shadows: bool = True,
-) -> tuple[Grey, NDArray[np.uint8], tuple[float, float]]:
+) -> Frame:
     """A frame with a collimated field.
 
     Args:
@@ -125,9 +147,6 @@ def collimated(
         others: pictures of other body parts, which may lie in a field without a hand.
         fill: least and greatest length of the hand, in shares of the frame's longer side; by default 0.10 to 0.95.
         shadows: in some frames a band across the hand is darker or brighter.
-
-    Returns:
-        pixels float32 (H, W) in [0, 1], mask uint8 (H, W), and the direction of the fingers.
     """
     scene, up = _laid_out(hand, generator, fill)
     shape = (scene.height, scene.width)
@@ -149,14 +168,16 @@ def collimated(
     picture = _objects(picture, scene, generator, hand is not None)
     if shadows and generator.random() < 0.10:
         picture = _shadow_band(picture, generator)
-    picture = _in_surround(picture, scene, level, room * tissue, generator)
+    picture, scatters = _in_surround(picture, scene, level, room * tissue, generator)
     grain = cv2.resize(
         generator.standard_normal((scene.height // 2, scene.width // 2), np.float32), shape[::-1]
     ) if generator.random() < 0.5 else generator.standard_normal(shape, np.float32)  # fmt: skip
     picture = picture + float(generator.uniform(0.0, 0.025)) * strength * grain
     if generator.random() < 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), float(generator.uniform(0.5, 1.5)))
-    return np.clip(picture, 0, 1).astype(np.float32), scene.mask, up
+    beyond = scene.whole & (scene.mask == 0) if scatters else np.zeros(shape, bool)
+    kept = float(scene.mask.sum()) / scene.whole_px if hand is not None else 0.0
+    return Frame(np.clip(picture, 0, 1).astype(np.float32), scene.mask, up, beyond, kept)
 
 
 def _laid_out(
@@ -226,9 +247,10 @@ def _laid_out(
             distance = radius - np.hypot(rows - middle[1], columns - middle[0])
             field = field * _step(distance, float(np.exp(generator.uniform(-0.7, 2.0))))
     shift = np.array([left, top])
-    scene = _Scene(height, width, field, lines, *_hand_layers(hand, matrix, shift, (height, width), up, generator))
-    scene.mask &= (field > 0.5).astype(np.uint8)
-    return scene, up
+    grey, soft, whole = _hand_layers(hand, matrix, shift, (height, width), up, generator)
+    whole_px = float(hand.mask.sum()) * abs(float(np.linalg.det(matrix))) if hand is not None else 0.0
+    within = whole & (field > 0.5).astype(np.uint8)
+    return _Scene(height, width, field, lines, grey, soft, whole > 0, whole_px, within), up
 
 
 def _frame_limits(
@@ -465,8 +487,10 @@ def _shadow_band(picture: Grey, generator: np.random.Generator) -> Grey:
     return np.asarray(picture * (1 - band) + picture * factor * band, np.float32)
 
 
-def _in_surround(picture: Grey, scene: _Scene, level: float, tissue: Grey, generator: np.random.Generator) -> Grey:
-    """The field in its surround, with the lines along its edges, and perhaps a second field beside it."""
+def _in_surround(
+    picture: Grey, scene: _Scene, level: float, tissue: Grey, generator: np.random.Generator
+) -> tuple[Grey, bool]:
+    """The field in its surround, with the lines along its edges, perhaps a second field; does scatter show the hand?"""
     shape = picture.shape
     beyond = float(
         generator.choice(
@@ -478,7 +502,8 @@ def _in_surround(picture: Grey, scene: _Scene, level: float, tissue: Grey, gener
     surround = np.full(shape, beyond, np.float32)
     if 0.0 < beyond < 1.0:
         surround = surround + _slope(generator, shape, 0.05)
-    if generator.random() < 0.25:  # scatter shows a little of what lies beyond the field
+    scatters = bool(generator.random() < 0.25)  # scatter shows a little of what lies beyond the field
+    if scatters:
         surround = surround + tissue * float(generator.uniform(0.02, 0.12))
     if generator.random() < 0.08:
         top, left = (int(generator.integers(0, s // 2)) for s in shape)
@@ -488,7 +513,7 @@ def _in_surround(picture: Grey, scene: _Scene, level: float, tissue: Grey, gener
     mixed = picture * scene.field + surround * (1 - scene.field) + scene.lines
     if generator.random() < 0.3:  # a bright or dark rim at the frame's end
         mixed = _rim(mixed, generator)
-    return np.asarray(mixed, np.float32)
+    return np.asarray(mixed, np.float32), scatters
 
 
 def _rim(picture: Grey, generator: np.random.Generator) -> Grey:

@@ -27,7 +27,7 @@ from baa_core.recipes.schema import Member
 
 from ..age_sex.tasks import Task
 from ..initial_weights import member_start
-from .collimation import SMALL_FILL, USUAL_FILL, CutOut, collimated
+from .collimation import SMALL_FILL, USUAL_FILL, CutOut, Frame, collimated
 from .composites import Composite, Grey, add_markers, pasted
 from .task import (
     FINGER_SHARE,
@@ -50,7 +50,7 @@ BRIGHT_WEIGHT = 2.0  # of pixels beside the hand as bright as its brightest
 
 
 class RedrawPictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Random crops with uncertain first outlines: channels (4, S, S), mask (S, S), weight (S, S).
+    """Random crops with uncertain first outlines: channels (4, S, S), mask (S, S), weight (S, S; 0: left out).
 
     Args:
         radiographs: with their masks.
@@ -81,13 +81,13 @@ class RedrawPictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = np.random.default_rng((self.seed, index)) if self.steady else self.generator
         while True:
-            picture, mask, up = self._picture(generator)
-            if mask.sum() >= LEAST_AREA_PX:
-                made = self._crop(picture, mask, up, generator)
+            picture = self._picture(generator)
+            if picture.mask.sum() >= LEAST_AREA_PX:
+                made = self._crop(picture, generator)
                 if made is not None:
                     return made
 
-    def _picture(self, generator: np.random.Generator) -> tuple[Grey, NDArray[np.uint8], tuple[float, float]]:
+    def _picture(self, generator: np.random.Generator) -> Frame:
         draw = generator.random()
         if draw < FIELD_SHARE:
             fill = FILLS[int(generator.choice(len(FILLS), p=FILL_SHARES))]
@@ -95,18 +95,17 @@ class RedrawPictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if draw < FIELD_SHARE + PASTED_SHARE and self.exact:
             known = self.exact[generator.integers(len(self.exact))]
             picture, mask = pasted(known, generator)
-            return picture, mask, known.up
+            return _whole(picture, mask, known.up)
         known = self.radiographs[generator.integers(len(self.radiographs))]
         picture, mask = known.pixels.astype(np.float32) / 255, cast(NDArray[np.uint8], known.mask)
         if generator.random() < 0.5:
             picture = np.asarray(add_markers(picture, generator, mask), np.float32)
         if generator.random() < THUMBNAIL_SHARE:
             picture, mask = _thumbnail(picture, mask, generator)
-        return picture, mask, known.up
+        return _whole(picture, mask, known.up)
 
-    def _crop(
-        self, picture: Grey, mask: NDArray[np.uint8], up: tuple[float, float], generator: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
+    def _crop(self, frame: Frame, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor] | None:
+        picture, mask, up = frame.pixels, frame.mask, frame.up
         if generator.random() < 0.5:
             picture = np.asarray(np.clip(picture, 0, 1) ** generator.uniform(0.6, 1.8), np.float32)
         region = _a_little_wrong(mask, generator)
@@ -115,13 +114,17 @@ class RedrawPictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
         plain = square_around(whole, region, float(generator.uniform(*RATIOS)), tilt, self.side_px, (0.0, 1.0))
         size, to_crop = (self.side_px, self.side_px), cv2.WARP_INVERSE_MAP
         there = plain.to_radiograph
-        target = cv2.warpAffine(mask.astype(np.float32), there, size, flags=cv2.INTER_LINEAR | to_crop) > 0.5
+        target, unclear = (
+            cv2.warpAffine(region.astype(np.float32), there, size, flags=cv2.INTER_LINEAR | to_crop) > 0.5
+            for region in (mask, frame.in_scatter)
+        )
         if not target.any():
             return None
         low_high = grey_range(picture, region, NEIGHBOURHOOD_SHARE)
         if generator.random() < 0.5:
             mirrored = np.ascontiguousarray(plain.pixels[:, ::-1]), np.ascontiguousarray(plain.mask[:, ::-1])
-            plain, target = Picture(*mirrored, there), np.ascontiguousarray(target[:, ::-1])
+            plain = Picture(*mirrored, there)
+            target, unclear = np.ascontiguousarray(target[:, ::-1]), np.ascontiguousarray(unclear[:, ::-1])
         bright = HAND.input.normalise(stretched(plain, *low_high)).pixels
         with torch.inference_mode():
             logits = self.first(torch.from_numpy(np.array(bright))[None, None]).mask_logits
@@ -136,8 +139,14 @@ class RedrawPictures(Dataset[tuple[Tensor, Tensor, Tensor]]):
         weight[target] = PALM_WEIGHT
         weight[target & (depth < FINGER_SHARE * depth.max())] = FINGER_WEIGHT
         weight[~target & (bright > np.percentile(bright[target], 80))] = BRIGHT_WEIGHT
+        weight[unclear & ~target] = 0.0
         channels = redraw_channels(plain, low_high, probability, hand)
         return torch.from_numpy(channels), torch.from_numpy(target.astype(np.float32)), torch.from_numpy(weight)
+
+
+def _whole(picture: Grey, mask: NDArray[np.uint8], up: tuple[float, float]) -> Frame:
+    """A picture whose hand no field cuts."""
+    return Frame(picture, mask, up, np.zeros(mask.shape, bool), 1.0)
 
 
 def _thumbnail(
@@ -214,7 +223,7 @@ class RedrawTask(Task):
         image, mask, weight = batch
         logits = self.network(image)[:, 0].float()
         entropy = nn.functional.binary_cross_entropy_with_logits(logits, mask, weight=weight)
-        probability = logits.sigmoid()
+        probability = logits.sigmoid() * (weight > 0)
         both = (probability * mask).sum(dim=(1, 2))
         either = probability.sum(dim=(1, 2)) + mask.sum(dim=(1, 2)) - both
         loss = entropy - ((both + 1) / (either + 1)).log().mean()
@@ -223,7 +232,9 @@ class RedrawTask(Task):
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """The mean Dice of the crops, before and after."""
-        image, mask, _ = batch
-        for name, found in (("val_dice_before", image[:, 3] > 0), (self.metric, self.network(image)[:, 0] > 0)):
+        image, mask, weight = batch
+        outlines = {"val_dice_before": image[:, 3] > 0, self.metric: self.network(image)[:, 0] > 0}
+        for name, outline in outlines.items():
+            found = outline & (weight > 0)
             dice = 2 * (found * mask).sum(dim=(1, 2)) / (found.sum(dim=(1, 2)) + mask.sum(dim=(1, 2)))
             self.log(name, dice.mean(), prog_bar=True, batch_size=len(image))

@@ -80,7 +80,8 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         draw = generator.random()
         if self.pasted_hands and generator.random() < COLLIMATED_SHARE:
             hand = self.pasted_hands[generator.integers(len(self.pasted_hands))] if draw > 0.18 else None
-            picture, mask, up = collimated(hand, generator, self.pasted_hands, self.others)
+            frame = collimated(hand, generator, self.pasted_hands, self.others)
+            picture, mask, up = frame.pixels, frame.mask, frame.up
             return self._item(picture, mask, up, float(mask.any()), generator)
         if draw < 0.18:
             picture, mask, up, present = *_without_hand(self.others, generator), (0.0, 0.0), 0.0

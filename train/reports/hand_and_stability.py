@@ -38,7 +38,7 @@ from baa_core.workflows.assess import Assessor, load_assessor
 from ..command_line import says_problems
 from ..data.samples import Sample, find_samples, read_labels, read_sample
 from ..fit_hand import Points, read_points
-from ..hand.collimation import CutOut, collimated, cut_out
+from ..hand.collimation import CutOut, Frame, collimated, cut_out
 from ..hand.composites import pasted
 from ..hand.cut_outs import contact_sheet
 from ..hand.task import HELD_OUT_EVERY, load_plain
@@ -49,7 +49,7 @@ PASTED = 60
 STEADINESS_RADIOGRAPHS = 30
 COLLIMATED = 200
 COLLIMATED_FILL = (0.25, 0.90)  # length of the hand, of the frame's longer side
-LEFT_IN_FIELD = (0.7, 1.4)  # of a hand's area in palms, when the field is over it; the forearm makes up a fourth
+LEAST_KEPT_SHARE = 0.80  # of a hand's area in field and frame: most frames below it lack carpals (looked at)
 LEAST_DICE = 0.93
 SHEET_FRAMES, SHEET_COLUMNS, SHEET_PX = 70, 10, 300  # of one contact sheet
 FINGERTIPS = ("thumb4", "forefinger4", "middle_finger4", "ring_finger4", "pinky_finger4")
@@ -109,25 +109,26 @@ def dice_on_pasted(assessor: Assessor, folders: list[Path], seed: int = 7) -> di
     }
 
 
-def readable_fields(hands: list[CutOut], seed: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Endless synthetic collimated frames with a hand that a person could assess, and the hand's mask.
+def readable_fields(hands: list[CutOut], seed: int) -> Iterator[Frame]:
+    """Endless synthetic collimated frames with a hand that a person could assess.
 
     Left out are frames that `quality` refuses whatever the outline: the hand white over more than a tenth of its area,
     or so little of it in the field that fingers or carpals are cut off.
     """
     for i in count():
         generator, hand = np.random.default_rng((seed, i)), hands[i % len(hands)]
-        picture, mask, _up = collimated(hand, generator, hands, [], COLLIMATED_FILL, shadows=False)
-        white = float((picture[mask > 0] > WHITE).mean()) if mask.any() else 1.0
-        left = _area_in_palms(mask) / _area_in_palms(hand.mask)
-        if white <= MOST_CLIPPED_SHARE and LEFT_IN_FIELD[0] <= left <= LEFT_IN_FIELD[1]:
-            yield picture, mask
+        frame = collimated(hand, generator, hands, [], COLLIMATED_FILL, shadows=False)
+        white = float((frame.pixels[frame.mask > 0] > WHITE).mean()) if frame.mask.any() else 1.0
+        if white <= MOST_CLIPPED_SHARE and frame.kept_share >= LEAST_KEPT_SHARE:
+            yield frame
 
 
-def _area_in_palms(mask: NDArray[np.uint8]) -> float:
-    """A hand's area by the square of its palm's width: large where only fingers are left, small without fingers."""
-    palm = 2.0 * float(cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5).max())
-    return float(mask.sum()) / max(palm, 1.0) ** 2
+def outline_dice(found: NDArray[np.bool_] | None, frame: Frame) -> float:
+    """Dice of an outline with a frame's hand, without what scatter shows beyond the field; 0 of a refused frame."""
+    if found is None:
+        return 0.0
+    inside, truth = found & ~frame.in_scatter, frame.mask > 0
+    return 2 * float((inside & truth).sum()) / float(inside.sum() + truth.sum())
 
 
 def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 2026) -> dict[str, Any]:
@@ -135,10 +136,10 @@ def dice_on_collimated(assessor: Assessor, folders: list[Path], seed: int = 2026
     radiographs = [f for folder in folders for f in load_plain(folder, held_out=True, cut_out=True)]
     hands = [hand for radiograph in radiographs if (hand := cut_out(radiograph)) is not None]
     scores, refused = [], 0
-    for picture, mask in islice(readable_fields(hands, seed), COLLIMATED if hands else 0):
-        found, truth = _outline(assessor, Radiograph(picture)), mask.astype(bool)
+    for frame in islice(readable_fields(hands, seed), COLLIMATED if hands else 0):
+        found = _outline(assessor, Radiograph(frame.pixels))
         refused += found is None
-        scores.append(0.0 if found is None else 2 * float((found & truth).sum()) / float(found.sum() + truth.sum()))
+        scores.append(outline_dice(found, frame))
     if not scores:
         return {}
     return {

@@ -103,10 +103,10 @@ def test_an_uncertain_outline_drawn_again_comes_nearer_to_the_hand(
 ) -> None:
     """Synthetic collimated frames whose first outlines had Dice 0.85, 0.94 and 0.95."""
     generator = np.random.default_rng((6, frame))
-    pixels, mask, _ = collimated(hands[frame % len(hands)], generator, hands, [], fill=(0.3, 0.9), shadows=False)
+    made = collimated(hands[frame % len(hands)], generator, hands, [], fill=(0.3, 0.9), shadows=False)
     network, spec, redraw = assessor.outline_networks
-    first, again = (find_hand(Radiograph(pixels), network, spec, second).pixels for second in (None, redraw))
-    assert dice(again, mask > 0) > max(0.95, dice(first, mask > 0) + 0.02)
+    first, again = (find_hand(Radiograph(made.pixels), network, spec, second).pixels for second in (None, redraw))
+    assert dice(again, made.mask > 0) > max(0.95, dice(first, made.mask > 0) + 0.02)
 
 
 class Blank(nn.Module):

@@ -19,6 +19,7 @@ from train.hand.collimation import CutOut, collimated, cut_out, draw_hands
 from train.hand.composites import Composite
 from train.hand.cut_outs import WRONG, choose, contact_sheet
 from train.hand.task import HandPictures, further_sets
+from train.reports.hand_and_stability import outline_dice
 
 UNSEEN_SEEDS = range(90_000, 90_012)  # drawn hands that no training saw
 HAND = RECIPES["deeplasia"].hand
@@ -35,7 +36,8 @@ def hands() -> list[CutOut]:
 def test_a_frame_comes_with_the_mask_of_its_one_hand(hands: list[CutOut]) -> None:
     shares = []
     for i in range(20):
-        picture, mask, up = collimated(hands[i % len(hands)], np.random.default_rng((1, i)), hands, [])
+        frame = collimated(hands[i % len(hands)], np.random.default_rng((1, i)), hands, [])
+        picture, mask, up = frame.pixels, frame.mask, frame.up
         assert picture.shape == mask.shape and picture.dtype == np.float32
         assert float(picture.min()) >= 0.0 and float(picture.max()) <= 1.0
         assert np.hypot(*up) == pytest.approx(1.0)
@@ -48,21 +50,36 @@ def test_a_frame_comes_with_the_mask_of_its_one_hand(hands: list[CutOut]) -> Non
 
 def test_a_seed_gives_the_same_frame_again(hands: list[CutOut]) -> None:
     first, second = (collimated(hands[0], np.random.default_rng(3), hands, []) for _ in range(2))
-    assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
+    assert np.array_equal(first.pixels, second.pixels) and np.array_equal(first.mask, second.mask)
 
 
 def test_a_hand_that_is_to_fill_a_share_of_the_frame_does(hands: list[CutOut]) -> None:
     for i in range(12):
-        _, mask, _ = collimated(hands[i % len(hands)], np.random.default_rng((2, i)), [], [], fill=(0.5, 0.6))
-        rows, columns = np.nonzero(mask)
-        assert 0.25 < max(np.ptp(rows), np.ptp(columns)) / max(mask.shape) < 0.85
+        frame = collimated(hands[i % len(hands)], np.random.default_rng((2, i)), [], [], fill=(0.5, 0.6))
+        rows, columns = np.nonzero(frame.mask)
+        assert 0.25 < max(np.ptp(rows), np.ptp(columns)) / max(frame.mask.shape) < 0.85
+
+
+def test_what_lies_beyond_the_field_counts_as_neither_hand_nor_background_where_scatter_shows_it(
+    hands: list[CutOut],
+) -> None:
+    frames = [collimated(hands[i % len(hands)], np.random.default_rng((9, i)), [], []) for i in range(60)]
+    scattered = [frame for frame in frames if frame.in_scatter.any()]
+    assert 0 < len(scattered) < 30
+    assert all(not (frame.in_scatter & (frame.mask > 0)).any() for frame in scattered)
+    assert all(frame.kept_share < 1.0 for frame in scattered)
+
+
+def test_the_share_of_a_hand_that_field_and_frame_keep_is_of_its_whole_area(hands: list[CutOut]) -> None:
+    shares = [collimated(hands[i % len(hands)], np.random.default_rng((9, i)), [], []).kept_share for i in range(40)]
+    assert max(shares) == pytest.approx(1.0, abs=0.03) and 0.3 < min(shares) < 0.95
 
 
 def test_a_field_without_a_hand_has_no_mask_even_if_fingers_reach_in(hands: list[CutOut]) -> None:
     for i in range(20):
-        picture, mask, up = collimated(None, np.random.default_rng((4, i)), hands, [])
-        assert not mask.any() and up == (0.0, 0.0)
-        assert np.isfinite(picture).all()
+        frame = collimated(None, np.random.default_rng((4, i)), hands, [])
+        assert not frame.mask.any() and frame.up == (0.0, 0.0)
+        assert np.isfinite(frame.pixels).all()
 
 
 def test_a_hand_that_is_cut_by_its_picture_is_not_pasted_elsewhere() -> None:
@@ -139,10 +156,8 @@ def test_hands_in_collimated_fields_are_outlined(assessor: Assessor, hands: list
     scores = []
     for i in range(12):
         hand, generator = hands[i % len(hands)], np.random.default_rng((5, i))
-        picture, mask, _ = collimated(hand, generator, hands, [], fill=(0.3, 0.9))
-        found = outline(assessor, picture)
-        overlap = 0 if found is None else (found & (mask > 0)).sum()
-        scores.append(0.0 if found is None else 2 * float(overlap) / float(found.sum() + mask.sum()))
+        frame = collimated(hand, generator, hands, [], fill=(0.3, 0.9))
+        scores.append(outline_dice(outline(assessor, frame.pixels), frame))
     assert np.mean(scores) > 0.965, sorted(scores)[:6]
     assert sum(score < 0.93 for score in scores) <= 1
 
