@@ -431,6 +431,8 @@ def test_log_lines_cannot_be_forged_and_reach_no_terminal(
     log = logging.getLogger("uvicorn.error")
     monkeypatch.setattr(log, "handlers", [caplog.handler])  # a server of another test may have set up others
     monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "disabled", False)
+    caplog.set_level(logging.WARNING, log.name)
     log.warning("asked for %s", "/a\nERROR forged\x1b[31mred\x9b")
     (record,) = caplog.records
     assert record.getMessage() == r"asked for /a\x0aERROR forged\x1b[31mred\x9b"
