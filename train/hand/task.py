@@ -81,8 +81,7 @@ class HandPictures(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch
         if self.pasted_hands and generator.random() < COLLIMATED_SHARE:
             hand = self.pasted_hands[generator.integers(len(self.pasted_hands))] if draw > 0.18 else None
             frame = collimated(hand, generator, self.pasted_hands, self.others)
-            picture, mask, up = frame.pixels, frame.mask, frame.up
-            return self._item(picture, mask, up, float(mask.any()), generator)
+            return self._item(frame.pixels, frame.mask, frame.up, float(frame.mask.any()), generator)
         if draw < 0.18:
             picture, mask, up, present = *_without_hand(self.others, generator), (0.0, 0.0), 0.0
         elif draw < 0.50 and self.cut_outs:
