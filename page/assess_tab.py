@@ -28,6 +28,7 @@ from . import edits_text
 from .cancellation import Runs, Stopped, session_of
 from .edits import Edit, EditControls, edited, lay_out_edits
 from .entries import (
+    EMPTIED,
     FORGET_AFTER_SECONDS,
     NETWORKS,
     SAY,
@@ -251,11 +252,11 @@ class Handlers:
 
         Nothing changes if the entries changed meanwhile.
         """
-        if chosen is None:
-            return self.cleared(refusal(NO_FILE))
         said, belongs = asked(token), entered(chosen, sex, years, months)
         if not said.is_of(chosen):
             return self.unchanged()
+        if chosen is None:
+            return self.cleared(refusal(NO_FILE))
         session, stages = session_of(request), list(text.STAGES)
         run = self.runs.begin(session, said.at)
 
@@ -419,7 +420,7 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     entries = [left.sex.input, left.years.input, left.months.input]
     gr.on(entries, do.change, left.token, None, queue=False, **says, **each)
     # In the browser alone: empty sex and age when a file is chosen, look again when they change.
-    left.empty.click(None, None, of_child, js="() => [null, '', '', '']", **quiet)
+    left.empty.click(None, None, of_child, js=EMPTIED, **quiet)
     gr.on([entry.change for entry in patient], None, None, None, js="() => globalThis.baa?.check()", **quiet)
     page.unload(do.left)
     page.load(do.welcome, None, [right.welcome, right.welcome_card], **quiet, **NETWORKS)

@@ -114,12 +114,12 @@ class CompareHandlers:
 
         A run that was stopped leaves nothing; the next one of this session begins after it has ended.
         """
-        if chosen is None:
-            yield self.cleared(refusal(NO_PICTURE, "Not compared"))
-            return
         said, belongs = asked(token), entered(chosen, sex, years, months)
         if not said.is_of(chosen):
             yield self.unchanged()
+            return
+        if chosen is None:
+            yield self.cleared(refusal(NO_PICTURE, "Not compared"))
             return
         session = session_of(request)
         run = self.runs.begin(session, said.at)

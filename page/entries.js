@@ -3,7 +3,8 @@
 // order answers of a slow network come in. Loaded once, in the page's head.
 (() => {
   const left = new Set(); // pictures that were given up: cleared, replaced, or about to be
-  let emptied = false;
+  const boxes = ["baa-sex", "baa-years", "baa-months", "baa-earlier"]; // what is emptied for another picture
+  const touched = new Set(); // of these, since the last picture was given up
   let due = false;
   const one = (path, from = document) => from.querySelector(path);
   const typed = (id) => (one(`#${id} input, #${id} textarea`)?.value ?? "").trim();
@@ -46,9 +47,14 @@
   // Another picture is on its way: what is shown is of the last one, and so are sex and age.
   function leave() {
     giveUp();
-    const button = one("#baa-empty");
-    emptied = button !== null;
-    button?.click();
+    touched.clear();
+    one("#baa-empty")?.click();
+    soon();
+  }
+
+  function touch(event) {
+    const box = boxes.find((id) => event.target.closest?.(`#${id}`));
+    if (box !== undefined) touched.add(box);
     soon();
   }
 
@@ -59,28 +65,34 @@
     check: soon,
     // With every event: the picture on the page as the component holds it, and the time.
     say: (file) => `${file ?? ""},${Date.now()}`,
+    // With a choice of a picture: were sex and age emptied when the one before it was given up?
     sayChosen: (file) => {
-      const said = `${file ?? ""},${Date.now()}${emptied ? ",emptied" : ""}`;
-      emptied = false;
-      return said;
+      const emptied = one("#baa-empty") !== null && (!picture() || left.has(picture()));
+      return `${file ?? ""},${Date.now()}${emptied ? ",emptied" : ""}`;
     },
+    // Sex, years, months and earlier assessments of another child: empty, but for what was entered since its picture
+    // was chosen. As the page shows them: the components may not know yet.
+    emptied: () => boxes.map((id) => {
+      const empty = id === "baa-sex" ? null : "";
+      return touched.has(id) ? one(`#${id} input:checked, #${id} input:not([type=radio]), #${id} textarea`)?.value ?? empty : empty;
+    }),
   };
 
   document.addEventListener("change", (event) => {
     if (event.target.matches?.("#baa-file input[type=file]")) leave();
-    soon();
+    touch(event);
   }, true);
   document.addEventListener("drop", (event) => {
     if (event.target.closest?.("#baa-file")) leave();
   }, true);
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#baa-file button[aria-label='Clear'], .baa-example-row button")) leave();
+    if (event.target.closest?.("#baa-file .icon-button-wrapper button, .baa-example-row button")) leave();
     // The same child, another hand.
     if (event.target.closest?.("#baa-hands button")) giveUp();
     // An upload failed, and the picture before it is asked about again.
     if (event.target.closest?.("#baa-assess, #baa-explain, #baa-compare") && !uploading()) left.delete(picture());
     soon();
   }, true);
-  document.addEventListener("input", soon, true);
+  document.addEventListener("input", touch, true);
   new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
 })();

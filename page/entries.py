@@ -78,6 +78,8 @@ def lay_out_outdated() -> None:
 # With every event that the browser makes: the picture it shows and the time. The component `token` is the last input.
 SAY = "(...inputs) => [...inputs.slice(0, -1), globalThis.baa?.say(inputs.at(-1)) ?? '']"
 SAY_CHOSEN = "(...inputs) => [...inputs.slice(0, -1), globalThis.baa?.sayChosen(inputs.at(-1)) ?? '']"
+# When another picture is chosen, in the browser alone: sex, age and earlier assessments as they are to be.
+EMPTIED = "() => globalThis.baa?.emptied() ?? [null, '', '', '']"
 
 
 def entered_age_months(years: str | float | None, months: str | float | None) -> float | None:
@@ -224,9 +226,9 @@ class Asked(NamedTuple):
     at: float
     emptied: bool
 
-    def is_of(self, chosen: Upload) -> bool:
+    def is_of(self, chosen: Upload | None) -> bool:
         """The button was pressed for this picture, and not for one that another request has since replaced."""
-        return self.file is None or self.file == chosen.file
+        return self.file is None or self.file == (chosen.file if chosen else "")
 
 
 def asked(said: str | None) -> Asked:

@@ -130,11 +130,11 @@ class ExplainHandlers:
         Where this picture was assessed already (`kept`), the explanation goes on from what was found.
         Nothing changes if the run was stopped: it was cancelled, or the entries changed.
         """
-        if chosen is None:
-            return self.cleared(refusal(NO_PICTURE, "Not explained"))
         said, belongs = asked(token), entered(chosen, sex, years, months)
         if not said.is_of(chosen):
             return self.unchanged()
+        if chosen is None:
+            return self.cleared(refusal(NO_PICTURE, "Not explained"))
         session = session_of(request)
         run = self.runs.begin(session, said.at)
         try:

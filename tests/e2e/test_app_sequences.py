@@ -3,6 +3,7 @@
 Every test watches the cards in the browser, frame by frame: a result that stands there undimmed at any moment counts.
 """
 
+import base64
 import http.client
 import json
 import threading
@@ -173,6 +174,38 @@ def test_what_is_entered_while_a_file_is_on_its_way_stays(page: Page, a: bytes) 
     ready(page, "a.png")
     page.locator("#baa-assess").click()
     expect(page.locator(CARD)).to_contain_text("a.png; sex entered: female; age entered: 10 years")
+
+
+@pytest.mark.parametrize("clear_first", [False, True])
+def test_what_is_entered_at_once_with_a_file_stays(page: Page, a: bytes, b: bytes, clear_first: bool) -> None:
+    """The page's own emptying comes a moment after a file is chosen; with Clear before it, two of them do."""
+    if clear_first:
+        upload(page, "a.png", a)
+        ready(page, "a.png")
+    page.get_by_role("radio", name="Male", exact=True).check()
+    page.get_by_label("Age: years").fill("3")
+    page.evaluate(
+        """([content, clear]) => {
+          if (clear) document.querySelector("#baa-file .icon-button-wrapper button").click();
+          const choose = () => {
+            const input = document.querySelector("#baa-file input[type=file]");
+            if (input === null) return void requestAnimationFrame(choose);
+            const files = new DataTransfer();
+            files.items.add(new File([Uint8Array.from(atob(content), (one) => one.charCodeAt(0))], "b.png"));
+            input.files = files.files;
+            input.dispatchEvent(new Event("change", { bubbles: true }));
+            document.querySelector("#baa-sex input[value=female]").click();
+          };
+          choose();
+        }""",
+        [base64.b64encode(b).decode(), clear_first],
+    )
+    ready(page, "b.png")
+    settle(page)
+    expect(page.get_by_role("radio", name="Female", exact=True)).to_be_checked()
+    expect(page.get_by_label("Age: years")).to_have_value("")
+    page.locator("#baa-assess").click()
+    expect(page.locator(CARD)).to_contain_text("b.png; sex entered: female; no age entered")
 
 
 def hold(page: Page, address: str) -> list[Route]:

@@ -176,3 +176,19 @@ def test_an_edge_of_the_field_at_the_wrist_is_cut_off_and_no_finger(
     assert kept[hand > 0].mean() > 0.999
     assert kept[:, :40].sum() < 0.1 * edged[:, :40].sum()
     assert np.array_equal(_without_strips(hand), hand)
+
+
+@pytest.mark.parametrize("finger", ["thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger"])
+def test_a_finger_that_the_network_drew_too_narrow_at_a_joint_stays(finger: str) -> None:
+    """As in a clear radiograph of dark exposure that lost its ring finger."""
+    drawn = draw_phantom(120.0, "female", seed=4)
+    hand = np.asarray(drawn.mask, np.bool_)
+    start, end = (np.array(drawn.landmarks[f"{finger}{joint}"]) for joint in (2, 4))
+    axis = (end - start) / np.hypot(*(end - start))
+    away = np.moveaxis(np.indices(hand.shape), 0, -1) - start
+    along, across = away @ axis, np.abs(away @ np.array([-axis[1], axis[0]]))
+    palm_px = cv2.distanceTransform(hand.astype(np.uint8), cv2.DIST_L2, 5).max()
+    narrow = (np.abs(along) < 4) & (across > 0.06 * palm_px) & (across < 1.2 * palm_px)
+    kept = _without_strips((hand & ~narrow).astype(np.uint8))
+    assert kept[tuple(end.round().astype(int))]
+    assert kept[hand & ~narrow].mean() > 0.99

@@ -490,6 +490,13 @@ def test_a_press_for_one_picture_never_assesses_another(listed: Assessor) -> Non
     assert all(value == gr.skip() for value in assessed(do, "another,1000"))
 
 
+def test_a_press_whose_picture_was_cleared_meanwhile_shows_nothing(listed: Assessor) -> None:
+    """Cleared while an answer to another visitor came first: it is no press without a picture."""
+    do = app.Handlers(Estimates(listed), UPLOADS)  # type: ignore[arg-type]
+    assert all(value == gr.skip() for value in assessed(do, "1,1000", chosen=None))
+    assert "No radiograph has been chosen" in str(assessed(do, ",1000", chosen=None)[0])
+
+
 def test_a_new_file_empties_sex_age_and_earlier_assessments(tmp_path: Path) -> None:
     do = app.Handlers(Estimates(None), UploadFolder(tmp_path))  # type: ignore[arg-type]
     for number, (token, emptied) in enumerate(
