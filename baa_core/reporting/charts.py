@@ -277,7 +277,7 @@ def _add_points(figure: go.Figure, across: Numbers, up: Numbers, sex: Sequence[s
 
 
 def lay_out(figure: go.Figure, title: str, across: str, up: str) -> None:
-    """The look all figures share: white, quiet, also in a dark page."""
+    """The look all figures share: white and quiet. A dark page reverses their lightness (`page/style.css`)."""
     figure.update_layout(
         template="plotly_white", font=FONT, title=title or None, hovermode="closest", paper_bgcolor="white",
         plot_bgcolor="white", margin={"l": 56, "r": 20, "t": 56 if title else 12, "b": 48},
