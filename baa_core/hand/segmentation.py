@@ -28,6 +28,7 @@ from .redraw import (
     redraw_channels,
     stretched,
     uncertainty,
+    with_parts_joined,
     with_usual_greys,
     without_blank_end,
 )
@@ -415,7 +416,8 @@ class _Shown:
         with torch.inference_mode():
             logits = redraw(image)
         check_finite(redraw, logits)
-        second = replace(first, probability=without_blank_end(logits[0, 0].sigmoid().numpy(), plain))
+        drawn_now = without_blank_end(logits[0, 0].sigmoid().numpy(), plain)
+        second = replace(first, probability=with_parts_joined(drawn_now, first.probability))
         with suppress(HandNotFound):
             drawn = _outline(second.home(self.radiograph.shape), region, self.radiograph)
             drawn = without_far_forearm(drawn, tilt, MOST_FOREARM_PALMS)

@@ -15,6 +15,7 @@ from baa_core.hand.redraw import (
     USUAL_PERCENTS,
     redraw_channels,
     uncertainty,
+    with_parts_joined,
     with_usual_greys,
     without_blank_end,
 )
@@ -67,6 +68,21 @@ def test_the_second_network_sees_three_ranges_of_grey_and_the_first_outline() ->
     assert set(np.unique(channels[3]).round(4)) == {np.float32(-1.0), np.float32(0.6)}
     darkest, palest = (channels[i][drawn.mask].std() for i in (0, 2))
     assert darkest != pytest.approx(palest, rel=0.05)
+
+
+def test_a_thumb_whose_root_is_faint_is_part_of_the_hand_and_a_speck_or_another_thing_is_not() -> None:
+    palm, thumb, other = np.s_[100:200, 100:200], np.s_[110:140, 50:80], np.s_[110:140, 220:250]
+    second, first = np.zeros((256, 256), np.float32), np.zeros((256, 256), np.float32)
+    second[palm] = second[thumb] = second[other] = 0.9
+    second[112:138, 80:100] = 0.1
+    assert with_parts_joined(second, first) is second
+    first[100:200, 40:200] = 0.9
+    joined = with_parts_joined(second, first)
+    assert (joined[112:138, 80:100] > 0.5).all()
+    assert (joined[112:138, 200:220] < 0.5).all()
+    second[thumb] = 0.1
+    second[120:124, 60:64] = 0.9
+    assert with_parts_joined(second, first) is second
 
 
 @pytest.mark.parametrize("surround", [0.0, 0.4, 1.0])
