@@ -54,7 +54,7 @@ from .workflows.compare import compare, load_compared, picture_names, pictures_o
 from .workflows.explain import DEFAULT_METHOD, explain_estimate, write_panel
 
 REPORTS = ("text", "pdf", "fhir", "sr", "sc")  # of `export.FORMS`, each a flag; `--json` prints the JSON
-ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED = 0, 1, 2, 130
+ALL_ASSESSED, WRONG_USAGE, SOME_REFUSED, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 
 class WrongUsage(BoneAgeError):
@@ -76,7 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 so that the flush at the end does not fail again
+        return CLOSED_PIPE
     except (WeightsMissing, WeightsCorrupt) as error:
         print(error, file=sys.stderr)
         return SOME_REFUSED

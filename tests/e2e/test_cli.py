@@ -334,3 +334,16 @@ def test_a_hand_that_was_spoilt_is_put_right_by_hand_and_says_so(tmp_path: Path)
     assert "polarity" not in {caution["code"] for caution in result["cautions"]}
     wrong = run("assess", tmp_path / "spoilt.png", "--sex", "female", "--crop", "0", "0", "9999", "9999")
     assert wrong.status == 2 and "Give a rectangle inside the picture" in wrong.output
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(tmp_path: Path) -> None:
+    """As `| head` does."""
+    table = tmp_path / "results.csv"
+    table.write_text("file,status,bone_age_months,sex_probability_male\na.png,ok,100,0.5\n")
+    command = [sys.executable, "-m", "baa_core", "changes", str(table), str(table)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.wait(60) == 141
+        assert running.stderr is not None
+        assert running.stderr.read() == b""
