@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -162,7 +162,8 @@ def explain_estimate(
         patient: the sex as entered; unknown if left out.
         method: one of `explain.METHODS`.
         on_stage: called with the name of each stage of `STAGES` as it begins, and with the same name again before
-            every pass of a network; not with what an assessment did already. What it raises ends the work at once.
+            every pass of a network, or while the last two, which run beside the others, are waited for; not with what
+            an assessment did already. What it raises ends the work at once.
         name: what to call the picture in messages; the file's name otherwise.
         hand: which one of several hands, as for `Assessor.assess`.
         edits: what is done to the picture by hand, as for `Assessor.assess`.
@@ -228,11 +229,13 @@ def context_of(
 def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
     """The heatmap and all of its tests.
 
-    The test of robustness is by far the longest, rests on none of the others, and is half arithmetic of one core: it
-    runs beside them in a thread of its own, and its stage begins where the others wait for it.
+    The tests of stability and robustness are half of the work and rest on none of the others, and much of it is
+    arithmetic of one core: they run beside them in a thread of their own, one after the other, and their stages begin
+    where the others wait for them.
     """
     attribution, effects, faithfulness, stable_stage, robust_stage = STAGES[len(FINDING) :]
-    with _beside(partial(_measure_robustness, context)) as robustness:
+    works = partial(_measure_stability_apart, context, method), partial(_measure_robustness, context)
+    with _beside(*works) as (stability_of, robustness_of):
         with clock.stage(attribution):
             explanation = compute_attribution(context, method)
         with clock.stage(effects):
@@ -241,9 +244,9 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
         with clock.stage(faithfulness):
             deletion = measure_faithfulness(context, method, explanation)
         with clock.stage(stable_stage):
-            stable = measure_stability(context, method)
+            stable = stability_of(context.progress)
         with clock.stage(robust_stage):
-            robust = robustness(context.progress)
+            robust = robustness_of(context.progress)
     return Panel(
         file=context.radiograph.name,
         recipe=context.assessor.recipe.name,
@@ -268,28 +271,48 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
 
 
 Made = TypeVar("Made")
+Also = TypeVar("Also")
+Waiting = Callable[[ProgressReporter], Made]
 
 
 @contextmanager
-def _beside(work: Callable[[Event], Made]) -> Iterator[Callable[[ProgressReporter], Made]]:
-    """Work in a thread of its own, and a function that waits for what it makes, or raises what it raised.
+def _beside(
+    one: Callable[[Event], Made], other: Callable[[Event], Also]
+) -> Iterator[tuple[Waiting[Made], Waiting[Also]]]:
+    """Two pieces of work one after the other in a thread of their own; each as what waits for it, or raises its error.
 
-    The work is given an event; it ends when that is set, at the latest with the block.
+    Each piece of work is given an event; it ends when that is set, at the latest with the block.
     """
     ended = Event()
     with ThreadPoolExecutor(1, thread_name_prefix="beside") as threads:
-        made = threads.submit(copy_context().run, work, ended)
-
-        def result(progress: ProgressReporter) -> Made:
-            progress.again()
-            while wait([made], LISTENED_EVERY_SECONDS).not_done:
-                progress.again()
-            return made.result()
+        first, second = (
+            threads.submit(copy_context().run, one, ended),
+            threads.submit(copy_context().run, other, ended),
+        )
 
         try:
-            yield result
+            yield partial(_wait_for, first), partial(_wait_for, second)
         finally:
             ended.set()
+
+
+def _wait_for(made: Future[Made], progress: ProgressReporter) -> Made:
+    """What a thread makes; the listener is called while it is not there yet."""
+    progress.again()
+    while wait([made], LISTENED_EVERY_SECONDS).not_done:
+        progress.again()
+    return made.result()
+
+
+def _measure_stability_apart(context: ExplanationContext, method: Method, ended: Event) -> dict[str, float]:
+    """`measure_stability` with copies of the networks of its own; no pass begins once `ended` is set."""
+
+    def stop(_stage: str) -> None:
+        if ended.is_set():
+            raise CancelledError
+
+    apart = context_of(context.assessor, context.findings, context.patient, ProgressReporter(stop))
+    return measure_stability(apart, method)
 
 
 def _joints(context: ExplanationContext) -> tuple[JointReading, ...]:

@@ -13,16 +13,18 @@ SILENT = ProgressReporter(None)
 
 
 def test_work_beside_runs_in_a_thread_of_its_own_and_its_result_is_waited_for() -> None:
-    with _beside(lambda _ended: get_ident()) as result:
-        assert result(SILENT) != get_ident()
+    with _beside(lambda _ended: get_ident(), lambda _ended: get_ident()) as (first, second):
+        assert first(SILENT) == second(SILENT) != get_ident()
 
 
 def test_an_error_beside_is_raised_where_its_result_is_waited_for() -> None:
     def fail(_ended: Event) -> None:
         raise TimeoutError("of its own")
 
-    with _beside(fail) as result, pytest.raises(TimeoutError, match="of its own"):
-        result(SILENT)
+    with _beside(fail, lambda _ended: "made all the same") as (first, second):
+        with pytest.raises(TimeoutError, match="of its own"):
+            first(SILENT)
+        assert second(SILENT) == "made all the same"
 
 
 def test_who_ends_an_explanation_ends_what_runs_beside_it() -> None:
@@ -39,5 +41,5 @@ def test_who_ends_an_explanation_ends_what_runs_beside_it() -> None:
     def leave(_stage: str) -> None:
         raise Gone
 
-    with pytest.raises(Gone), _beside(count) as result:  # would never end otherwise
-        result(ProgressReporter(leave))
+    with pytest.raises(Gone), _beside(count, count) as (first, _):  # would never end otherwise
+        first(ProgressReporter(leave))
