@@ -13,7 +13,7 @@ in which everything else has gone, so its curves are these, read from the other 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -128,7 +128,7 @@ def _mean(of_networks: tuple[tuple[FloatArray, FloatArray], ...]) -> Removal:
 def _rows(forward: Forward, model_input: ModelInput, months: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """One network's curves: of the map, the edges, and the random surrogate maps."""
     shown, edges = smoothed(months), smoothed(edge_strength(model_input))
-    return curves(forward, model_input, [shown, edges, *(chance(shown, SEED + n) for n in range(RANDOM_MAPS))])
+    return curves(forward, model_input, [shown, edges, *chance(shown, range(SEED, SEED + RANDOM_MAPS))])
 
 
 def smoothed(values: FloatArray) -> FloatArray:
@@ -143,14 +143,15 @@ def edge_strength(model_input: ModelInput) -> FloatArray:
     return np.asarray(np.hypot(across, down) * model_input.mask, np.float32)
 
 
-def chance(values: FloatArray, seed: int) -> FloatArray:
-    """A map that knows nothing but is as coarse as the given one: its spectrum, with the phases of white noise.
+def chance(values: FloatArray, seeds: Iterable[int]) -> Iterator[FloatArray]:
+    """Maps that know nothing but are as coarse as the given one: its spectrum, with the phases of white noise.
 
     Coarse maps remove coherent pieces and so move an estimate further, whatever they know.
     """
-    phases = np.fft.rfft2(np.random.default_rng(seed).standard_normal(values.shape))
-    waves = np.abs(np.fft.rfft2(values)) * phases / np.abs(phases)
-    return np.asarray(np.fft.irfft2(waves, s=values.shape), np.float32)
+    spectrum = np.abs(np.fft.rfft2(values))
+    for seed in seeds:
+        phases = np.fft.rfft2(np.random.default_rng(seed).standard_normal(values.shape))
+        yield np.asarray(np.fft.irfft2(spectrum * phases / np.abs(phases), s=values.shape), np.float32)
 
 
 def curves(

@@ -297,10 +297,9 @@ def leaving_joints_out(network: JointAgeNetwork, given: ModelInput, male: Tensor
 
     def months(masks: Sequence[BoolArray]) -> Numbers:
         picture, places = tensor(given), places_for_tta(network, given, AS_IT_IS)
-        hand = torch.tensor(given.mask, dtype=torch.float32)[None, None]
-        stacked = torch.tensor(np.stack([*masks, np.zeros_like(given.mask)]), dtype=torch.float32)[:, None]
+        hand, *stacked = torch.from_numpy(np.stack([given.mask, *masks, np.zeros_like(given.mask)], dtype=np.float32))
         with torch.inference_mode():
-            left_out = covered_shares(stacked, hand, places)
+            left_out = covered_shares(torch.stack(stacked)[:, None], hand[None, None], places)
             answers = network.months_without(picture, places, male, left_out).numpy()
         require_finite(answers, "The answer of a network of joints with some left out")
         return factor * np.asarray(answers, np.float64)

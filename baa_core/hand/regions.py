@@ -59,6 +59,26 @@ _ROBUST: Final = {"thumb": 1.10, "forefinger": 1.02, "middle_finger": 1.0, "ring
 Points = NDArray[np.float64]
 
 
+def _along(start: Points, end: Points, places: Points) -> tuple[Points, Points]:
+    """Of places (M, 2): how far along a line from start to end the nearest point of it is, 0 to 1, and how far away."""
+    along = end - start
+    share = np.clip((places - start) @ along / max(float(along @ along), 1e-9), 0.0, 1.0)
+    apart = places - start - share[:, None] * along
+    return share, np.hypot(apart[:, 0], apart[:, 1])
+
+
+def _outside(corners: Points, places: Points) -> Points:
+    """How far places (M, 2) lie outside a convex polygon (K, 2); below 0 within."""
+    apart = np.full(len(places), np.inf)
+    turns = []
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        apart = np.minimum(apart, _along(start, end, places)[1])
+        (right, down), (rights, downs) = end - start, (places - start).T
+        turns.append(right * downs - down * rights >= 0)
+    within = np.all(turns, axis=0) | ~np.any(turns, axis=0)
+    return np.where(within, -apart, apart)
+
+
 @dataclass(frozen=True, eq=False)
 class _Tube:
     """A bone: (column, row) of its ends, and half its breadth at the first, midway and at the second, in pixels."""
@@ -69,10 +89,8 @@ class _Tube:
 
     def distance(self, places: Points) -> Points:
         """How far places (M, 2) lie outside the bone; below 0 within."""
-        start, along = self.ends[0], self.ends[1] - self.ends[0]
-        share = np.clip((places - start) @ along / max(float(along @ along), 1e-9), 0.0, 1.0)
-        apart = places - start - share[:, None] * along
-        return np.hypot(apart[:, 0], apart[:, 1]) - np.interp(share, (0.0, 0.5, 1.0), self.half_widths)
+        share, apart = _along(*self.ends, places)
+        return apart - np.interp(share, (0.0, 0.5, 1.0), self.half_widths)
 
 
 def hand_regions(landmarks: Landmarks, hand: HandMask) -> dict[str, BoolArray]:
@@ -106,10 +124,9 @@ def _nearest(points: Mapping[str, Points], places: Points) -> NDArray[np.uint8]:
     numbers = {region: number for number, region in enumerate(REGION_TITLES)}
     least = np.full(len(places), REACH_SHARE * hand_px)
     owner = np.full(len(places), len(numbers), np.uint8)
-    carpals = cv2.convexHull(_placed(palm, _CARPALS).astype(np.float32))
-    outside = np.array([-cv2.pointPolygonTest(carpals, (float(x), float(y)), True) for x, y in places])
+    carpals = cv2.convexHull(_placed(palm, _CARPALS).astype(np.float32))[:, 0].astype(np.float64)
     for region, distance in (
-        ("carpals", outside),
+        ("carpals", _outside(carpals, places)),
         *((tube.region, tube.distance(places)) for tube in _tubes(points, palm, hand_px)),
     ):
         nearer = distance < least

@@ -151,17 +151,26 @@ def joint_patches(image: Tensor, places: Tensor, margin_px: int = 0) -> tuple[Te
 
 def _cut(image: Tensor, middle: Tensor, up: Tensor, right: Tensor, margin_px: int = 0) -> tuple[Tensor, Tensor]:
     """`joint_patches` in frames as `joint_frames` gives them, of all joints or of some."""
-    samples = SUPERSAMPLED * (PATCH_PX + 2 * margin_px)
-    reach = 1 + 2 * margin_px / PATCH_PX
-    line = ((torch.arange(samples, device=image.device) + 0.5) / samples * 2 - 1) * reach
-    at = middle[:, :, None, None] - line[:, None, None] * up[:, :, None, None]
-    at = at + line[:, None] * right[:, :, None, None]
-    grid = 2 * at.flip(-1) - 1  # column first, from -1 to 1
-    found = grid_sample(image, grid.flatten(1, 2), padding_mode="border", align_corners=False)
-    found = avg_pool2d(found.reshape(len(image), middle.shape[1], samples, samples), SUPERSAMPLED)
+    found = avg_pool2d(_sampled(image, _grid(middle, up, right, margin_px)), SUPERSAMPLED)
     inside = ((middle > 0) & (middle < 1)).all(dim=-1)
     contrast = found.detach()[..., margin_px : margin_px + PATCH_PX, margin_px : margin_px + PATCH_PX]
     return found, inside & (contrast.std(dim=(2, 3)) > LEAST_CONTRAST)
+
+
+def _grid(middle: Tensor, up: Tensor, right: Tensor, margin_px: int = 0) -> Tensor:
+    """Where frames are sampled, (N, J, S', S', 2), as `grid_sample` takes it."""
+    samples = SUPERSAMPLED * (PATCH_PX + 2 * margin_px)
+    reach = 1 + 2 * margin_px / PATCH_PX
+    line = ((torch.arange(samples, device=middle.device) + 0.5) / samples * 2 - 1) * reach
+    at = middle[:, :, None, None] - line[:, None, None] * up[:, :, None, None]
+    at = at + line[:, None] * right[:, :, None, None]
+    return 2 * at.flip(-1) - 1  # column first, from -1 to 1
+
+
+def _sampled(image: Tensor, grid: Tensor) -> Tensor:
+    """Pictures (N, 1, S, S) where a grid (N, J, S', S', 2) lies, (N, J, S', S')."""
+    found = grid_sample(image, grid.flatten(1, 2), padding_mode="border", align_corners=False)
+    return found.reshape(grid.shape[:-1])
 
 
 def covered_shares(masks: Tensor, hand: Tensor, places: Tensor) -> Tensor:
@@ -172,8 +181,8 @@ def covered_shares(masks: Tensor, hand: Tensor, places: Tensor) -> Tensor:
         hand: the hand's mask, (1, 1, S, S).
         places: of `LANDMARKS` as shares of the side, (1, K, 2).
     """
-    area = joint_patches(hand, places)[0].mean(dim=(2, 3))
-    covered = [joint_patches(mask[None], places)[0].mean(dim=(2, 3)) for mask in masks]
+    grid = _grid(*joint_frames(places))
+    area, *covered = (_sampled(mask[None], grid).mean(dim=(2, 3)) for mask in torch.cat([hand, masks]))
     return (torch.cat(covered) / area.clamp(min=LEAST_HAND_SHARE)).clamp(0, 1)
 
 

@@ -149,7 +149,12 @@ class Assessor:
         return tuple(hand for hand in hands if _is_whole(radiograph, hand)) or hands
 
     def find_hand(
-        self, radiograph: Radiograph, choice: HandChoice | None = None, stages: SharedStages | None = None
+        self,
+        radiograph: Radiograph,
+        choice: HandChoice | None = None,
+        stages: SharedStages | None = None,
+        *,
+        warn: bool = True,
     ) -> HandMask:
         """The hand of a radiograph with its landmarks, if it can be read.
 
@@ -157,6 +162,7 @@ class Assessor:
             radiograph: as read.
             choice: which of several hands; it does not matter where there is one only.
             stages: what other recipes found on the same radiograph with the same choice.
+            warn: measure what is only to be said of picture and outline; what refuses them is measured in any case.
 
         Raises:
             HandNotFound, HandCutOff, QualityTooLow: see `segmentation.find_hands`, `_cuts` and
@@ -166,8 +172,10 @@ class Assessor:
         """
         stages = stages or SharedStages()
         segmented = ("segmented", self.store.identity, self.recipe.hand, self.recipe.redraw)
-        hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice))
-        placed = stages.once(self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages))
+        hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice, warn))
+        placed = stages.once(
+            self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages, warn)
+        )
         cuts, factors = self._cuts(placed, radiograph.name), self.calibration.cut_factors
         return replace(
             placed,
@@ -181,22 +189,24 @@ class Assessor:
         recipe = self.recipe
         return "hand", self.store.identity, recipe.hand, recipe.redraw, recipe.mask, recipe.landmarks
 
-    def _segment(self, radiograph: Radiograph, choice: HandChoice | None) -> tuple[HandMask, tuple[Caution, ...]]:
+    def _segment(
+        self, radiograph: Radiograph, choice: HandChoice | None, warn: bool
+    ) -> tuple[HandMask, tuple[Caution, ...]]:
         """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         greys = HandGreys(radiograph, hand)
         check_quality(greys)
-        return hand, (*about_veil(greys), *about_processing(greys))
+        return hand, (*about_veil(greys), *about_processing(greys)) if warn else ()
 
     def _outline_and_place(
-        self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages
+        self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages, warn: bool
     ) -> HandMask:
         """The hand with the outline of this recipe, its landmarks, and the cautions about both."""
         mask = self.recipe.mask
         outlined = hand if mask is None else resegment(radiograph, hand, self.network(mask), mask.input)
         placed = self.place_landmarks(radiograph, outlined, self._shared_steps(stages))
-        said = (*outlined.cautions, *about_hand, *self.about_outline(radiograph, placed))
-        return replace(placed, cautions=said)
+        about_outline = self.about_outline(radiograph, placed) if warn else ()
+        return replace(placed, cautions=(*outlined.cautions, *about_hand, *about_outline))
 
     def place_landmarks(self, radiograph: Radiograph, hand: HandMask, shared: SharedSteps | None = None) -> HandMask:
         """The hand with its landmarks; as it is for a recipe without a network that places them."""

@@ -387,7 +387,7 @@ def _measure_robustness(context: ExplanationContext, ended: Event) -> Robustness
             choice = OTHER_SIDE.get(choice, choice)
         stages = SharedStages()
         try:
-            hand = context.assessor.find_hand(changed, choice, stages)
+            hand = context.assessor.find_hand(changed, choice, stages, warn=False)
             inputs, _ = context.assessor.prepare_checked(changed, hand, stages)
         except HandRefused as error:
             return str(error)

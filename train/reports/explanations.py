@@ -131,7 +131,7 @@ def random_map_margin(context: ExplanationContext, said: Mapping[str, FloatArray
     """The same of a random map with the spectrum of the true one, in place of it."""
     areas = []
     for name, forward in context.forwards.items():
-        ((high, low),) = curves(forward, context.inputs[name], [chance(smoothed(said[name]), RANDOM_MAP_SEED)])
+        ((high, low),) = curves(forward, context.inputs[name], [*chance(smoothed(said[name]), [RANDOM_MAP_SEED])])
         areas.append(Removal(high, low).area_months)
     return float(np.mean(areas)) - max(deletion.best_random_area_months, deletion.edge_area_months)
 
