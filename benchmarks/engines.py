@@ -93,6 +93,17 @@ def busy_machine() -> Iterator[None]:
             other.wait()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks that are loaded meanwhile compute on one core, as each of several processes of a batch does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def peak_rss_mb() -> float:
     """The most memory this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -196,6 +207,8 @@ def measure(repeats: int, naive: bool, folder: Path) -> dict[str, Any]:
         found["peak memory, MB"] = peak_rss_mb()
         for processes in (1, 2):
             found[f"batch {processes}, images/s"] = batch_images_per_second(path, folder, processes)
+        with one_thread():
+            found["batch 1 on one core, images/s"] = batch_images_per_second(path, folder, 1)
     with busy_machine():
         found |= {f"{name} busy, s": seconds_of(work, max(3, repeats // 2)) for name, work in works.items()}
     return found
