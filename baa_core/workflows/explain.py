@@ -231,15 +231,17 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
 
     The tests of stability and robustness are half of the work and rest on none of the others, and much of it is
     arithmetic of one core: they run beside them in a thread of their own, one after the other, and their stages begin
-    where the others wait for them.
+    where the others wait for them. So do the regions, which are divided there first.
     """
     attribution, effects, faithfulness, stable_stage, robust_stage = STAGES[len(FINDING) :]
-    works = partial(_measure_stability_apart, context, method), partial(_measure_robustness, context)
-    with _beside(*works) as (stability_of, robustness_of):
+    with _beside() as thread:
+        divided = thread.start(lambda _ended: _divide(context))
+        stability_of = thread.start(partial(_measure_stability_apart, context, method))
+        robustness_of = thread.start(partial(_measure_robustness, context))
         with clock.stage(attribution):
             explanation = compute_attribution(context, method)
         with clock.stage(effects):
-            masks, unplaced = _divide(context)
+            masks, unplaced = divided(context.progress)
             regions = region_effects(context, masks)
         with clock.stage(faithfulness):
             deletion = measure_faithfulness(context, method, explanation)
@@ -271,27 +273,30 @@ def _panel(context: ExplanationContext, method: Method, clock: Clock) -> Panel:
 
 
 Made = TypeVar("Made")
-Also = TypeVar("Also")
-Waiting = Callable[[ProgressReporter], Made]
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A thread beside this one, that does one piece of work after the other.
+
+    Each is given an event, and ends soon after that is set.
+    """
+
+    thread: ThreadPoolExecutor
+    ended: Event
+
+    def start(self, work: Callable[[Event], Made]) -> Callable[[ProgressReporter], Made]:
+        """Begin a piece of work when those before it are done; what waits for it, or raises its error."""
+        return partial(_wait_for, self.thread.submit(copy_context().run, work, self.ended))
 
 
 @contextmanager
-def _beside(
-    one: Callable[[Event], Made], other: Callable[[Event], Also]
-) -> Iterator[tuple[Waiting[Made], Waiting[Also]]]:
-    """Two pieces of work one after the other in a thread of their own; each as what waits for it, or raises its error.
-
-    Each piece of work is given an event; it ends when that is set, at the latest with the block.
-    """
+def _beside() -> Iterator[_Beside]:
+    """A thread for as long as the block; its work ends with the block at the latest."""
     ended = Event()
-    with ThreadPoolExecutor(1, thread_name_prefix="beside") as threads:
-        first, second = (
-            threads.submit(copy_context().run, one, ended),
-            threads.submit(copy_context().run, other, ended),
-        )
-
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
         try:
-            yield partial(_wait_for, first), partial(_wait_for, second)
+            yield _Beside(thread, ended)
         finally:
             ended.set()
 

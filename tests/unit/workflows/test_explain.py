@@ -1,4 +1,4 @@
-"""The test of robustness runs beside the other parts of an explanation, and ends with them."""
+"""The tests of stability and robustness run beside the other parts of an explanation, and end with them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ SILENT = ProgressReporter(None)
 
 
 def test_work_beside_runs_in_a_thread_of_its_own_and_its_result_is_waited_for() -> None:
-    with _beside(lambda _ended: get_ident(), lambda _ended: get_ident()) as (first, second):
+    with _beside() as thread:
+        first, second = (thread.start(lambda _ended: get_ident()) for _ in range(2))
         assert first(SILENT) == second(SILENT) != get_ident()
 
 
@@ -21,7 +22,8 @@ def test_an_error_beside_is_raised_where_its_result_is_waited_for() -> None:
     def fail(_ended: Event) -> None:
         raise TimeoutError("of its own")
 
-    with _beside(fail, lambda _ended: "made all the same") as (first, second):
+    with _beside() as thread:
+        first, second = thread.start(fail), thread.start(lambda _ended: "made all the same")
         with pytest.raises(TimeoutError, match="of its own"):
             first(SILENT)
         assert second(SILENT) == "made all the same"
@@ -41,5 +43,6 @@ def test_who_ends_an_explanation_ends_what_runs_beside_it() -> None:
     def leave(_stage: str) -> None:
         raise Gone
 
-    with pytest.raises(Gone), _beside(count, count) as (first, _):  # would never end otherwise
+    with pytest.raises(Gone), _beside() as thread:  # would never end otherwise
+        first, _second = thread.start(count), thread.start(count)
         first(ProgressReporter(leave))
