@@ -46,6 +46,20 @@ def test_an_overexposed_or_underexposed_hand_is_shown_with_the_greys_of_other_ha
     assert np.all(np.diff(np.interp(np.linspace(0, 1, 9), np.sort(pixels.ravel()), np.sort(shown.ravel()))) >= -1e-6)
 
 
+def test_a_sloping_field_in_a_dark_surround_is_shown_as_an_even_background() -> None:
+    drawn = draw_phantom(120.0, "male", seed=4, height_px=512)
+    height, width = drawn.mask.shape
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    pixels = 0.5 + 0.15 * columns / width - 0.1 * rows / height + 0.15 * drawn.radiograph.pixels
+    ends = np.flatnonzero(drawn.mask.any(axis=0))[-1] + 6  # the field does, beside the little finger
+    pixels[:, ends:] = 0.02
+    shown = with_usual_greys(Picture(pixels, np.ones(pixels.shape, bool), IDENTITY), drawn.mask).pixels
+    field = ~drawn.mask
+    field[:, ends:] = False
+    assert np.percentile(shown[field], (5, 50, 95)) == pytest.approx(USUAL_BACKGROUND, abs=0.06)
+    assert np.percentile(shown[drawn.mask], 50) == pytest.approx(USUAL_GREYS[3], abs=0.03)
+
+
 def test_a_crisp_outline_is_certain_and_a_frayed_one_is_not() -> None:
     generator = np.random.default_rng(1)
     mask = draw_phantom(120.0, "male", seed=4, height_px=512).mask.astype(np.float32)
