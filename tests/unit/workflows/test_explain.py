@@ -43,6 +43,10 @@ def test_who_ends_an_explanation_ends_what_runs_beside_it() -> None:
     def leave(_stage: str) -> None:
         raise Gone
 
-    with pytest.raises(Gone), _beside() as thread:  # would never end otherwise
-        first, _second = thread.start(count), thread.start(count)
-        first(ProgressReporter(leave))
+    def explain() -> None:
+        with _beside() as thread:
+            first, _second = thread.start(count), thread.start(count)
+            first(ProgressReporter(leave))
+
+    with pytest.raises(Gone):  # would never end otherwise
+        explain()
