@@ -162,7 +162,8 @@ class Assessor:
             radiograph: as read.
             choice: which of several hands; it does not matter where there is one only.
             stages: what other recipes found on the same radiograph with the same choice.
-            warn: measure what is only to be said of picture and outline; what refuses them is measured in any case.
+            warn: measure what is only to be said of picture and outline; what refuses them is measured in any case. The
+                same for all that share `stages`.
 
         Raises:
             HandNotFound, HandCutOff, QualityTooLow: see `segmentation.find_hands`, `_cuts` and
