@@ -27,10 +27,10 @@ SMOOTH_PX = 4.0  # blur of a mask by which its length is measured; of a crop of 
 USUAL_BACKGROUND = 0.05
 USUAL_PERCENTS, USUAL_GREYS = (1, 5, 25, 50, 75, 95, 99), (0.10, 0.17, 0.30, 0.45, 0.63, 0.85, 0.97)
 BESIDE_SHARES = (0.012, 0.08)  # nearest and farthest background that counts for that, of the crop's side
-# The plane through that background. In place of one grey it takes two of 200 synthetic frames from Dice 0.90 and 0.92
-# to 0.97 and 0.94; on the mean of 600 others it changes nothing (11 of all 800 were under 0.93, now 10). Greys it is
-# fitted to, percentile at which it begins, rounds, how little it slopes
-# without cause, and the sum of weights and the contrast with the hand below which there is none.
+# The plane through that background. In place of one grey it mends the two of 200 synthetic frames that were under Dice
+# 0.93; on the mean of 600 others it changes nothing (train/RUNS.md). Greys it is fitted to, percentile at which it
+# begins, rounds, how little it slopes without cause, and the sum of weights and the contrast with the hand below which
+# there is none.
 PLANE_POINTS, PLANE_PERCENT, PLANE_ROUNDS, PLANE_STEADY = 6000, 70, 12, 1e-5
 LEAST_PLANE_POINTS, LEAST_CONTRAST = 50, 1e-3
 # Rows at the lower end of an outline whose grey lies within this of what is beside them, of the hand's contrast, show
