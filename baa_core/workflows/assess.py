@@ -31,6 +31,7 @@ from ..hand.pose import check_pose, load_feature_space, shape_of
 from ..hand.quality import HandGreys, about_processing, about_veil, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, find_hands, resegment
+from ..hand.sharpening import REDUCED, Sharpening, measure_sharpening, without_sharpening
 from ..io import read_radiograph, start_decoder
 from ..io.panels import check_one_picture
 from ..networks.age import AgeNetwork, GroupedAgeNetwork
@@ -172,8 +173,7 @@ class Assessor:
             SeveralPictures: the picture is a page or screen that shows several.
         """
         stages = stages or SharedStages()
-        segmented = ("segmented", self.store.identity, self.recipe.hand, self.recipe.redraw)
-        hand, about_hand = stages.once(segmented, lambda: self._segment(radiograph, choice, warn))
+        hand, about_hand, _ = stages.once(self._segment_stage, lambda: self._segment(radiograph, choice, warn))
         placed = stages.once(
             self._hand_stage, lambda: self._outline_and_place(radiograph, hand, about_hand, stages, warn)
         )
@@ -185,6 +185,11 @@ class Assessor:
         )
 
     @property
+    def _segment_stage(self) -> Hashable:
+        """All that the outline of a radiograph's hand by the network that finds hands depends on."""
+        return "segmented", self.store.identity, self.recipe.hand, self.recipe.redraw
+
+    @property
     def _hand_stage(self) -> Hashable:
         """All that the hand of a radiograph and its landmarks depend on."""
         recipe = self.recipe
@@ -192,12 +197,29 @@ class Assessor:
 
     def _segment(
         self, radiograph: Radiograph, choice: HandChoice | None, warn: bool
-    ) -> tuple[HandMask, tuple[Caution, ...]]:
-        """The chosen hand by the network that finds hands, and what is to be said of the picture by it."""
+    ) -> tuple[HandMask, tuple[Caution, ...], Sharpening | None]:
+        """The chosen hand by the network that finds hands, what is to be said of the picture, and its sharpening."""
         hand = choose_hand(self.find_hands(radiograph), choice, radiograph.name)
         greys = HandGreys(radiograph, hand)
         check_quality(greys)
-        return hand, (*about_veil(greys), *about_processing(greys)) if warn else ()
+        if not warn:
+            return hand, (), None
+        return hand, (*about_veil(greys), *about_processing(greys)), measure_sharpening(greys)
+
+    def _find_unsharpened(
+        self, radiograph: Radiograph, choice: HandChoice | None, stages: SharedStages
+    ) -> tuple[HandMask, Sharpening | None, SharedStages]:
+        """The hand as `find_hand` gives it, of the radiograph without strong sharpening of its edges.
+
+        Returns:
+            the hand, the sharpening that was undone, and the stages of what was looked at.
+        """
+        *_, sharpening = stages.once(self._segment_stage, lambda: self._segment(radiograph, choice, warn=True))
+        if sharpening is None:
+            return self.find_hand(radiograph, choice, stages), None, stages
+        apart = stages.once(("unsharpened", self._segment_stage), SharedStages)
+        found = self.find_hand(without_sharpening(radiograph, sharpening), choice, apart)
+        return replace(found, cautions=(REDUCED, *found.cautions)), sharpening, apart
 
     def _outline_and_place(
         self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages, warn: bool
@@ -397,11 +419,12 @@ class Assessor:
         with clock.stage("reading"):
             radiograph = stages.once("radiograph", lambda: _read(source, name, edits))
         with clock.stage("finding the hand"):
-            found = self.find_hand(radiograph, hand, stages)
-            inputs, about_pose = self.prepare_checked(radiograph, found, stages, on_step)
+            found, sharpening, stages = self._find_unsharpened(radiograph, hand, stages)
+            shown = without_sharpening(radiograph, sharpening)
+            inputs, about_pose = self.prepare_checked(shown, found, stages, on_step)
         with clock.stage("estimating"):
             outputs = self.run_networks(inputs, age_group, stages)
-        return Findings(self.versions, radiograph, found, hand, inputs, about_pose, outputs, age_group)
+        return Findings(self.versions, radiograph, found, hand, inputs, about_pose, outputs, age_group, sharpening)
 
     def report(
         self, findings: Findings, patient: Patient, *, explain: bool = False, clock: Clock | None = None

@@ -398,7 +398,7 @@ def _measure_robustness(context: ExplanationContext, ended: Event) -> Robustness
             return str(error)
         return context.assessor.predict(inputs, used).bone_age_months
 
-    found = measure_robustness(estimate, context.radiograph, context.hand, context.months)
+    found = measure_robustness(estimate, context.findings.unsharpened, context.hand, context.months)
     (other,) = (sex for sex in SEXES if sex != used)
     return replace(
         found, months={**found.months, OTHER_SEX: context.estimate.by_sex[other].bone_age_months - context.months}

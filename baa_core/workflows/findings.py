@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from ..errors import BoneAgeError
+from ..hand.sharpening import Sharpening, without_sharpening
 from ..preprocessing.prepare import ModelInput
 from ..types import (
     Caution,
@@ -53,6 +54,7 @@ class Findings:
         about_pose: cautions of the check of the pose.
         outputs: of the networks.
         age_group: that was stated, from 1; None for none.
+        sharpening: of the radiograph's edges, undone before anything was found in it; None where it was not strong.
     """
 
     versions: Mapping[str, str]
@@ -63,6 +65,12 @@ class Findings:
     about_pose: tuple[Caution, ...]
     outputs: NetworkOutputs
     age_group: int | None = None
+    sharpening: Sharpening | None = None
+
+    @property
+    def unsharpened(self) -> Radiograph:
+        """The radiograph in which everything was found."""
+        return without_sharpening(self.radiograph, self.sharpening)
 
     def without_pixels(self) -> Findings:
         """The same, small enough for a session to keep: the radiograph can be read again."""

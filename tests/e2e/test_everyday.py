@@ -16,13 +16,14 @@ MOST_MONTHS = 8.0
 READ = (
     "38% of a black frame", "38% of a white frame", "38% of a grey frame", "forearm twice as long",
     "forearm three times as long", "wide black borders", "wide white borders",
-    "gamma 2", "burned-in text", "ring", "alignment grid", "photo of a screen",
+    "gamma 2", "burned-in text", "ring", "strong unsharp", "alignment grid", "photo of a screen",
 )  # fmt: skip
 CAUTIONED = {
     "plaster to the knuckles": "foreign_material",
     "thumb cut": "cut_off",
     "alignment grid": "grid_removed",
     "strong CLAHE": "strong_processing",
+    "strong unsharp": "sharpening_reduced",
 }
 REFUSED = {
     "touching hands": (SeveralHands, "2 hands"),

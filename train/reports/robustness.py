@@ -2,6 +2,7 @@
 
 Prints one JSON object: by how much the months of sharp `val` radiographs change, and how many are refused, when the
 hand fills a smaller share of the frame in one of five surrounds, and when the frame is turned in steps of 15 degrees.
+With `--processing`: the same when the greys are processed, and how often that is said.
 With `--outlines`: how often a sound radiograph brings a caution about its outline or pose, and how often a fault that
 was made on purpose in the mask or in the picture does.
 """
@@ -28,7 +29,7 @@ from baa_core.errors import HandRefused
 from baa_core.hand_anatomy import FINGERS
 from baa_core.preprocessing.picture import box_of
 from baa_core.recipes import DEFAULT_RECIPE
-from baa_core.types import BoolArray, Caution, HandMask, Landmarks, Radiograph, Sex
+from baa_core.types import BoolArray, Caution, HandMask, Landmarks, Patient, Radiograph, Report, Sex
 from baa_core.workflows.assess import Assessor, load_assessor
 
 from ..command_line import says_problems
@@ -109,10 +110,17 @@ def months_of(assessor: Assessor, pixels: Grey, sex: Sex) -> float:
     Raises:
         HandRefused: as `Assessor.assess`.
     """
+    return report_of(assessor, pixels, sex).prediction.bone_age_months
+
+
+def report_of(assessor: Assessor, pixels: Grey, sex: Sex) -> Report:
+    """The report for one sex as it is served.
+
+    Raises:
+        HandRefused: as `Assessor.assess`.
+    """
     radiograph = Radiograph(np.ascontiguousarray(np.round(pixels * 255) / 255, np.float32))
-    hand = assessor.find_hand(radiograph)
-    inputs, _ = assessor.prepare_checked(radiograph, hand)
-    return assessor.predict(inputs, sex).bone_age_months
+    return assessor.report(assessor.find(radiograph), Patient(sex=sex))
 
 
 def frames(pixels: Grey, hand: BoolArray, seed: int) -> Iterator[tuple[str, str, Grey]]:
@@ -145,6 +153,56 @@ def pooled(groups: list[Changes]) -> dict[str, Any]:
     """The figures of several groups together."""
     whole = Changes([m for group in groups for m in group.months], [r for group in groups for r in group.refused])
     return whole.figures()
+
+
+def sharpened(pixels: Grey, hand: HandMask, amount: float, radius_share: float) -> Grey:
+    """Unsharp masking; the radius as a share of the longer side of the box around the hand."""
+    top, left, bottom, right = box_of(hand.pixels)
+    blurred = cv2.GaussianBlur(pixels, (0, 0), radius_share * max(bottom - top, right - left))
+    return np.asarray(np.clip(pixels + amount * (pixels - blurred), 0.0, 1.0), np.float32)
+
+
+def equalised(pixels: Grey, clip: float | None = None) -> Grey:
+    """Every grey equally frequent, in the whole picture or, with a clip limit, in each of 8 x 8 tiles."""
+    grey = np.round(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    made = cv2.equalizeHist(grey) if clip is None else cv2.createCLAHE(clip, (8, 8)).apply(grey)
+    return np.asarray(made, np.float32) / 255
+
+
+PROCESSING: dict[str, Callable[[Grey, HandMask], Grey]] = {
+    "as it is": lambda pixels, _: pixels,
+    **{
+        f"sharpened {amount:g} times over {share:.1%} of the hand": partial(
+            sharpened, amount=amount, radius_share=share
+        )
+        for amount, share in ((1.0, 0.006), (1.5, 0.006), (3.0, 0.006), (3.0, 0.004), (3.0, 0.009))
+    },
+    "local equalisation, clip limit 8": lambda pixels, _: equalised(pixels, 8.0),
+    "local equalisation, clip limit 4": lambda pixels, _: equalised(pixels, 4.0),
+    "histogram equalised": lambda pixels, _: equalised(pixels),
+    "power 2": lambda pixels, _: np.asarray(pixels**2, np.float32),
+    "power 0.5": lambda pixels, _: np.asarray(pixels**0.5, np.float32),
+}
+PROCESSING_CODES = frozenset(("strong_processing", "sharpening_reduced"))
+
+
+def measure_processing(assessor: Assessor, samples: list[Sample], sexes: dict[int, Sex]) -> dict[str, dict[str, Any]]:
+    """The changes by kind of processing, and of how many pictures it was said."""
+    changes, told = {kind: Changes() for kind in PROCESSING}, dict.fromkeys(PROCESSING, 0)
+    for sample in tqdm(samples, mininterval=10):
+        radiograph, sex = read_sample(sample), sexes[sample.rsna_id]
+        plain = report_of(assessor, radiograph.pixels, sex)
+        for kind, process in PROCESSING.items():
+            pixels = radiograph.pixels
+            bright = 1.0 - pixels if plain.hand.inverted else pixels
+            try:
+                report = report_of(assessor, process(bright, plain.hand), sex)
+            except HandRefused as refusal:
+                changes[kind].refused.append(f"{sample.rsna_id}: {type(refusal).__name__}")
+                continue
+            changes[kind].months.append(report.prediction.bone_age_months - plain.prediction.bone_age_months)
+            told[kind] += any(caution.code in PROCESSING_CODES for caution in report.cautions)
+    return {kind: {**found.figures(), "told": told[kind]} for kind, found in changes.items()}
 
 
 def false_colours(pixels: Grey) -> Grey:
@@ -294,6 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     line.add_argument("--weights", type=Path, default=Path("weights"))
     line.add_argument("--recipe", default=DEFAULT_RECIPE)
     line.add_argument("--radiographs", type=int, default=RADIOGRAPHS, help="how many, evenly taken from `val`")
+    line.add_argument("--processing", action="store_true", help="measure what processed greys change")
     line.add_argument("--outlines", action="store_true", help="measure the check of the outline")
     line.add_argument("--faults-of-every", type=int, default=3, help="with --outlines: make faults of every Nth one")
     args = line.parse_args(arguments)
@@ -304,7 +363,11 @@ def main(arguments: list[str] | None = None) -> int:
         verdicts = measure_outlines(assessor, samples, args.faults_of_every)
         print(json.dumps({fault: verdict.figures() for fault, verdict in verdicts.items()}, indent=1))
         return 0
-    found = measure(assessor, samples, {s.rsna_id: labels.sex[s.rsna_id] for s in samples})
+    sexes = {s.rsna_id: labels.sex[s.rsna_id] for s in samples}
+    if args.processing:
+        print(json.dumps({"radiographs": len(samples), **measure_processing(assessor, samples, sexes)}, indent=1))
+        return 0
+    found = measure(assessor, samples, sexes)
     print(
         json.dumps(
             {
