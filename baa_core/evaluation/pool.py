@@ -83,6 +83,8 @@ def assess_rows(assess: AssessesRows, rows: Sequence[NumberedRow], processes: in
                 if isinstance(answer, Exception):
                     raise answer
                 finished[row] = answer
+                if waiting:  # before the answers are written
+                    _hand_out(worker, waiting, rows)
             while nearest in finished:
                 yield finished.pop(nearest)
                 nearest += 1

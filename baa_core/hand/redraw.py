@@ -7,7 +7,6 @@ three of them at once, with the probability that the hand network gave.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..preprocessing.picture import Picture
 from ..types import BoolArray, FloatArray
+from .trimming import disc
 
 # A settled outline is uncertain, and drawn again, if more pixels than this of its crop have a probability within the
 # range, for each pixel of the outline's length. Of 100 sharp `val` radiographs 16 lie over it: their outlines become
@@ -97,7 +97,7 @@ def with_usual_greys(shown: Picture, hand: BoolArray) -> Picture:
         hand: where the hand lies in it.
     """
     width = shown.pixels.shape[1]
-    near, far = (cv2.dilate(hand.astype(np.uint8), _disc(max(1, round(share * width)))) > 0 for share in BESIDE_SHARES)
+    near, far = (cv2.dilate(hand.astype(np.uint8), disc(max(1, round(share * width)))) > 0 for share in BESIDE_SHARES)
     inside = shown.pixels[hand & shown.mask]
     if not inside.size:
         return shown
@@ -171,7 +171,7 @@ def without_blank_end(probability: FloatArray, shown: Picture) -> FloatArray:
     if hand is None:
         return probability
     greys, seen = cv2.GaussianBlur(shown.pixels, (0, 0), END_SMOOTH_PX), shown.mask
-    near, far = (cv2.dilate(hand.astype(np.uint8), _disc(px)) > 0 for px in (END_GAP_PX, END_GAP_PX + END_BESIDE_PX))
+    near, far = (cv2.dilate(hand.astype(np.uint8), disc(px)) > 0 for px in (END_GAP_PX, END_GAP_PX + END_BESIDE_PX))
     beside = greys[far & ~near & seen]
     middle = float(np.median(greys[hand]))
     darker = beside[beside < middle]
@@ -222,10 +222,6 @@ def _blank(greys: FloatArray, seen: BoolArray, columns: NDArray[np.intp], limit:
     levels = [np.median(greys[side][seen[side]]) for side in sides if 2 * seen[side].sum() >= END_BESIDE_PX]
     own = np.median(greys[columns])
     return bool(levels) and all(abs(own - level) < limit for level in levels)
-
-
-def _disc(radius: int) -> NDArray[Any]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
 def largest_part(region: BoolArray) -> BoolArray | None:

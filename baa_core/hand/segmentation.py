@@ -32,6 +32,7 @@ from .redraw import (
     with_usual_greys,
     without_blank_end,
 )
+from .trimming import without_background, without_bridges, without_strips
 
 Range = tuple[float, float]
 
@@ -57,15 +58,6 @@ MOST_FOREARM_PALMS = 1.7
 PALM_GRID_PX = 256  # palms are looked for on a grid this coarse
 NARROW_SHARE = 0.45  # of the palm's radius: what is narrower on both sides divides hands that touch
 SECOND_PALM_SHARE = 0.6  # of the larger palm's radius
-BRIDGE_SHARE = 0.006  # half the width of the widest bridge that is cut, of the picture's longer side
-# Half the width of the widest strip that is cut, of the palm's radius. Of 25 sharp `val` outlines 24 stay as they are
-# at 0.10, and one with an edge of the field loses 1 %; at 0.13 one finger loses a little, at 0.16 many.
-STRIP_SHARE = 0.11
-# Of the angle between a part beyond a thinner place and its direction from the palm. Of 926 sharp `train` and `val`
-# radiographs three had lost a finger (0.95 to 1.0); edges of the field have at most 0.7. In 600 synthetic collimated
-# frames 19 of 25 lost parts of fingers lie above it, and 2 of 15 of something else.
-FINGER_COSINE = 0.94
-BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the network's
 # Blur of a frame in which no hand was found, of its longer side. It undoes edge enhancement and grain: of one drawn
 # and one real hand, neither found when equalised or sharpened strongly, the outlines have Dice 0.97 to 0.99 then.
 SOFTENED_SHARE = 0.006
@@ -399,6 +391,7 @@ class _Shown:
             inverted ^= look.darker
         if self.redraw is not None and uncertainty(look.probability) > MOST_UNCERTAIN:
             region = self.drawn_again(region, self.redraw, tilt, inverted)
+        region = without_background(region, self._pixels(inverted))
         return HandMask(region, look.presence, tilt, inverted)
 
     def drawn_again(self, region: BoolArray, redraw: nn.Module, tilt: float, inverted: bool) -> BoolArray:
@@ -576,7 +569,7 @@ def _outline(probability: FloatArray, before: BoolArray, radiograph: Radiograph)
     region = regions == int(np.argmax(shared))
     if not shared.any() or probability[region].max() <= SURE:
         raise HandNotFound(_not_found(radiograph))
-    return _filled(_without_strips(_without_bridges(region.astype(np.uint8))))
+    return _filled(without_strips(without_bridges(region.astype(np.uint8))))
 
 
 def _filled(region: NDArray[Any]) -> BoolArray:
@@ -594,67 +587,6 @@ def _middle_column(hand: HandMask) -> float:
 def _place(number: int, count: int) -> str:
     """What to call one of several hands, counted from the left of the picture."""
     return {0: "left", count - 1: "right"}.get(number, f"{number + 1}th from the left")
-
-
-def _without_bridges(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The main part of a region, without what hangs on it by a bridge thinner than a finger, such as a lead marker."""
-    height, width = region.shape
-    scale = min(1.0, BRIDGE_GRID_PX / max(height, width))
-    size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    radius = max(1, round(BRIDGE_SHARE * max(size)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    coarse = cv2.resize(region, size, interpolation=cv2.INTER_NEAREST)
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(coarse, cv2.MORPH_OPEN, kernel))
-    if count <= 2:
-        return region
-    main = (parts == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-    near = cv2.resize(cv2.dilate(main, kernel), (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(np.minimum(region, near), np.uint8)
-
-
-def _without_strips(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A region without what is thinner than any finger, such as the edge of the field that starts at the wrist.
-
-    A part beyond such a thin place that points away from the palm is a finger, and stays.
-    """
-    height, width = region.shape
-    scale = min(1.0, BRIDGE_GRID_PX / max(height, width))
-    size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    coarse = cv2.resize(255 * region, size, interpolation=cv2.INTER_AREA) // 128
-    rim = BRIDGE_GRID_PX // 16
-    coarse = np.pad(coarse, rim)  # so that a strip along the frame's edge is thin too
-    depth = cv2.distanceTransform(coarse, cv2.DIST_L2, 5)
-    radius = round(STRIP_SHARE * float(depth.max()))
-    if radius < 1:
-        return region
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    top, left, bottom, right = box_of(coarse > 0)
-    around = radius + 1  # of nothing, so that the cut does not tell
-    box = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
-    opened = cv2.morphologyEx(coarse[box], cv2.MORPH_OPEN, kernel)
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(opened)
-    if count < 2:
-        return region
-    main = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-    kept = cv2.dilate((parts == main).astype(np.uint8), kernel) > 0
-    _, beyond = cv2.connectedComponents(np.where(kept, 0, coarse[box]).astype(np.uint8))
-    palm = np.unravel_index(int(np.argmax(depth[box])), opened.shape)
-    for number in np.setdiff1d(beyond[(opened > 0) & ~kept], 0):
-        if _points_away(beyond == number, palm):
-            kept |= beyond == number
-    near = np.zeros_like(coarse)
-    near[box] = kept
-    near = near[rim:-rim, rim:-rim]
-    return np.asarray(np.minimum(region, cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST)), np.uint8)
-
-
-def _points_away(part: BoolArray, palm: Sequence[Any]) -> bool:
-    """Does the longer axis of a part point to the middle of the palm (row, column), as a finger's does?"""
-    places = np.argwhere(part)
-    centred = places - places.mean(axis=0)
-    axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    away = places.mean(axis=0) - palm
-    return abs(float(axis @ away)) >= FINGER_COSINE * float(np.hypot(*away))
 
 
 def _not_found(radiograph: Radiograph) -> str:
