@@ -351,7 +351,8 @@ def robustness(file: str, at: str) -> Answer:
             drift = module._drift(film)
         else:
             module = importlib.import_module("baa_core.workflows.explain")
-            drift = module._measure_robustness(module.context_of(whole, whole.find(file), patient)).by_change()
+            context = module.context_of(whole, whole.find(file), patient)
+            drift = module._measure_robustness(context, threading.Event()).by_change()
     return {"asked": len(calls), "refused": [name for name, months in drift.items() if months is None]}
 
 
