@@ -6,8 +6,9 @@ and to the region of that bone. Lengths are in hands: from the wrist to the tip 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import cv2
@@ -110,27 +111,34 @@ def hand_regions(landmarks: Landmarks, hand: HandMask) -> dict[str, BoolArray]:
     mask = cv2.resize(hand.pixels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     shrink = np.array([size[0] / width, size[1] / height])
     points = {name: (np.array(place)[::-1] + 0.5) * shrink - 0.5 for name, place in landmarks.points.items()}
-    rows, columns = np.nonzero(mask)
-    owner = np.full(mask.shape, len(REGION_TITLES), np.uint8)
-    owner[rows, columns] = _nearest(points, np.column_stack([columns, rows]).astype(np.float64))
+    owner = _nearest(points, mask)
     owner = np.asarray(cv2.resize(owner, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     return {region: hand.pixels & (owner == number) for number, region in enumerate(REGION_TITLES)}
 
 
-def _nearest(points: Mapping[str, Points], places: Points) -> NDArray[np.uint8]:
-    """The number of each place's region; one more than there are where no bone is near."""
+def _nearest(points: Mapping[str, Points], mask: BoolArray) -> NDArray[np.uint8]:
+    """The number of each pixel's region, (H, W); one more than there are beyond the mask and where no bone is near."""
     hand_px = float(np.hypot(*(points["middle_finger4"] - points["wrist"])))
-    palm = _palm_affine(points)
+    palm, reach = _palm_affine(points), REACH_SHARE * hand_px
     numbers = {region: number for number, region in enumerate(REGION_TITLES)}
-    least = np.full(len(places), REACH_SHARE * hand_px)
-    owner = np.full(len(places), len(numbers), np.uint8)
+    least = np.full(mask.shape, reach)
+    owner = np.full(mask.shape, len(numbers), np.uint8)
     carpals = cv2.convexHull(_placed(palm, _CARPALS).astype(np.float32))[:, 0].astype(np.float64)
-    for region, distance in (
-        ("carpals", _outside(carpals, places)),
-        *((tube.region, tube.distance(places)) for tube in _tubes(points, palm, hand_px)),
-    ):
-        nearer = distance < least
-        owner[nearer], least[nearer] = numbers[region], distance[nearer]
+    tubes = _tubes(points, palm, hand_px)
+    bones: list[tuple[str, Callable[[Points], Points], Points, float]] = [
+        ("carpals", partial(_outside, carpals), carpals, 0.0),
+        *((tube.region, tube.distance, np.array(tube.ends), max(tube.half_widths)) for tube in tubes),
+    ]
+    for region, distance_of, corners, breadth in bones:
+        # Nothing farther from the bone's box can be within its reach.
+        low = np.maximum(np.floor(corners.min(axis=0) - breadth - reach), 0).astype(int)
+        high = np.maximum(np.ceil(corners.max(axis=0) + breadth + reach) + 1, 0).astype(int)
+        box = np.s_[low[1] : high[1], low[0] : high[0]]
+        rows, columns = np.nonzero(mask[box])
+        distance = distance_of(np.column_stack([columns, rows]) + low.astype(np.float64))
+        nearer = distance < least[box][rows, columns]
+        owner[box][rows[nearer], columns[nearer]] = numbers[region]
+        least[box][rows[nearer], columns[nearer]] = distance[nearer]
     return owner
 
 

@@ -37,7 +37,8 @@ QUIET = [
 PATIENCE_MS = 90_000  # a busy machine of two cores; a free one answers in one or two seconds
 START_SECONDS = 180
 BRIEF = ["-m", "tests.e2e.brief_page"]
-QUIET_MS = 300  # without any request, after which none is expected: the page asks on within a few milliseconds
+QUIET_MS = 100  # without any request, after which none is expected: the page asks on within a few milliseconds
+REDRAWN_MS = 300  # after which figures have the width of a new window
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -166,9 +167,11 @@ def settle(page: Page) -> None:
         waited = time.monotonic() - began
         left = [each.url for each in _UNDER_WAY[page]]
         assert waited < PATIENCE_MS / 1000, f"not answered: {left}"
-        page.wait_for_timeout(50)
-        quiet = 0 if left else quiet + 50
-    rest(page)
+        page.wait_for_timeout(25)
+        quiet = 0 if left else quiet + 25
+        if quiet >= QUIET_MS:
+            rest(page)  # a busy page asks on only now
+            quiet = 0 if _UNDER_WAY[page] else quiet
 
 
 def rest(page: Page) -> None:
@@ -266,7 +269,7 @@ def serious_findings(page: Page, part: str | None = None) -> list[str]:
         options = {"runOnly": ["color-contrast"]} if scheme == "dark" else None
         found += [f"{width} px, {scheme}: {said}" for said in _serious(axe, page, part, options)]
         if scheme == "light":
-            page.wait_for_timeout(QUIET_MS)  # figures take their new width a little later
+            page.wait_for_timeout(REDRAWN_MS)  # figures take their new width a little later
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 found.append(f"{width} px: wider than the window")
     page.set_viewport_size(size or {"width": 1280, "height": 800})
