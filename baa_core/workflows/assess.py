@@ -28,7 +28,7 @@ from ..hand.landmarks import check_placed, place_landmarks, place_points
 from ..hand.outline import UNCHECKED, about_outline
 from ..hand.pose import NAME as OUTLIER
 from ..hand.pose import check_pose, load_feature_space, shape_of
-from ..hand.quality import HandGreys, about_processing, about_veil, check_quality, check_whole
+from ..hand.quality import HandGreys, about_foreign_material, about_processing, check_quality, check_whole
 from ..hand.regions import hand_regions
 from ..hand.segmentation import choose_hand, find_hands, resegment
 from ..hand.sharpening import REDUCED, Sharpening, measure_sharpening, without_sharpening
@@ -204,7 +204,7 @@ class Assessor:
         check_quality(greys)
         if not warn:
             return hand, (), None
-        return hand, (*about_veil(greys), *about_processing(greys)), measure_sharpening(greys)
+        return hand, (*about_foreign_material(greys), *about_processing(greys)), measure_sharpening(greys)
 
     def _find_unsharpened(
         self, radiograph: Radiograph, choice: HandChoice | None, stages: SharedStages

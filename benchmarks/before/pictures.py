@@ -355,7 +355,7 @@ def everyday_pictures() -> Iterator[Row]:
         *(f"38% of a {kind} frame" for kind in ("black", "white", "grey")),
         *(f"28% of a {kind} frame" for kind in ("black", "white", "grey", "noise", "gradient")),
         "forearm twice as long", "forearm three times as long", "wide black borders", "wide white borders", "gamma 2",
-        "burned-in text", "ring", "splint", "equalised", "strong unsharp", "photo of a screen",
+        "burned-in text", "ring", "equalised", "strong unsharp", "photo of a screen",
     )  # fmt: skip
     test = EVERYDAY + "test_a_picture_that_a_person_reads_gets_about_the_months_of_the_plain_one"
     for name in like:
@@ -364,7 +364,8 @@ def everyday_pictures() -> Iterator[Row]:
         )
     test = EVERYDAY + "test_what_can_move_the_estimate_is_said_beside_it"
     for name, code in (
-        ("plaster to the knuckles", "foreign_material"), ("thumb cut", "cut_off"), ("fingertip cut", "cut_off"),
+        ("plaster to the knuckles", "foreign_material"), ("splint", "foreign_material"),
+        ("thumb cut", "cut_off"), ("fingertip cut", "cut_off"),
         ("alignment grid", "grid_removed"), ("strong CLAHE", "strong_processing"),
     ):  # fmt: skip
         yield Row("E pictures", name, f"`{code}`", with_code(code, made(name)), (test,))

@@ -20,6 +20,7 @@ READ = (
 )  # fmt: skip
 CAUTIONED = {
     "plaster to the knuckles": "foreign_material",
+    "splint": "foreign_material",
     "thumb cut": "cut_off",
     "alignment grid": "grid_removed",
     "strong CLAHE": "strong_processing",

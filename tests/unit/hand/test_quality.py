@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from baa_core.errors import HandCutOff, QualityTooLow
-from baa_core.hand.quality import Framing, HandGreys, about_processing, check_quality, check_whole, measure_framing
+from baa_core.hand.quality import (
+    Framing,
+    HandGreys,
+    about_foreign_material,
+    about_processing,
+    check_quality,
+    check_whole,
+    measure_framing,
+)
 from baa_core.io import read_radiograph
 from baa_core.phantom import EXAMPLES, Phantom
 from baa_core.types import HandMask, Radiograph
@@ -136,6 +144,34 @@ def test_a_tiny_hand_is_refused_even_in_a_huge_picture(drawn: Phantom) -> None:
     mask[3000:3050, 3000:3040] = cv2.resize(drawn.mask.astype(np.uint8), (40, 50)) > 0
     with pytest.raises(QualityTooLow, match=r"only \d\d pixels long, 60 are the least"):
         check_quality(HandGreys(*seen(pixels, mask)))
+
+
+@pytest.mark.parametrize("bone_dark", [False, True])
+@pytest.mark.parametrize(("kind", "told"), [(everyday.splint, True), (everyday.ring, True), (None, False)])
+def test_metal_on_a_finger_is_told_and_no_bone(
+    drawn: Phantom, kind: everyday.Variant | None, told: bool, bone_dark: bool
+) -> None:
+    hand = everyday.Hand(np.array(drawn.radiograph.pixels), drawn.mask, drawn.landmarks)
+    pixels = hand.pixels if kind is None else kind(hand, np.random.default_rng(0))
+    radiograph, found = seen(1 - pixels if bone_dark else pixels, drawn.mask)
+    cautions = about_foreign_material(HandGreys(radiograph, replace(found, inverted=bone_dark)))
+    assert [caution.code for caution in cautions] == told * ["foreign_material"]
+
+
+def test_of_real_radiographs_those_with_metal_are_told(assessor: Assessor, sharp_val: list[Labelled]) -> None:
+    """A splint and a ring on each of three; measured on more in `quality`."""
+    told = 0
+    for labelled in sharp_val[2:9:3]:
+        plain = read_radiograph(labelled.content, labelled.name)
+        hand = assessor.find_hand(plain)
+        assert about_foreign_material(HandGreys(plain, hand)) == ()
+        assert hand.landmarks is not None
+        bright = 1 - plain.pixels if hand.inverted else plain.pixels
+        real = everyday.Hand(bright, hand.pixels, hand.landmarks.points)
+        for kind in (everyday.splint, everyday.ring):
+            radiograph, found = seen(kind(real, np.random.default_rng(0)), hand.pixels, hand.tilt_degrees)
+            told += bool(about_foreign_material(HandGreys(radiograph, found)))
+    assert told >= 5
 
 
 PROCESSED = {
