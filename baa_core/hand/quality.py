@@ -64,7 +64,7 @@ METAL = Caution(
 # Strong processing of the greys. Of 926 sharp `train` and `val` radiographs none lies over the limits of local contrast
 # and edge fineness, ten over that of the skin step. Told are, of 30 `val` radiographs (`python -m train robustness
 # --processing`), with what it moves the estimate by on average: local equalisation (OpenCV's CLAHE, 8 x 8 tiles) with a
-# clip limit of 8 23 (2.3 months), of 4 27 (1.8); the histogram equalised 26 of 28 (2.1); a power of 0.5 12 (0.8), of 2
+# clip limit of 8 29 (2.2 months), of 4 28 (1.9); the histogram equalised 27 of 28 (2.1); a power of 0.5 13 (0.7), of 2
 # none of 29 (1.7). Of 14 others windowed to the 10th to 99th percentile of the hand or harder 100 % (8.6 to 15), to the
 # 5th to 99th 93 % (4.7), to the 2nd to 99.5th none (3.2).
 MOST_LOCAL_CONTRAST = 1.6  # ordinary radiographs up to 1.29, drawn ones 1.48, CLAHE of 8 from 1.4
