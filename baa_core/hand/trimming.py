@@ -28,6 +28,7 @@ BRIDGE_GRID_PX = 512  # bridges are looked for on a grid as coarse as the networ
 PALM_GRID_PX = 256  # palms are measured on a grid this coarse
 # Background in an outline. Lengths in pixels of a grid on which the palm's circle has `PALM_PX` as its radius.
 PALM_PX = 50.0
+LONGEST_PX = 1024  # of that grid: a hand is shorter on it, a region that is none may be long and thin
 SMOOTHED_PX = 1.5
 BESIDE_FROM_TO_PX = (4, 20)  # around the outline: background
 COARSER = 4  # how many times coarser the grid is on which they are carried
@@ -51,6 +52,7 @@ def without_background(region: BoolArray, pixels: FloatArray) -> BoolArray:
     around = int(np.ceil((BESIDE_FROM_TO_PX[1] + 1) / scale))
     box = np.s_[max(0, top - around) : bottom + around, max(0, left - around) : right + around]
     height, width = region[box].shape
+    scale = min(scale, LONGEST_PX / max(height, width))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(pixels[box], size, interpolation=how)

@@ -88,3 +88,10 @@ def test_real_hands_stay_whole(assessor: Assessor, sharp_val: list[Labelled]) ->
         (hand,) = assessor.find_hands(radiograph)
         pixels = 1 - radiograph.pixels if hand.inverted else radiograph.pixels
         assert np.array_equal(without_background(hand.pixels, pixels), hand.pixels)
+
+
+def test_a_long_thin_region_takes_no_more_memory_than_a_hand() -> None:
+    region = np.zeros((6000, 6000), np.bool_)
+    region[2990:3010] = True
+    pixels = np.where(region, np.float32(0.6), np.float32(0.1))
+    assert np.array_equal(without_background(region, pixels), region)
