@@ -285,7 +285,9 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
     tensors = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     network = build(task.member.architecture)
     network.load_state_dict({k: v for k, v in tensors.items() if k in network.state_dict()})
-    save_network(network, options.out / f"{task.member.name}.safetensors", task.member.eight_bit)
+    first = trainer.is_global_zero  # of several processes one writes
+    if first:
+        save_network(network, options.out / f"{task.member.name}.safetensors", task.member.eight_bit)
     score = (
         trainer.callback_metrics.get(task.metric) if task.plan.keep_last else getattr(best, "best_model_score", None)
     )
@@ -300,7 +302,8 @@ def finish(task: Task, trainer: L.Trainer, options: Options) -> dict[str, Any]:
         if torch.cuda.is_available()
         else f"CPU, {torch.get_num_threads()} threads",
     }
-    (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    if first:
+        (options.out / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
