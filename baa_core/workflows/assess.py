@@ -208,18 +208,19 @@ class Assessor:
 
     def _find_unsharpened(
         self, radiograph: Radiograph, choice: HandChoice | None, stages: SharedStages
-    ) -> tuple[HandMask, Sharpening | None, SharedStages]:
+    ) -> tuple[HandMask, Sharpening | None, Radiograph, SharedStages]:
         """The hand as `find_hand` gives it, of the radiograph without strong sharpening of its edges.
 
         Returns:
-            the hand, the sharpening that was undone, and the stages of what was looked at.
+            the hand, the sharpening that was undone, the radiograph without it, and the stages of that one.
         """
         *_, sharpening = stages.once(self._segment_stage, lambda: self._segment(radiograph, choice, warn=True))
         if sharpening is None:
-            return self.find_hand(radiograph, choice, stages), None, stages
+            return self.find_hand(radiograph, choice, stages), None, radiograph, stages
         apart = stages.once(("unsharpened", self._segment_stage), SharedStages)
-        found = self.find_hand(without_sharpening(radiograph, sharpening), choice, apart)
-        return replace(found, cautions=(REDUCED, *found.cautions)), sharpening, apart
+        shown = apart.once("radiograph", lambda: without_sharpening(radiograph, sharpening))
+        found = self.find_hand(shown, choice, apart)
+        return replace(found, cautions=(REDUCED, *found.cautions)), sharpening, shown, apart
 
     def _outline_and_place(
         self, radiograph: Radiograph, hand: HandMask, about_hand: tuple[Caution, ...], stages: SharedStages, warn: bool
@@ -419,8 +420,7 @@ class Assessor:
         with clock.stage("reading"):
             radiograph = stages.once("radiograph", lambda: _read(source, name, edits))
         with clock.stage("finding the hand"):
-            found, sharpening, stages = self._find_unsharpened(radiograph, hand, stages)
-            shown = without_sharpening(radiograph, sharpening)
+            found, sharpening, shown, stages = self._find_unsharpened(radiograph, hand, stages)
             inputs, about_pose = self.prepare_checked(shown, found, stages, on_step)
         with clock.stage("estimating"):
             outputs = self.run_networks(inputs, age_group, stages)
