@@ -52,7 +52,7 @@ from page import assess_text as text
 from page.assess_tab import Handlers, connect, lay_out_results
 from page.batch_tab import BatchHandlers, connect_batch, lay_out_batch
 from page.compare_tab import CompareHandlers, connect_compare, lay_out_compare
-from page.entries import lay_out_entries
+from page.entries import lay_out_entries, quietly
 from page.explain_tab import ExplainHandlers, connect_explain, lay_out_explain
 from page.help_tab import PICTURES, lay_out_help
 from page.language import catalogue_route, head_line
@@ -105,7 +105,7 @@ def build_app(assessor: CanAnswer, save_cases: Path | None = None, calibration: 
                     learned = lay_out_learn()
                 with gr.Tab("Help", id="help", elem_id="baa-help"):
                     lay_out_help()
-        left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, api_visibility="private", queue=False)
+        left.go.click(lambda: gr.Tabs(selected="assess"), None, tabs, queue=False, **quietly(left.empty))
         connect(page, Handlers(assessor, UPLOADS), left, right)
         connect_explain(page, ExplainHandlers(assessor), left, explained, right.kept)
         connect_compare(page, CompareHandlers(assessor), left, compared)

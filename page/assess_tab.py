@@ -42,6 +42,7 @@ from .entries import (
     entered_patient,
     lay_out_outdated,
     new_file,
+    quietly,
 )
 from .examples import draw_example
 from .growth import (
@@ -389,7 +390,7 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **NETWORKS)
 
     private: dict[str, Any] = {"api_visibility": "private"}
-    quiet = private | {"show_progress": "hidden"}
+    quiet = quietly(left.empty)
     says = quiet | {"js": SAY}
     working = private | NETWORKS | {"js": SAY, "show_progress_on": right.card, "trigger_mode": "always_last"}
     of_child = [*patient, right.earlier]
@@ -429,7 +430,7 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
 
 def connect_growth_and_reports(do: Handlers, left: Entries, right: Results) -> None:
     """What changes the growth context of a result, and what makes reports of it."""
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    quiet = quietly(left.empty)
     held = [right.kept, left.chosen, right.convention, right.earlier]
     context = [right.card, right.chart, right.around, right.words]
     quick = quiet | {"trigger_mode": "always_last"}
@@ -439,8 +440,9 @@ def connect_growth_and_reports(do: Handlers, left: Entries, right: Results) -> N
     added = right.saved.upload(do.add_saved, [right.saved, right.earlier], [right.earlier, right.not_added], **quiet)
     added.then(do.put_in_context, held, context, **quick)
     menu = right.menu
+    on_menu: dict[str, Any] = {"api_visibility": "private", "show_progress_on": menu.said}
     for form, button in menu.forms.items():
-        made = button.click(partial(do.report, form), held, [menu.box, menu.said], api_visibility="private")
+        made = button.click(partial(do.report, form), held, [menu.box, menu.said], **on_menu)
         made.then(None, menu.box, menu.box, js=SAVE, **quiet)
     menu.copy.click(None, right.words, None, js="(words) => { globalThis.baa?.copy(words); }", **quiet)
 

@@ -26,6 +26,7 @@ from .entries import (
     entered,
     entered_patient,
     lay_out_outdated,
+    quietly,
 )
 from .html import NO_PICTURE, refusal
 from .language import in_language
@@ -275,8 +276,9 @@ def lay_out_compare() -> CompareTab:
 def connect_compare(page: gr.Blocks, do: CompareHandlers, left: Entries, tab: CompareTab) -> None:
     """Which entry calls which handler; nothing here can be called from outside the page."""
     private: dict[str, Any] = {"api_visibility": "private"}
-    quick = private | {"show_progress": "hidden", "queue": False, "trigger_mode": "multiple"}
-    newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    quiet = quietly(left.empty)
+    quick = quiet | {"queue": False, "trigger_mode": "multiple"}
+    newest = quiet | {"trigger_mode": "always_last"}
     slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
     patient = [left.sex, left.years, left.months]
     tab.go.click(do.compare, [left.chosen, *patient, left.token], tab.results, **slow)

@@ -22,6 +22,7 @@ from .entries import (
     entered,
     entered_patient,
     lay_out_outdated,
+    quietly,
 )
 from .explain_view import PanelView, panel_view_of
 from .html import NO_PICTURE, refusal
@@ -283,8 +284,9 @@ def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: Ex
         kept: what the session keeps of the last assessment (`kept.Kept`).
     """
     private: dict[str, Any] = {"api_visibility": "private"}
-    quick = private | {"show_progress": "hidden", "queue": False, "trigger_mode": "multiple"}
-    newest = private | {"show_progress": "hidden", "trigger_mode": "always_last"}
+    quiet = quietly(left.empty)
+    quick = quiet | {"queue": False, "trigger_mode": "multiple"}
+    newest = quiet | {"trigger_mode": "always_last"}
     results = list(tab[4:-1])
     tab.method.change(words.method_note, tab.method, tab.note, **quick)
     slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}

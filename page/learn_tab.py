@@ -25,7 +25,7 @@ from baa_core.types import HandMask, Patient, Radiograph, Report, parse_sex
 
 from . import learn_text as words
 from .compare_view import heatmap_address
-from .entries import FORGET_AFTER_SECONDS, NETWORKS, Upload
+from .entries import FORGET_AFTER_SECONDS, NETWORKS, Upload, quietly
 from .html import refusal
 from .kept import Kept
 from .language import asked_language, in_language
@@ -57,13 +57,13 @@ class LearnTab(NamedTuple):
 
 def lay_out_learn() -> LearnTab:
     """Three parts, and the hidden components."""
+    ask = gr.Button(visible="hidden", elem_id="baa-learn-ask")
     with gr.Tabs(elem_id="baa-learn-parts"):
         with gr.Tab("Growing hand", id="learn-hand"):
             gr.HTML(words.HAND)
             gr.HTML(words.TIMELINE_NOTE)
             timeline = gr.Plot(show_label=False, elem_id="baa-learn-timeline")
-            drawn: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-            gr.on(None, lambda: in_language(timeline_figure()), None, timeline, **drawn)
+            gr.on(None, lambda: in_language(timeline_figure()), None, timeline, queue=False, **quietly(ask))
             gr.HTML(words.TABLES)
         with gr.Tab("Lesson", id="learn-lesson"):
             gr.HTML(words.LESSON)
@@ -75,7 +75,7 @@ def lay_out_learn() -> LearnTab:
             gr.HTML(words.LIMITS)
     return LearnTab(
         gr.Textbox("", visible="hidden"),
-        gr.Button(visible="hidden", elem_id="baa-learn-ask"),
+        ask,
         gr.Textbox("", visible="hidden"),
         gr.Textbox("", visible="hidden"),
         gr.Button(visible="hidden", elem_id="baa-learn-ask-networks"),
@@ -95,7 +95,9 @@ def connect_learn(do: LearnHandlers, tab: LearnTab, chosen: gr.State, kept: gr.S
         chosen: the radiograph on the left, an `Upload`.
         kept: what was found on it, a `Kept`.
     """
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "multiple"}
+    silent = quietly(tab.ask)
+    quiet = silent | {"trigger_mode": "multiple"}
+    on_said: dict[str, Any] = {"api_visibility": "private", "show_progress_on": tab.said}
     say, hear = (
         "(...held) => [globalThis.baaLearn.asks('{0}'), ...held.slice(1)]",
         "(told) => globalThis.baaLearn.hears('{0}', told)",
@@ -103,13 +105,13 @@ def connect_learn(do: LearnHandlers, tab: LearnTab, chosen: gr.State, kept: gr.S
     at_once = tab.ask.click(
         do.answer, [tab.asked, tab.own, chosen, kept], tab.told, js=say.format("page"), queue=False, **quiet
     )
-    at_once.then(None, tab.told, None, js=hear.format("page"), api_visibility="private")
+    at_once.then(None, tab.told, None, js=hear.format("page"), **silent)
     slow = tab.ask_networks.click(
         do.estimate, [tab.asked_networks, tab.own], tab.told_networks, js=say.format("networks"), **quiet, **NETWORKS
     )
-    tab.files.upload(do.take, tab.files, [tab.files, tab.own, tab.said], api_visibility="private")
-    tab.files.clear(lambda: ((), ""), None, [tab.own, tab.said], api_visibility="private", queue=False)
-    slow.then(None, tab.told_networks, None, js=hear.format("networks"), api_visibility="private")
+    tab.files.upload(do.take, tab.files, [tab.files, tab.own, tab.said], **on_said)
+    tab.files.clear(lambda: ((), ""), None, [tab.own, tab.said], queue=False, **on_said)
+    slow.then(None, tab.told_networks, None, js=hear.format("networks"), **silent)
 
 
 class LearnHandlers:
