@@ -30,9 +30,9 @@ from .load import ask, hands
 REPOSITORY = Path(__file__).resolve().parents[1]
 START_PATIENCE_SECONDS = 120.0
 ROWS = (
-    "assess, s", "assess busy, s", "assess with heatmap, s", "assess with heatmap busy, s", "explain, s",
-    "batch 1, images/s", "batch 1 on one core, images/s", "batch 2, images/s", "peak memory, MB", "first page, s",
-    "first answer, s",
+    "assess, s", "assess busy, s", "assess with first heatmaps, s", "assess with heatmap, s",
+    "assess with heatmap busy, s", "explain, s", "batch 1, images/s", "batch 1 on one core, images/s",
+    "batch 2, images/s", "peak memory, MB", "first page, s", "first answer, s",
 )  # fmt: skip
 CONTRACT = {
     "assess_seconds": "assess, s",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.bone_strips import BoneAgeNetwork
+from ..networks.engine import in_pytorch
 from ..networks.joint_patches import JointAgeNetwork
 from ..networks.tta import apply_tta, places_for_tta
 from ..preprocessing.prepare import ModelInput
@@ -141,7 +142,7 @@ def last_feature_map(network: nn.Module, forward: Forward, picture: Tensor) -> n
 
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        with torch.enable_grad():  # in PyTorch, whose modules the hooks are on
+        with in_pytorch():  # the hooks are on its modules
             forward(picture)
     finally:
         for hook in hooks:
@@ -162,7 +163,7 @@ def grad_cam(network: nn.Module, forward: Forward, model_input: ModelInput) -> A
     """
     picture = as_leaf(model_input)
     layer = last_feature_map(network, forward, picture)
-    with torch.enable_grad():
+    with in_pytorch(), torch.enable_grad():
         cells = captum_attr().LayerGradCam(forward, layer).attribute(picture, relu_attributions=False)
     height, width = picture.shape[-2:]
     if isinstance(network, BoneAgeNetwork | JointAgeNetwork):

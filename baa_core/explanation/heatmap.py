@@ -93,6 +93,7 @@ def saliency(
         inside = float(gradient[inputs[name].mask].sum(dtype=np.float64))
         shares.append(min(1.0, inside / total) if total > 0 else 0.0)  # sums in another order may differ by a hair
         heats.append(inputs[name].to_radiograph_grid(smooth_and_scale(gradient)))
-    heat = np.clip(np.average(heats, axis=0, weights=counts), 0.0, 1.0).astype(np.float32)
+    heat = sum(np.float32(count / sum(counts)) * heat for count, heat in zip(counts, heats, strict=True))
+    heat = np.clip(heat, 0.0, 1.0)
     heat[heat < DRAWN_FROM] = 0.0
     return Explanation(heat, float(np.average(shares, weights=counts)), METHOD)

@@ -17,6 +17,7 @@ from baa_core.errors import EngineMissing
 from baa_core.estimation.ensemble import age_forward
 from baa_core.explanation.methods import METHODS
 from baa_core.networks import engine
+from baa_core.networks.backbones import fold_norms
 from baa_core.networks.build import build
 from baa_core.networks.engine import ATTRIBUTE, on_engine, put_on_engine, put_on_torch
 from baa_core.preprocessing.picture import IDENTITY
@@ -61,14 +62,85 @@ def test_an_outline_is_drawn_by_pytorch() -> None:
             assert torch.equal(alone, served)
 
 
-def test_a_gradient_stays_in_pytorch() -> None:
-    network = frozen(AGE)
-    image, male = torch.rand(1, 1, 64, 64), torch.ones(1)
-    wanted = image.clone().requires_grad_()
-    network(wanted, male).sum().backward()
-    found = image.clone().requires_grad_()
-    put_on_engine(network)(found, male).sum().backward()
-    assert found.grad is not None and torch.equal(found.grad, wanted.grad)
+def gradient_of(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """Of the answers' sum, with respect to the pictures."""
+    seen = image.clone().requires_grad_()
+    network(seen).sum().backward()
+    assert seen.grad is not None
+    return seen.grad
+
+
+def test_first_gradients_are_pytorchs_and_later_ones_the_same_by_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph for every number of pictures; whoever is idle makes it before it is due."""
+    monkeypatch.setattr(engine, "PAYS_AFTER", 2)
+    network, plain = put_on_engine(fold_norms(frozen(SEX))), fold_norms(frozen(SEX))
+    graphs, image = vars(network)[ATTRIBUTE], torch.rand(2, 1, 64, 64)
+    expected = gradient_of(plain, image)
+    for _ in range(2):
+        assert torch.equal(gradient_of(network, image), expected)
+    assert not graphs._gradients
+    torch.testing.assert_close(gradient_of(network, image), expected, atol=1e-6, rtol=1e-3)
+    assert len(graphs._gradients) == 1 and None not in graphs._gradients.values()
+    assert torch.equal(gradient_of(network, image[:1]), gradient_of(plain, image[:1]))
+    engine.make_gradients(asked_at_least=1)
+    torch.testing.assert_close(gradient_of(network, image[:1]), gradient_of(plain, image[:1]), atol=1e-6, rtol=1e-3)
+    assert len(graphs._gradients) == 2
+
+
+@pytest.mark.parametrize("layer", [nn.MaxPool2d(2), nn.ConvTranspose2d(1, 1, 2)], ids=["maximum", "transposed"])
+def test_a_gradient_without_a_rule_stays_in_pytorch(layer: nn.Module) -> None:
+    """What a maximum, or a transposed convolution, hands back is nothing that the engine could be told."""
+
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(1, 1, 3), layer).requires_grad_(False)
+
+        @on_engine
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.layers(image)
+
+    network, image = put_on_engine(Small()), torch.rand(1, 1, 16, 16)
+    before = gradient_of(network, image)
+    engine.make_gradients(asked_at_least=1)
+    assert torch.equal(gradient_of(network, image), before)
+
+
+CONVOLUTIONS = {
+    "plain": nn.Conv2d(3, 4, 3, padding=1),
+    "with steps": nn.Conv2d(3, 4, 3, stride=2, padding=1),
+    "one channel at a time": nn.Conv2d(3, 3, 5, padding=2, groups=3),
+    "one channel at a time with steps": nn.Conv2d(3, 3, 5, stride=2, groups=3),
+    "in groups": nn.Conv2d(4, 4, 3, groups=2),
+    "with holes": nn.Conv2d(3, 4, (3, 5), padding=(2, 0), dilation=2),
+}
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_the_gradient_of_a_convolution_is_pytorchs(kind: str) -> None:
+    layer = CONVOLUTIONS[kind].requires_grad_(False)
+    image = torch.rand(2, layer.in_channels, 17, 16, requires_grad=True)
+    answer = layer(image)
+    asked = torch.rand_like(answer)
+    (expected,) = torch.autograd.grad(answer, image, asked)
+    shape = layer.stride, layer.padding, layer.dilation, False, (0, 0), layer.groups
+    found, *_ = engine._convolution_backward(asked, image.detach(), layer.weight, None, *shape, None)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_hooks_see_what_passes_a_network_whose_gradient_is_a_graph() -> None:
+    """Grad-CAM asks a layer of the network."""
+    network, image = put_on_engine(fold_norms(frozen(SEX))), torch.rand(1, 1, 64, 64)
+    gradient_of(network, image)
+    engine.make_gradients(asked_at_least=1)
+    gradient_of(network, image)
+    seen: list[int] = []
+    network.backbone.register_forward_hook(lambda *_: seen.append(1))  # type: ignore[union-attr, operator]
+    gradient_of(network, image)
+    assert not seen
+    with engine.in_pytorch():
+        gradient_of(network, image)
+    assert seen
 
 
 @pytest.mark.slow
