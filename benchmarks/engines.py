@@ -16,6 +16,7 @@ import argparse
 import csv
 import io
 import json
+import math
 import os
 import resource
 import subprocess
@@ -251,6 +252,27 @@ def on_onnx_runtime(method: Any, module: torch.nn.Module, given: Sequence[torch.
     return lambda: session.run(None, values)
 
 
+GRADIENT_WAYS = ("gradient, PyTorch", "gradient, OpenVINO", "making its graph")
+
+
+def gradient_seconds(method: Any, module: torch.nn.Module, pictures: torch.Tensor, repeats: int) -> list[float]:
+    """CPU seconds of a heatmap's pass through a part and back, in each of `GRADIENT_WAYS`."""
+    seen = pictures.clone().requires_grad_()
+    asked = torch.ones_like(method(module, pictures))
+    start = time.process_time()
+    graph = engine._gradient_of(method, module, pictures.shape)
+    made = time.process_time() - start
+    if graph is None:
+        raise SystemExit(f"No graph of the gradient of {method.__qualname__} could be made.")
+
+    def by_pytorch() -> None:
+        torch.autograd.grad(method(module, seen), seen, asked)
+
+    with engine.in_pytorch():
+        plainly = seconds_of(by_pytorch, repeats, time.process_time)
+    return [plainly, seconds_of(partial(graph, (pictures, asked)), repeats, time.process_time), made]
+
+
 def parts(repeats: int, folder: Path, others: bool = False) -> str:
     """CPU milliseconds for each method on the engine, as an assessment calls it, and for its graph."""
     path = draw_radiograph(folder)
@@ -264,8 +286,9 @@ def parts(repeats: int, folder: Path, others: bool = False) -> str:
     with mock.patch.dict(os.environ, BAA_ENGINE="openvino"), mock.patch.object(engine._Graphs, "run", noted):
         assessor = load_assessor(DEFAULT_RECIPE)
         assessor.assess(path, PATIENT)
-    ways = ("PyTorch, plain layout", "PyTorch, channels last", "OpenVINO", "making its graph")
+    ways = ("PyTorch, plain layout", "PyTorch, channels last", "OpenVINO", "making its graph", *GRADIENT_WAYS)
     more = ("torch.compile", "compiling", "ONNX Runtime", "its session") if others else ()
+    heatmaps_of = {member.name for member in assessor.recipe.members}
     lines = [f"| {' | '.join(('part', 'pictures', *ways, *more))} |", "|---" * (2 + len(ways) + len(more)) + "|"]
     for method, module, given in calls:
         name = next(m.name for m in assessor.recipe.members_in_use if module in [*assessor.network(m).modules()])
@@ -284,13 +307,15 @@ def parts(repeats: int, folder: Path, others: bool = False) -> str:
                 seconds_of(partial(graph, given), repeats, time.process_time),
                 made,
             ]
+        times += gradient_seconds(method, module, lasting[0], repeats) if name in heatmaps_of else [math.nan] * 3
+        with torch.inference_mode():
             for make, source, inputs in ((compiled, module, lasting), (on_onnx_runtime, copy, plain)) if others else ():
                 start = time.process_time()
                 run_it = make(method, source, inputs)
                 taken = time.process_time() - start
                 times += [seconds_of(run_it, repeats, time.process_time), taken]
         number, *_, side = given[0].shape
-        cells = " | ".join(f"{1000 * seconds:.0f}" for seconds in times)
+        cells = " | ".join("–" if math.isnan(seconds) else f"{1000 * seconds:.0f}" for seconds in times)
         lines.append(f"| {name}, {method.__name__} | {number} x {side} px | {cells} |")
     return "\n".join(lines)
 

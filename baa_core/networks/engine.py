@@ -167,7 +167,7 @@ class _Graphs:
         self._made: dict[Any, _Graph] = {}
         self._gradients: dict[Any, _Graph | None] = {}  # None: it has an operation without a rule
         self._asked = Counter[Any]()  # how often for which gradient
-        self._wanted: dict[Any, tuple[Method, nn.Module, Tensor]] = {}  # what is needed to make those
+        self._wanted: dict[Any, tuple[Method, nn.Module, torch.Size]] = {}  # what is needed to make those
         _OWNERS.add(self)
 
     def __deepcopy__(self, _memo: object) -> _Graphs:
@@ -193,7 +193,7 @@ class _Graphs:
             return method(module, *given)
         key = (method.__name__, given[0].shape)
         if key not in self._gradients:
-            self._wanted.setdefault(key, (method, module, torch.zeros_like(given[0], requires_grad=False)))
+            self._wanted.setdefault(key, (method, module, given[0].shape))
             self._asked[key] += 1
             if self._asked[key] <= PAYS_AFTER:
                 return method(module, *given)
@@ -231,11 +231,11 @@ class _ByGraph(torch.autograd.Function):
         return ctx.gradient((picture, of_features)), None, None
 
 
-def _gradient_of(method: Method, module: nn.Module, picture: Tensor) -> _Graph | None:
+def _gradient_of(method: Method, module: nn.Module, shape: torch.Size) -> _Graph | None:
     """The graph of a method's gradient: a picture and the gradient of its answer to the gradient of the picture.
 
     PyTorch differentiates operation by operation, and what it does for each is written down in operations that the
-    engine has. The number of pictures is fixed.
+    engine has. Pictures have this shape, their number included.
 
     Returns:
         None where an operation has no rule: pooling by maximum, or a method whose answer is no single tensor.
@@ -255,15 +255,16 @@ def _gradient_of(method: Method, module: nn.Module, picture: Tensor) -> _Graph |
         return found
 
     with torch.inference_mode(False):
+        picture = torch.zeros(shape)
         with torch.no_grad():
             answer = method(plain, picture)
         if not isinstance(answer, Tensor):
             return None
         rules: dict[Any, Any] = dict(get_decompositions(_RULES))
         rules[torch.ops.aten.convolution_backward.default] = _convolution_backward
-        given = picture.contiguous(), torch.zeros_like(answer)
+        given = picture, torch.zeros_like(answer)
         with suppress(OpConversionFailure, RuntimeError):  # of the engine or of PyTorch: an operation without a rule
-            return _Graph(lambda made, *given: made(*given), make_fx(gradient, rules)(*given), given, len(picture))
+            return _Graph(lambda made, *given: made(*given), make_fx(gradient, rules)(*given), given, shape[0])
     return None
 
 

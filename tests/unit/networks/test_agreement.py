@@ -22,3 +22,6 @@ def test_every_part_on_the_engine_is_timed(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in parts(1, tmp_path).splitlines()[2:]]
     assert {row[0].split(",")[0] for row in rows} == {"landmarks", "sex", "lite0_320_drawn", "age_joints"}
     assert all(int(cell) > 0 for row in rows for cell in row[3:6])
+    gradients = {row[0].split(",")[0]: row[6:9] for row in rows}
+    assert gradients["sex"] == ["–"] * 3
+    assert all(int(cell) > 0 for name in ("lite0_320_drawn", "age_joints") for cell in gradients[name])
