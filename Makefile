@@ -10,6 +10,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 CHROMIUM = command -v chromium || command -v chromium-browser || command -v google-chrome
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 
+# One thread a process; and compiled modules are kept, or each of some thirty processes would compile them anew.
+TESTED := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+
 .DEFAULT_GOAL := help
 .PHONY: help run install test check lint types pytest chromium quick format screenshot clean
 
@@ -33,11 +36,11 @@ types: $(VENV)/.develop  ## mypy, strict, on baa_core
 	$(BIN)/mypy
 
 pytest: $(VENV)/.develop chromium
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(TESTED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.develop  ## style and the fast unit tests, for the inner loop (under two minutes on two cores)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m quick -n $(WORKERS) --dist worksteal -q $(ARGS) \
+	$(TESTED) $(BIN)/python -m pytest -m quick -n $(WORKERS) --dist worksteal -q $(ARGS) \
 	  tests/unit tests/test_layers.py
 
 format: $(VENV)/.develop  ## let ruff put the code in shape

@@ -5,6 +5,7 @@ networks of the same classes, untrained, small enough to build in a blink.
 """
 
 import csv
+import gc
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -41,6 +42,15 @@ from tests.fewest_steps import have_fewest_steps
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED_WEIGHTS = store.DEFAULT_FOLDER
 PLAN = TrainingPlan(epochs=1, batch_size=2, learning_rate=1e-3)
+
+
+gc.disable()  # until all tests are collected: most of what is made meanwhile stays
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected is not looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def masked(side_px: int) -> InputSpec:

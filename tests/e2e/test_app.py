@@ -29,7 +29,7 @@ OPEN = "#baa-picture figure[data-open]"  # the viewer has its picture
 @pytest.fixture(scope="module")
 def hand() -> bytes:
     """A drawn hand of a girl of 10 years as PNG."""
-    return to_png(draw_phantom(120.0, "female", seed=4, height_px=700).radiograph)
+    return to_png(draw_phantom(120.0, "female", seed=4, height_px=500).radiograph)
 
 
 def offered_json(page: Page) -> dict:

@@ -29,7 +29,7 @@ def hands() -> dict[str, bytes]:
     """Four drawn hands and a text with a picture's name."""
     drawn = {
         name: to_png(
-            draw_phantom(months, "female" if sex[0] in "Ff" else "male", seed=number, height_px=700).radiograph
+            draw_phantom(months, "female" if sex[0] in "Ff" else "male", seed=number, height_px=500).radiograph
         )
         for number, (name, (sex, months)) in enumerate(CHILDREN.items())
     }

@@ -296,7 +296,7 @@ def test_a_teacher_uses_radiographs_of_his_own_and_none_stays_on_disk(served: Se
     page = learn
     page.get_by_role("tab", name="Lesson", exact=True).click()
     page.get_by_role("button", name="Your own radiographs").click()
-    hand = draw_phantom(110, "female", seed=4, height_px=700)
+    hand = draw_phantom(110, "female", seed=4, height_px=500)
     page.locator("#baa-learn-own input[type=file]").set_input_files(
         [
             {"name": "a.png", "mimeType": "image/png", "buffer": to_png(hand.radiograph)},

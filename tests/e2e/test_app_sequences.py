@@ -44,13 +44,13 @@ WATCH = """() => {
 @pytest.fixture(scope="module")
 def a() -> bytes:
     """A drawn hand of a girl of 10 years."""
-    return to_png(draw_phantom(120.0, "female", seed=4, height_px=700).radiograph)
+    return to_png(draw_phantom(120.0, "female", seed=4, height_px=500).radiograph)
 
 
 @pytest.fixture(scope="module")
 def b() -> bytes:
     """A drawn hand of a boy of 6 years."""
-    return to_png(draw_phantom(72.0, "male", seed=5, height_px=700).radiograph)
+    return to_png(draw_phantom(72.0, "male", seed=5, height_px=500).radiograph)
 
 
 @pytest.fixture(scope="module", autouse=True)

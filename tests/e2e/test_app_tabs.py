@@ -10,7 +10,7 @@ from baa_core.phantom.requirements import draw_requirement
 from tests.e2e.served_page import Served, assess, empty, keep, open_page, rest, serious_findings, settle, upload
 
 pytestmark = pytest.mark.browser
-HAND = to_png(draw_phantom(126, "female", seed=4, height_px=700).radiograph)
+HAND = to_png(draw_phantom(126, "female", seed=4, height_px=500).radiograph)
 
 
 @pytest.fixture(scope="module")

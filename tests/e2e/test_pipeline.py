@@ -154,11 +154,11 @@ SPOILT = {
 
 @pytest.mark.parametrize("reason", SPOILT)
 def test_a_spoilt_radiograph_is_refused_and_told_why(assessor: Assessor, assessed: list[Report], reason: str) -> None:
-    """Of six real radiographs, unlike ones for the next reason, at least four by that name and at most one not at all;
+    """Of four real radiographs, others for the next reason, at least three by that name and at most one not at all;
     in the others no hand, or one that is not seen from the front."""
     kind, spoil = SPOILT[reason]
     refusals: list[BoneAgeError] = []
-    chosen = assessed[list(SPOILT).index(reason) % 2 :: 2]
+    chosen = assessed[list(SPOILT).index(reason) % 3 :: 3]
     for report in chosen:
         rows = np.flatnonzero(report.hand.pixels.any(axis=1))
         try:
@@ -166,7 +166,7 @@ def test_a_spoilt_radiograph_is_refused_and_told_why(assessor: Assessor, assesse
         except BoneAgeError as refusal:
             refusals.append(refusal)
     named = [refusal for refusal in refusals if isinstance(refusal, kind) and re.search(reason, str(refusal))]
-    assert len(named) >= 2 / 3 * len(chosen)
+    assert len(named) >= len(chosen) - 1
     assert len(refusals) >= len(chosen) - 1
     others = [refusal for refusal in refusals if refusal not in named]
     assert all(isinstance(refusal, (HandNotFound, UnsupportedPose)) for refusal in others)
