@@ -176,6 +176,7 @@ def settle(page: Page) -> None:
 
 def rest(page: Page) -> None:
     """Return when nothing on the page moves any more."""
+    page.bring_to_front()  # behind another one it draws a frame a second
     page.evaluate(
         """async () => {
       const frame = () => new Promise(requestAnimationFrame);
@@ -192,6 +193,7 @@ def rest(page: Page) -> None:
 
 def empty(page: Page) -> None:
     """Make room for the next child: nothing is entered and nothing shown, on the Case tab of a desktop's window."""
+    page.bring_to_front()  # as in `rest`
     page.unroute_all(behavior="ignoreErrors")
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.get_by_role("tab", name="Case").click()

@@ -44,7 +44,8 @@ def viewed(served: Served, visitor: BrowserContext, pixels: np.ndarray) -> Itera
 
 @pytest.fixture(autouse=True)
 def afresh(viewed: Page) -> None:
-    """Fitted, window and level as read, every layer hidden."""
+    """Fitted, window and level as read, every layer hidden; in front, since pages behind others hardly move."""
+    viewed.bring_to_front()
     viewed.get_by_role("button", name="Window, level and polarity").click()
     viewed.get_by_role("button", name="Fit the radiograph").click()
     for box in viewed.locator(f"{STAGE} input[type=checkbox]").all():
