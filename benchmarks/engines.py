@@ -252,6 +252,7 @@ def on_onnx_runtime(method: Any, module: torch.nn.Module, given: Sequence[torch.
     return lambda: session.run(None, values)
 
 
+MOST_APART = 0.01  # on average, of the mean size; single pixels differ where rounding decides what a clamp passes on
 GRADIENT_WAYS = ("gradient, PyTorch", "gradient, OpenVINO", "making its graph")
 
 
@@ -265,11 +266,16 @@ def gradient_seconds(method: Any, module: torch.nn.Module, pictures: torch.Tenso
     if graph is None:
         raise SystemExit(f"No graph of the gradient of {method.__qualname__} could be made.")
 
-    def by_pytorch() -> None:
-        torch.autograd.grad(method(module, seen), seen, asked)
+    def by_pytorch() -> torch.Tensor:
+        (found,) = torch.autograd.grad(method(module, seen), seen, asked)
+        return found
 
     with engine.in_pytorch():
+        expected = by_pytorch()
         plainly = seconds_of(by_pytorch, repeats, time.process_time)
+    apart = (graph((pictures, asked)) - expected).abs().mean() / expected.abs().mean()
+    if not apart < MOST_APART:
+        raise SystemExit(f"The gradient of {method.__qualname__} by its graph is {apart:.1%} off on average.")
     return [plainly, seconds_of(partial(graph, (pictures, asked)), repeats, time.process_time), made]
 
 

@@ -18,7 +18,7 @@ import torch
 
 from baa_core.estimation.calibration import Calibration, LinearBias
 from baa_core.estimation.conformal import COVERAGE, Difficulty, IntervalModel
-from baa_core.networks import store
+from baa_core.networks import engine, store
 from baa_core.networks.build import build
 from baa_core.networks.engine import engine_name
 from baa_core.networks.hand import CompetitiveBlock, HandNetwork
@@ -137,6 +137,7 @@ def shipped_networks_loaded_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(NetworkStore, "of_folder", staticmethod(of_folder))
+        patch.setattr(engine, "PAYS_AFTER", 10**6)  # gradients of no network are asked for often enough in a test
         yield
 
 

@@ -139,13 +139,13 @@ def in_pytorch() -> Iterator[None]:
         _HERE.in_pytorch = before
 
 
-def make_gradients(asked_at_least: int = PAYS_AFTER) -> None:
-    """Make the graphs of all gradients that PyTorch was asked for so often; each takes a second or two.
+def make_gradients(asked_at_least: int | None = None) -> None:
+    """Make the graphs of all gradients that PyTorch was asked for so often (`PAYS_AFTER` times for None).
 
-    Whoever is idle does it before somebody waits for it.
+    Each takes a second or two: whoever is idle does it before somebody waits for it.
     """
     for graphs in tuple(_OWNERS):
-        graphs.make_gradients(asked_at_least)
+        graphs.make_gradients(PAYS_AFTER if asked_at_least is None else asked_at_least)
 
 
 def release_memory() -> None:
