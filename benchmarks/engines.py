@@ -216,7 +216,7 @@ def measure(repeats: int, naive: bool, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not naive:
         found["assess with first heatmaps, s"] = seconds_of(works["assess with heatmap"], repeats)
-        engine.make_gradients(asked_at_least=1)  # as the page does after some heatmaps
+        engine.make_gradients()  # as a batch does after some heatmaps, and the page never
     found |= {f"{name}, s": seconds_of(work, repeats) for name, work in works.items()}
     if not naive:
         found["stages"] = assessor.assess(path, PATIENT, explain=True).stage_seconds

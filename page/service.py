@@ -63,9 +63,11 @@ class Loading:
         self._ready: Future[Assessor] = self._begins.submit(self._load, recipe)
 
     def _load(self, recipe: str) -> Assessor:
+        from baa_core.networks.engine import keep_gradients_in_pytorch
         from baa_core.phantom import draw_phantom, to_png  # here: PyTorch takes seconds, and the page need not wait
         from baa_core.workflows.assess import load_assessor
 
+        keep_gradients_in_pytorch()  # a page stays within 1.5 GB
         assessor = load_assessor(recipe, store=self._open(), local_calibration=self._calibration)
         assessor.warm_up()
         drawn = draw_phantom(120.0, "male", height_px=FIRST_HAND_PX)

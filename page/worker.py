@@ -40,8 +40,6 @@ class Worker:
         while True:
             self._next()
             trim_memory()
-            if self._asked.empty():
-                prepare_engine()
 
     def _next(self) -> None:
         """A function of its own, so that nothing of the last answer is held while this thread waits."""
@@ -71,10 +69,3 @@ def trim_memory() -> None:
     release_memory()
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def prepare_engine() -> None:
-    """Make what the engine would otherwise make while a visitor waits."""
-    from baa_core.networks.engine import make_gradients  # here, as above
-
-    make_gradients()

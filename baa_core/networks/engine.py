@@ -10,8 +10,9 @@ made with it. The graph is made from the verified weights in memory, when it is 
 is written or read.
 
 A gradient with respect to the picture is computed by PyTorch at first. Its graph takes as long to make as several dozen
-gradients of PyTorch, and half the time of one afterwards: it is made when it was asked for `PAYS_AFTER` times. Networks
-with an operation that has no rule there stay in PyTorch (`_gradient_of`).
+gradients of PyTorch, and half the time of one afterwards: it is made when it was asked for `PAYS_AFTER` times, as in a
+batch with heatmaps, unless the process keeps gradients in PyTorch (`keep_gradients_in_pytorch`). Networks with an
+operation that has no rule there stay in PyTorch (`_gradient_of`).
 """
 
 from __future__ import annotations
@@ -139,13 +140,18 @@ def in_pytorch() -> Iterator[None]:
         _HERE.in_pytorch = before
 
 
-def make_gradients(asked_at_least: int | None = None) -> None:
-    """Make the graphs of all gradients that PyTorch was asked for so often (`PAYS_AFTER` times for None).
-
-    Each takes a second or two: whoever is idle does it before somebody waits for it.
-    """
+def make_gradients() -> None:
+    """Make the graphs of all gradients that PyTorch was asked for, however seldom; each takes a second or two."""
     for graphs in tuple(_OWNERS):
-        graphs.make_gradients(PAYS_AFTER if asked_at_least is None else asked_at_least)
+        graphs.make_gradients(asked_at_least=1)
+
+
+_GRADIENTS = {"in graphs": True}
+
+
+def keep_gradients_in_pytorch() -> None:
+    """From now on this process makes no graph of a gradient: two of them hold some 150 MB (by a script, not kept)."""
+    _GRADIENTS["in graphs"] = False
 
 
 def release_memory() -> None:
@@ -195,7 +201,7 @@ class _Graphs:
         if key not in self._gradients:
             self._wanted.setdefault(key, (method, module, given[0].shape))
             self._asked[key] += 1
-            if self._asked[key] <= PAYS_AFTER:
+            if self._asked[key] <= PAYS_AFTER or not _GRADIENTS["in graphs"]:
                 return method(module, *given)
             self.make_gradients(PAYS_AFTER)
         gradient = self._gradients[key]

@@ -9,7 +9,6 @@ import pytest
 
 import app
 from baa_core.explanation import robustness
-from baa_core.networks import engine
 from tests.fewest_steps import have_fewest_steps
 
 CHANGES = ("mirrored", "greys reversed")  # of the radiograph, in the test of robustness
@@ -17,6 +16,5 @@ CHANGES = ("mirrored", "greys reversed")  # of the radiograph, in the test of ro
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         have_fewest_steps(patch)
-        patch.setattr(engine, "PAYS_AFTER", 10**6)  # their making would take longer here than they save
         patch.setattr(robustness, "TRANSFORMS", {name: robustness.TRANSFORMS[name] for name in CHANGES})
         app.main()

@@ -204,6 +204,7 @@ def empty(page: Page) -> None:
     settle(page)
     if page.locator(".baa-chosen").count():  # an example stays until another picture is chosen
         page.reload()
+        _UNDER_WAY[page].clear()  # what the page before asked for
         page.locator("#baa-assess").wait_for()
 
 

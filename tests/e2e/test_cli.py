@@ -48,7 +48,7 @@ def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two drawn radiographs and a text that claims to be one."""
     folder = tmp_path_factory.mktemp("hands")
     for number, (age_months, sex) in {1: (96, "female"), 2: (150, "male")}.items():
-        pixels = baa_core.draw_phantom(age_months, sex, seed=number).radiograph.pixels
+        pixels = baa_core.draw_phantom(age_months, sex, seed=number, height_px=600).radiograph.pixels
         (folder / f"{number}.png").write_bytes(encode_png(np.rint(pixels * 255).astype(np.uint8)))
     (folder / "3.png").write_text("not a picture")
     return folder

@@ -60,7 +60,7 @@ def codes(report: Report) -> set[str]:
 @pytest.fixture(scope="module")
 def phantom_pixels() -> np.ndarray:
     """A drawn boy of ten years."""
-    return draw_phantom(120.0, "male").radiograph.pixels
+    return draw_phantom(120.0, "male", height_px=600).radiograph.pixels
 
 
 def test_a_drawn_hand_is_assessed_and_explained(assessor: Assessor, phantom_pixels: np.ndarray) -> None:

@@ -62,7 +62,7 @@ def assessors() -> dict[str, Assessor]:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The radiograph of a drawn hand of ten years."""
     path = tmp_path_factory.mktemp("drawn") / "hand.png"
-    path.write_bytes(to_png(draw_phantom(120, "female", seed=5).radiograph))
+    path.write_bytes(to_png(draw_phantom(120, "female", seed=5, height_px=600).radiograph))
     return path
 
 

@@ -87,6 +87,7 @@ def gradient_of(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
 def test_first_gradients_are_pytorchs_and_later_ones_the_same_by_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph for every number of pictures; whoever is idle makes it before it is due."""
     monkeypatch.setattr(engine, "PAYS_AFTER", 2)
+    monkeypatch.setitem(engine._GRADIENTS, "in graphs", True)
     plain = Small(nn.AdaptiveAvgPool2d(1))
     network, image = put_on_engine(deepcopy(plain)), torch.rand(2, 1, 16, 16)
     graphs, expected = vars(network)[ATTRIBUTE], gradient_of(plain, image)
@@ -96,9 +97,19 @@ def test_first_gradients_are_pytorchs_and_later_ones_the_same_by_a_graph(monkeyp
     torch.testing.assert_close(gradient_of(network, image), expected, atol=1e-6, rtol=1e-3)
     assert len(graphs._gradients) == 1 and None not in graphs._gradients.values()
     assert torch.equal(gradient_of(network, image[:1]), gradient_of(plain, image[:1]))
-    engine.make_gradients(asked_at_least=1)
+    engine.make_gradients()
     torch.testing.assert_close(gradient_of(network, image[:1]), gradient_of(plain, image[:1]), atol=1e-6, rtol=1e-3)
     assert len(graphs._gradients) == 2 and None not in graphs._gradients.values()
+
+
+def test_a_process_may_keep_gradients_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page does: graphs of gradients would take it past the memory it promises."""
+    monkeypatch.setattr(engine, "PAYS_AFTER", 0)
+    monkeypatch.setitem(engine._GRADIENTS, "in graphs", True)
+    engine.keep_gradients_in_pytorch()
+    network = put_on_engine(Small(nn.AdaptiveAvgPool2d(1)))
+    gradient_of(network, torch.rand(1, 1, 16, 16))
+    assert not vars(network)[ATTRIBUTE]._gradients
 
 
 @pytest.mark.parametrize("layer", [nn.MaxPool2d(2), nn.ConvTranspose2d(1, 1, 2)], ids=["maximum", "transposed"])
@@ -106,7 +117,7 @@ def test_a_gradient_without_a_rule_stays_in_pytorch(layer: nn.Module) -> None:
     """What a maximum, or a transposed convolution, hands back is nothing that the engine could be told."""
     network, image = put_on_engine(Small(layer)), torch.rand(1, 1, 16, 16)
     before = gradient_of(network, image)
-    engine.make_gradients(asked_at_least=1)
+    engine.make_gradients()
     assert list(vars(network)[ATTRIBUTE]._gradients.values()) == [None]
     assert torch.equal(gradient_of(network, image), before)
 
@@ -137,7 +148,7 @@ def test_hooks_see_what_passes_a_network_whose_gradient_is_a_graph() -> None:
     """Grad-CAM asks a layer of the network."""
     network, image = put_on_engine(Small(nn.AdaptiveAvgPool2d(1))), torch.rand(1, 1, 16, 16)
     gradient_of(network, image)
-    engine.make_gradients(asked_at_least=1)
+    engine.make_gradients()
     gradient_of(network, image)
     seen: list[int] = []
     network.layers.register_forward_hook(lambda *_: seen.append(1))  # type: ignore[union-attr, operator]
