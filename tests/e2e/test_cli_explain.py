@@ -29,7 +29,7 @@ from tests.e2e.test_heatmap import SIDE_PX, learn
 
 USUAL_MONTHS, OTHER_MONTHS = 110.0, (40.0, 190.0)
 LEARNED_MONTHS = (20.0, 60.0, 110.0, 160.0, 200.0)
-LEARNED_HANDS = 72
+LEARNED_HANDS = 54
 LEAST_NAMED = 0.8  # issue 4: in at least 8 of 10
 
 
