@@ -114,14 +114,14 @@ def test_chest_and_head_pictures_are_refused(assessor: Assessor, data_folder: Pa
     refused = []
     with tarfile.open(data_folder / "not_hands_64px.tar") as tar:
         entries = [entry for entry in tar if entry.isfile()]
-        for entry in entries[:: len(entries) // 20][:20]:
+        for entry in entries[:: len(entries) // 12][:12]:
             content = np.frombuffer(tar.extractfile(entry).read(), np.uint8)  # type: ignore[union-attr]
             small = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE)
             try:
                 assessor.assess(png(cv2.resize(small, (512, 512), interpolation=cv2.INTER_CUBIC) / 255.0))
             except BoneAgeError:
                 refused.append(entry.name)
-    assert len(refused) >= 19
+    assert len(refused) >= 11
 
 
 def test_two_hands_are_refused(assessor: Assessor, sharp_val: list) -> None:
@@ -191,9 +191,9 @@ def test_real_hands_are_read_as_their_readers_did(assessed: list[Report], sharp_
 def test_turned_mirrored_and_inverted_pictures_get_the_same_number(
     assessor: Assessor, assessed: list[Report], move: str
 ) -> None:
-    """And a caution where something had to be put right. Three real radiographs, other ones for the next move."""
+    """And a caution where something had to be put right. Two real radiographs, other ones for the next move."""
     changes, cautioned = [], 0
-    for before in assessed[list(MOVES).index(move) % 4 :: 4]:
+    for before in assessed[list(MOVES).index(move) % 6 :: 6]:
         moved = np.ascontiguousarray(MOVES[move](before.radiograph.pixels))
         after = assessor.assess(png(moved), Patient(before.sex_entered))
         changes.append(abs(after.prediction.bone_age_months - before.prediction.bone_age_months))
