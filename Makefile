@@ -36,7 +36,7 @@ types: $(VENV)/.develop  ## mypy, strict, on baa_core
 	$(BIN)/mypy
 
 pytest: $(VENV)/.develop chromium
-	$(TESTED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(TESTED) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: $(VENV)/.develop  ## style and the fast unit tests, for the inner loop (under two minutes on two cores)
 	$(BIN)/ruff check .

@@ -101,15 +101,9 @@ def call_bright_a_hand(network: HandNetwork) -> None:
 NOT_QUICK = {"assessor", "sharp_val", "data_folder", "served", "browser"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `quick` what `make quick` runs: unit tests without the shipped networks that are not marked as slow.
-
-    A file's tests run on one worker, and all files that share the served page on the same one: one page is started.
-    """
-    on_page = {item.path for item in items if "served" in getattr(item, "fixturenames", ())}
+    """Mark as `quick` what `make quick` runs: unit tests without the shipped networks that are not marked as slow."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("page" if item.path in on_page else item.path.name))
         if runs_nothing_shipped(item) and item.get_closest_marker("slow") is None:
             item.add_marker("quick")
 

@@ -11,7 +11,7 @@ from tests.e2e.served_page import Served, chromium, empty, find_chromium, only_i
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One page for all tests: its start takes longer than most of them. See `brief_page`."""
+    """One page for all tests of a worker: its start takes longer than most of them. See `brief_page`."""
     with serve(tmp_path_factory.mktemp("served"), brief=True) as running:
         yield running
         running.process.kill()  # how a page ends is the promise of another test, and takes seconds
