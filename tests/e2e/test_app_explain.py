@@ -170,7 +170,7 @@ def test_opacity_changes_the_map_only(explained: Page) -> None:
 def test_a_phone_needs_no_sideways_scrolling(explained: Page) -> None:
     explained.set_viewport_size({"width": 390, "height": 844})
     fit = """names => names.every((name) => {
-      const { left, right } = document.querySelector(`#baa-${name} .main-svg`).getBoundingClientRect();
+      const { left, right } = document.querySelector(`#baa-${name} .main-svg`)?.getBoundingClientRect() ?? {};
       return left >= 0 && right > left && right <= 390;
     })"""
     explained.wait_for_function(fit, arg=list(FIGURES))  # figures take their new width a little later
