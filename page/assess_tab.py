@@ -43,6 +43,7 @@ from .entries import (
     lay_out_outdated,
     new_file,
     quietly,
+    showing,
 )
 from .examples import draw_example
 from .growth import (
@@ -389,16 +390,15 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     hidden, answer = gr.Button(visible=False), gr.JSON(visible=False)
     hidden.click(do.answer, [left.file, *patient], answer, api_name="assess", **NETWORKS)
 
-    private: dict[str, Any] = {"api_visibility": "private"}
     quiet = quietly(left.empty)
     says = quiet | {"js": SAY}
-    working = private | NETWORKS | {"js": SAY, "show_progress_on": right.card, "trigger_mode": "always_last"}
+    working = showing(right.card) | NETWORKS | {"js": SAY, "trigger_mode": "always_last"}
     of_child = [*patient, right.earlier]
     taken = [left.chosen, left.token, left.ready, left.use_offer, left.go, *of_child, *results]
     # Each choice of a picture is asked for, also while the answer to the one before is on its way.
     each: dict[str, Any] = {"trigger_mode": "multiple"}
     left.file.upload(
-        do.take, [left.file, left.token], taken, js=SAY_CHOSEN, show_progress_on=right.card, **private, **each
+        do.take, [left.file, left.token], taken, js=SAY_CHOSEN, **showing(right.card), **each
     )  # fmt: skip
     left.file.clear(do.clear, left.token, taken, js=SAY_CHOSEN, **quiet, **each)
     left.use_offer.click(do.fill_in, [left.chosen, left.token], patient, **says)
@@ -406,7 +406,7 @@ def connect(page: gr.Blocks, do: Handlers, left: Entries, right: Results) -> Non
     left.go.click(do.assess, assessed, results, scroll_to_output=True, **working)
     for button in left.examples:
         drawn = button.click(
-            do.draw, [button, left.token], [*taken, left.file], js=SAY, show_progress_on=right.card, **private, **each
+            do.draw, [button, left.token], [*taken, left.file], js=SAY, **showing(right.card), **each
         )  # fmt: skip
         drawn.then(do.assess, assessed, results, **working)
     for side, button in right.hand_buttons.items():
@@ -440,9 +440,8 @@ def connect_growth_and_reports(do: Handlers, left: Entries, right: Results) -> N
     added = right.saved.upload(do.add_saved, [right.saved, right.earlier], [right.earlier, right.not_added], **quiet)
     added.then(do.put_in_context, held, context, **quick)
     menu = right.menu
-    on_menu: dict[str, Any] = {"api_visibility": "private", "show_progress_on": menu.said}
     for form, button in menu.forms.items():
-        made = button.click(partial(do.report, form), held, [menu.box, menu.said], **on_menu)
+        made = button.click(partial(do.report, form), held, [menu.box, menu.said], **showing(menu.said))
         made.then(None, menu.box, menu.box, js=SAVE, **quiet)
     menu.copy.click(None, right.words, None, js="(words) => { globalThis.baa?.copy(words); }", **quiet)
 

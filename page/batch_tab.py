@@ -26,7 +26,7 @@ from . import batch_text as words
 from .batch_view import refused_thumbnail, thumbnail
 from .batch_work import Done, Work, Works
 from .cancellation import Runs, Stopped, session_of
-from .entries import NETWORKS, SEXES, quietly
+from .entries import NETWORKS, SEXES, quietly, showing
 from .service import CanAnswer, sentence_for
 from .uploads import UploadFolder, take_uploads
 
@@ -289,7 +289,7 @@ def connect_batch(page: gr.Blocks, do: BatchHandlers, tab: BatchTab) -> None:
     """Which entry calls which handler; nothing here can be called from outside the page."""
     hidden = quietly(tab.signal)
     quick = hidden | {"queue": False}
-    on_card: dict[str, Any] = {"api_visibility": "private", "show_progress_on": tab.card}
+    on_card = showing(tab.card)
     tab.files.upload(do.take, tab.files, [*tab.shown, tab.files], **on_card)
     tab.table_file.upload(do.take_table, tab.table_file, [*tab.shown, tab.table_file], **on_card)
     tab.sex_of_all.input(do.choose_sex, tab.sex_of_all, tab.shown, **quick)

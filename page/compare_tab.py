@@ -27,6 +27,7 @@ from .entries import (
     entered_patient,
     lay_out_outdated,
     quietly,
+    showing,
 )
 from .html import NO_PICTURE, refusal
 from .language import in_language
@@ -275,11 +276,10 @@ def lay_out_compare() -> CompareTab:
 
 def connect_compare(page: gr.Blocks, do: CompareHandlers, left: Entries, tab: CompareTab) -> None:
     """Which entry calls which handler; nothing here can be called from outside the page."""
-    private: dict[str, Any] = {"api_visibility": "private"}
     quiet = quietly(left.empty)
     quick = quiet | {"queue": False, "trigger_mode": "multiple"}
     newest = quiet | {"trigger_mode": "always_last"}
-    slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
+    slow = showing(tab.card) | NETWORKS | {"js": SAY, "trigger_mode": "always_last"}
     patient = [left.sex, left.years, left.months]
     tab.go.click(do.compare, [left.chosen, *patient, left.token], tab.results, **slow)
     tab.stop.click(do.stop, left.token, tab.results, js=SAY, **quick)

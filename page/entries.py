@@ -24,6 +24,12 @@ from .examples import EXAMPLES
 FORGET_AFTER_SECONDS = 3600
 # Every event that runs networks: one at a time, whoever asks.
 NETWORKS: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": 1}
+SEXES = [("Female", "female"), ("Male", "male"), ("Unknown", "unknown")]
+
+
+def showing(told: Component) -> dict[str, Any]:
+    """Options of an event that only the page calls and that shows its progress on one component."""
+    return {"api_visibility": "private", "show_progress_on": told}
 
 
 def quietly(told: Component) -> dict[str, Any]:
@@ -32,12 +38,9 @@ def quietly(told: Component) -> dict[str, Any]:
     Args:
         told: a button or box with nothing in it. Gradio's script tells every component that progress is shown on how
             far each event is, hidden or not, at every event of the page, and reads all that lies in it for that. Left
-            to itself it takes all outputs, which took a quarter of the browser's time.
+            to itself it takes all outputs.
     """
-    return {"api_visibility": "private", "show_progress": "hidden", "show_progress_on": told}
-
-
-SEXES = [("Female", "female"), ("Male", "male"), ("Unknown", "unknown")]
+    return showing(told) | {"show_progress": "hidden"}
 
 
 class Entries(NamedTuple):

@@ -23,6 +23,7 @@ from .entries import (
     entered_patient,
     lay_out_outdated,
     quietly,
+    showing,
 )
 from .explain_view import PanelView, panel_view_of
 from .html import NO_PICTURE, refusal
@@ -283,13 +284,12 @@ def connect_explain(page: gr.Blocks, do: ExplainHandlers, left: Entries, tab: Ex
         tab: the components of the tab.
         kept: what the session keeps of the last assessment (`kept.Kept`).
     """
-    private: dict[str, Any] = {"api_visibility": "private"}
     quiet = quietly(left.empty)
     quick = quiet | {"queue": False, "trigger_mode": "multiple"}
     newest = quiet | {"trigger_mode": "always_last"}
     results = list(tab[4:-1])
     tab.method.change(words.method_note, tab.method, tab.note, **quick)
-    slow = private | NETWORKS | {"js": SAY, "show_progress_on": tab.card, "trigger_mode": "always_last"}
+    slow = showing(tab.card) | NETWORKS | {"js": SAY, "trigger_mode": "always_last"}
     patient = [left.sex, left.years, left.months]
     tab.go.click(do.explain, [left.chosen, *patient, tab.method, tab.opacity, kept, left.token], results, **slow)
     tab.stop.click(do.stop, [tab.view, left.token], tab.card, js=SAY, **quick)

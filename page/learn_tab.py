@@ -25,7 +25,7 @@ from baa_core.types import HandMask, Patient, Radiograph, Report, parse_sex
 
 from . import learn_text as words
 from .compare_view import heatmap_address
-from .entries import FORGET_AFTER_SECONDS, NETWORKS, Upload, quietly
+from .entries import FORGET_AFTER_SECONDS, NETWORKS, Upload, quietly, showing
 from .html import refusal
 from .kept import Kept
 from .language import asked_language, in_language
@@ -97,7 +97,7 @@ def connect_learn(do: LearnHandlers, tab: LearnTab, chosen: gr.State, kept: gr.S
     """
     silent = quietly(tab.ask)
     quiet = silent | {"trigger_mode": "multiple"}
-    on_said: dict[str, Any] = {"api_visibility": "private", "show_progress_on": tab.said}
+    on_said = showing(tab.said)
     say, hear = (
         "(...held) => [globalThis.baaLearn.asks('{0}'), ...held.slice(1)]",
         "(told) => globalThis.baaLearn.hears('{0}', told)",

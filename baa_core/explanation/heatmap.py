@@ -93,7 +93,8 @@ def saliency(
         inside = float(gradient[inputs[name].mask].sum(dtype=np.float64))
         shares.append(min(1.0, inside / total) if total > 0 else 0.0)  # sums in another order may differ by a hair
         heats.append(inputs[name].to_radiograph_grid(smooth_and_scale(gradient)))
-    heat = sum(np.float32(count / sum(counts)) * heat for count, heat in zip(counts, heats, strict=True))
+    total_count = sum(counts)
+    heat = sum(np.float32(count / total_count) * heat for count, heat in zip(counts, heats, strict=True))
     heat = np.clip(heat, 0.0, 1.0)
     heat[heat < DRAWN_FROM] = 0.0
     return Explanation(heat, float(np.average(shares, weights=counts)), METHOD)
